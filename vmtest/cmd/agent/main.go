@@ -1,0 +1,28 @@
+// Command agent is the program that the framework puts into a guest. As PID 1 of
+// the initrd it brings the image up and hands over to systemd; started by systemd
+// as vmtest-agent.service it answers the host over the guest link.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"example.org/systemd-vmtest/vmtest/internal/guest"
+)
+
+func main() {
+	if os.Getpid() == 1 {
+		// A PID 1 that exits panics the kernel, whose last lines the host shows.
+		fmt.Fprintln(os.Stderr, "vmtest init:", guest.Init())
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := guest.Serve(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "vmtest agent:", err)
+		os.Exit(1)
+	}
+}

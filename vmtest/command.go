@@ -1,0 +1,125 @@
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+// Command is a program to run in the guest as root, without a shell. Its fields
+// are those of exec.Cmd where they have the same name.
+type Command struct {
+	Args  []string // the program, looked up in the guest's PATH, and its arguments
+	Env   []string // added to the agent's environment, as NAME=value
+	Dir   string   // working directory; "" is /
+	Stdin io.Reader
+
+	// Stdout and Stderr get what the command writes, as it comes. A nil one is
+	// kept in the Result instead, up to 16 MiB.
+	Stdout, Stderr io.Writer
+}
+
+// String shows the command as one would type it.
+func (c Command) String() string {
+	words := make([]string, len(c.Args))
+	for i, a := range c.Args {
+		words[i] = shellQuote(a)
+	}
+	return strings.Join(words, " ")
+}
+
+// shellQuote quotes a word for people to read, when it needs that.
+func shellQuote(word string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./_-", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// Result is how a command ended and what it wrote.
+type Result struct {
+	Stdout, Stderr []byte // the bytes as they came; not necessarily text
+	ExitCode       int    // -1 when a signal ended the command
+	Signal         string // the signal's name without SIG, such as "KILL", or ""
+	Duration       time.Duration
+}
+
+// outputKept bounds what a Result keeps of each stream, in bytes.
+const outputKept = 16 << 20
+
+// Run runs a command in the guest to its end. Exit status 0 is a nil error,
+// another one or a signal is an *ExitError; the Result is filled in all cases in
+// which the command was started. When ctx ends, the command and what it started
+// are killed.
+func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	var stdout, stderr capture
+	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
+	if cmd.Stdout == nil {
+		cmd.Stdout = &stdout
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &stderr
+	}
+	begin := time.Now()
+	err := m.link.Exec(ctx, cmd)
+	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: time.Since(begin)}
+	var exit *ExitError
+	switch {
+	case err == nil:
+		return result, nil
+	case errors.As(err, &exit):
+		result.ExitCode, result.Signal = exit.Code, exit.Signal
+		if exit.Signal != "" {
+			result.ExitCode = -1
+		}
+		return result, fmt.Errorf("run %s: %w%s", c, err, lastLines(result.Stderr))
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	}
+	return result, fmt.Errorf("run %s: %w", c, m.gone("lost", err))
+}
+
+// lastLines renders the end of a command's stderr for an error message.
+func lastLines(stderr []byte) string {
+	const most = 2 << 10
+	text := bytes.TrimSpace(stderr)
+	if len(text) == 0 {
+		return ""
+	}
+	if len(text) > most {
+		text = append([]byte("…"), text[len(text)-most:]...)
+	}
+	return "; stderr:\n" + printable(text)
+}
+
+// capture keeps the first outputKept bytes written to it and counts the rest.
+type capture struct {
+	data []byte
+	more int
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	n := min(len(p), outputKept-len(c.data))
+	c.data = append(c.data, p[:n]...)
+	c.more += len(p) - n
+	return len(p), nil
+}
+
+// bytes returns what was kept, with a note when that is not all.
+func (c *capture) bytes() []byte {
+	if c.more == 0 {
+		return c.data
+	}
+	return fmt.Appendf(c.data, "\n[vmtest: %d more bytes not kept; set Stdout or Stderr to get all]\n", c.more)
+}

@@ -1,0 +1,90 @@
+package vmtest
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"example.org/systemd-vmtest/images"
+)
+
+// Config says what machine is wanted. The zero value is a good one.
+type Config struct {
+	// Image is the name of a guest image, such as "debian-12". "" takes
+	// $VMTEST_IMAGE, and without that images.Default.
+	Image string
+
+	// Memory of the guest in MiB. 0 is 512.
+	Memory int
+
+	// CPUs of the guest. 0 is 1, which under emulation gives the most tests a
+	// minute on a host of few cores.
+	CPUs int
+
+	// KernelArgs are added to the kernel's command line.
+	KernelArgs []string
+
+	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes,
+	// times $VMTEST_TIMEOUT_SCALE.
+	BootTimeout time.Duration
+
+	// Console, when not nil, gets all that the guest writes to its serial console,
+	// as raw bytes.
+	Console io.Writer
+
+	// Progress, when not nil, is called when something begins that takes a while,
+	// such as the build of the image.
+	Progress func(images.Progress)
+}
+
+const (
+	defaultMemory      = 512
+	minMemory          = 256
+	defaultBootTimeout = 3 * time.Minute
+)
+
+// complete returns c with its defaults filled in.
+func (c Config) complete() (Config, error) {
+	if c.Image == "" {
+		c.Image = os.Getenv("VMTEST_IMAGE")
+	}
+	if c.Image == "" {
+		c.Image = images.Default
+	}
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
+	if c.Memory < minMemory {
+		return c, fmt.Errorf("configure machine: %d MiB of memory do not boot a systemd guest; give it %d or more", c.Memory, minMemory)
+	}
+	if c.CPUs < 0 {
+		return c, fmt.Errorf("configure machine: %d CPUs: must be 1 or more, or 0 for the default", c.CPUs)
+	}
+	scale, err := timeoutScale()
+	if err != nil {
+		return c, err
+	}
+	if c.BootTimeout == 0 {
+		c.BootTimeout = scaled(defaultBootTimeout, scale)
+	}
+	return c, nil
+}
+
+// timeoutScale is the factor by which the user stretches all default deadlines.
+func timeoutScale() (float64, error) {
+	v := os.Getenv("VMTEST_TIMEOUT_SCALE")
+	if v == "" {
+		return 1, nil
+	}
+	f, err := strconv.ParseFloat(v, 64)
+	if err != nil || f <= 0 || f > 1000 {
+		return 0, fmt.Errorf("read VMTEST_TIMEOUT_SCALE: %q is not a factor above 0 and up to 1000", v)
+	}
+	return f, nil
+}
+
+func scaled(d time.Duration, factor float64) time.Duration {
+	return time.Duration(float64(d) * factor)
+}

@@ -1,0 +1,28 @@
+// Package vmtest runs tests of systemd units on a real systemd, in a virtual
+// machine that each test has for itself.
+//
+// A test starts a machine, copies units in, and asks systemd about them:
+//
+//	func TestSocket(t *testing.T) {
+//		g := vmtest.Start(t, vmtest.Config{})
+//		g.CopyFS(t, os.DirFS("testdata/units"), "/etc/systemd/system")
+//		g.DaemonReload(t)
+//		g.EnableNow(t, "demo-echo.socket")
+//		require.Equal(t, "listening", g.Show(t, "demo-echo.socket", "SubState")["SubState"])
+//	}
+//
+// and runs with go test. The host needs QEMU, and to build its first image
+// mmdebstrap and squashfs-tools; "vmtest setup" installs them. Neither KVM nor
+// root is needed.
+//
+// There are two layers. [Machine] has methods that take a context and return
+// errors. [Guest] has thin ones that take a testing.TB, fail the test, and leave
+// the clean-up to it.
+//
+// # Environment
+//
+//	VMTEST_IMAGE          image that a Config without one gets; default debian-13
+//	VMTEST_CACHE          folder for images and other files that are made once
+//	VMTEST_TIMEOUT_SCALE  factor for all default deadlines, e.g. 3 on a slow host
+//	VMTEST_AGENT          prebuilt guest agent, where there is no go command
+package vmtest

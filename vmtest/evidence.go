@@ -1,0 +1,52 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+// journalShown is how many lines of the journal a failed test logs.
+const journalShown = 60
+
+// logEvidence logs what a guest can tell about a test that has failed. A guest
+// that is gone or wedged has its console to show.
+func logEvidence(t testing.TB, m *Machine) {
+	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime*3/4)
+	defer cancel()
+	var b strings.Builder
+	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s)", m.Image().Name, m.Image().SystemdVersion)
+	answered := section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
+		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
+		section(ctx, &b, m, fmt.Sprintf("journal, last %d lines", journalShown),
+			"journalctl", "--boot", "--no-pager", "--output=short-monotonic", fmt.Sprintf("--lines=%d", journalShown))
+	if !answered {
+		fmt.Fprintf(&b, "\nconsole, last %d lines:", consoleShown)
+		for _, line := range m.console.Lines(consoleShown) {
+			b.WriteString("\n  | " + line)
+		}
+	}
+	t.Log(b.String())
+}
+
+// section adds the output of a command, when there is any, and tells whether the
+// guest answered.
+func section(ctx context.Context, b *strings.Builder, m *Machine, title string, args ...string) bool {
+	r, err := m.Run(ctx, Command{Args: args})
+	if err != nil && !asExit(err) {
+		fmt.Fprintf(b, "\n%s: %v", title, err)
+		return false
+	}
+	text := strings.TrimSpace(tail.Printable(string(r.Stdout) + string(r.Stderr)))
+	if text == "" {
+		return true
+	}
+	fmt.Fprintf(b, "\n%s:", title)
+	for line := range strings.Lines(text) {
+		b.WriteString("\n  | " + strings.TrimSuffix(line, "\n"))
+	}
+	return true
+}

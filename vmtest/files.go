@@ -1,0 +1,76 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+)
+
+// Copy copies a file or a folder of the host to guestPath, modes kept and
+// symbolic links as links. The folder that is to hold guestPath must exist; of a
+// folder that is there already, what has the same name is replaced.
+func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
+	return m.fileOp(ctx, "copy "+hostPath+" into", func(ctx context.Context) error {
+		return m.link.CopyIn(ctx, hostPath, guestPath)
+	})
+}
+
+// CopyFS copies all of fsys into a folder of the guest, which is made when it is
+// not there. Modes are kept as fsys reports them; an embed.FS reports 0444.
+func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
+	return m.fileOp(ctx, "copy files into", func(ctx context.Context) error {
+		return m.link.CopyFS(ctx, fsys, guestDir)
+	})
+}
+
+// WriteFile makes a file in the guest, or replaces it, in one step: nobody sees
+// half of it.
+func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
+	return m.fileOp(ctx, "write a file in", func(ctx context.Context) error {
+		return m.link.WriteFile(ctx, guestPath, data, mode)
+	})
+}
+
+// ReadFile returns the content of a file in the guest, of at most 64 MiB.
+func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
+	err = m.fileOp(ctx, "read a file in", func(ctx context.Context) error {
+		data, err = m.link.ReadFile(ctx, guestPath)
+		return err
+	})
+	return data, err
+}
+
+// CopyOut copies a file of the guest to hostPath.
+func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
+	return m.fileOp(ctx, "copy "+guestPath+" out of", func(ctx context.Context) error {
+		return m.link.CopyOut(ctx, guestPath, hostPath)
+	})
+}
+
+func (m *Machine) fileOp(ctx context.Context, doing string, op func(context.Context) error) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	err := op(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	}
+	return m.gone(doing, err)
+}
+
+// Dial connects from the host to an address inside the guest, through the guest
+// link: "tcp" with host:port, or "unix" with a path or an @abstract name. The
+// guest needs no network for it. The caller closes the connection, which also has
+// CloseWrite, as *net.TCPConn has it.
+func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	conn, err := m.link.Dial(ctx, network, address)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("dial %s %s in the guest: %w", network, address, m.gone("lost", err))
+	}
+	return conn, nil
+}

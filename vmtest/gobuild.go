@@ -1,0 +1,95 @@
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"example.org/systemd-vmtest/images"
+)
+
+// agentPackage is the command that runs inside every guest.
+const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
+
+// lockPoll is how often a lock that another process holds is tried again; flock
+// has no wait that a context could end.
+const lockPoll = 50 * time.Millisecond
+
+// BuildGo builds a Go command for a guest of the given architecture (as in
+// runtime.GOARCH), static, and returns the executable's content. pkg is an import
+// path or a ./path, seen from the current folder's module, which is the test's.
+//
+// The result is kept in the cache, where the go command finds out by itself
+// whether it is up to date.
+func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	dir := filepath.Join(cache, "go")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
+	out := filepath.Join(dir, hex.EncodeToString(key[:12]))
+
+	lock := flock.New(out + ".lock")
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		return nil, fmt.Errorf("build %s: lock %s: %w", pkg, lock.Path(), err)
+	}
+	defer lock.Unlock()
+	if err := goBuild(ctx, pkg, arch, out); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	return data, nil
+}
+
+func goBuild(ctx context.Context, pkg, arch, out string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		if text := strings.TrimSpace(output.String()); text != "" {
+			return fmt.Errorf("build %s for the guest: %w:\n%s", pkg, err, text)
+		}
+		return fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	return nil
+}
+
+// agentBinary returns the agent's executable: the file that $VMTEST_AGENT names,
+// for where there is no go command, or else built from this module.
+func agentBinary(ctx context.Context, arch string) ([]byte, error) {
+	if path := os.Getenv("VMTEST_AGENT"); path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the agent that VMTEST_AGENT names: %w", err)
+		}
+		return data, nil
+	}
+	return BuildGo(ctx, agentPackage, arch)
+}

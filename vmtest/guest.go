@@ -1,0 +1,233 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"example.org/systemd-vmtest/images"
+)
+
+// Guest is a Machine in the hands of a test: what goes wrong fails the test, and
+// what a call opens is closed when the test ends. Pass each method the test or
+// subtest that is to fail.
+type Guest struct {
+	// Machine is the machine itself, for what has no method here or is to return
+	// its error.
+	Machine *Machine
+}
+
+// Start gives a test a machine of its own that has booted to systemd's "running",
+// and closes it when the test ends. When the test has failed by then, it logs what
+// the guest can tell of it: its journal, its failed units, its console.
+func Start(t testing.TB, config Config) *Guest {
+	t.Helper()
+	ctx, cancel := testContext(t)
+	defer cancel()
+	if config.Progress == nil {
+		config.Progress = printProgress
+	}
+	m, err := Launch(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logEvidence(t, m)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Guest{Machine: m}
+}
+
+// evidenceTime is kept back at the end of a test's time for the evidence.
+const evidenceTime = 20 * time.Second
+
+// testContext ends with the test, or so long before the test binary's own
+// deadline that there is time to say what the guest was doing.
+func testContext(t testing.TB) (context.Context, context.CancelFunc) {
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, ok := d.Deadline(); ok {
+			return context.WithDeadlineCause(t.Context(), end.Add(-evidenceTime),
+				fmt.Errorf("the test's time is up (go test -timeout) but for %v of evidence", evidenceTime))
+		}
+	}
+	return context.WithCancel(t.Context())
+}
+
+// printProgress tells of what takes long where go test shows it at once.
+func printProgress(p images.Progress) { fmt.Fprintln(os.Stderr, "vmtest:", p) }
+
+// do runs op with the test's context and fails the test with its error.
+func do(t testing.TB, op func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := testContext(t)
+	defer cancel()
+	if err := op(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Run runs a command that must exit with 0, and returns its standard output.
+func (g *Guest) Run(t testing.TB, args ...string) string {
+	t.Helper()
+	var r Result
+	do(t, func(ctx context.Context) (err error) {
+		r, err = g.Machine.Run(ctx, Command{Args: args})
+		return err
+	})
+	return string(r.Stdout)
+}
+
+// Exec runs a command that may end as it likes, and returns how it did. It fails
+// the test only when the command could not be run to its end.
+func (g *Guest) Exec(t testing.TB, c Command) Result {
+	t.Helper()
+	var r Result
+	do(t, func(ctx context.Context) (err error) {
+		r, err = g.Machine.Run(ctx, c)
+		if asExit(err) {
+			return nil
+		}
+		return err
+	})
+	return r
+}
+
+// Copy copies a file or folder of the host, as Machine.Copy.
+func (g *Guest) Copy(t testing.TB, hostPath, guestPath string) {
+	t.Helper()
+	do(t, func(ctx context.Context) error { return g.Machine.Copy(ctx, hostPath, guestPath) })
+}
+
+// CopyFS copies all of fsys into a folder of the guest, as Machine.CopyFS.
+func (g *Guest) CopyFS(t testing.TB, fsys fs.FS, guestDir string) {
+	t.Helper()
+	do(t, func(ctx context.Context) error { return g.Machine.CopyFS(ctx, fsys, guestDir) })
+}
+
+// WriteFile makes or replaces a file in the guest.
+func (g *Guest) WriteFile(t testing.TB, guestPath string, data []byte, mode fs.FileMode) {
+	t.Helper()
+	do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, data, mode) })
+}
+
+// ReadFile returns the content of a file in the guest.
+func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
+	t.Helper()
+	var data []byte
+	do(t, func(ctx context.Context) (err error) {
+		data, err = g.Machine.ReadFile(ctx, guestPath)
+		return err
+	})
+	return data
+}
+
+// InstallGo builds a Go command of the test's module for the guest, static, and
+// puts it at guestPath.
+func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
+	t.Helper()
+	do(t, func(ctx context.Context) error {
+		program, err := BuildGo(ctx, pkg, g.Machine.Image().Arch)
+		if err != nil {
+			return err
+		}
+		return g.Machine.WriteFile(ctx, guestPath, program, 0o755)
+	})
+}
+
+// Dial connects to an address inside the guest, as Machine.Dial. The connection is
+// closed when the test ends, if it is not by then.
+func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
+	t.Helper()
+	var conn net.Conn
+	do(t, func(ctx context.Context) (err error) {
+		conn, err = g.Machine.Dial(ctx, network, address)
+		return err
+	})
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// Verify fails the test when systemd-analyze verify says anything about the unit
+// files, named by path in the guest.
+func (g *Guest) Verify(t testing.TB, paths ...string) {
+	t.Helper()
+	do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, paths...) })
+}
+
+// DaemonReload makes systemd read its unit files again.
+func (g *Guest) DaemonReload(t testing.TB) {
+	t.Helper()
+	do(t, g.Machine.DaemonReload)
+}
+
+// EnableNow enables and starts units, and returns what systemctl printed.
+func (g *Guest) EnableNow(t testing.TB, units ...string) string {
+	t.Helper()
+	var out string
+	do(t, func(ctx context.Context) (err error) {
+		out, err = g.Machine.EnableNow(ctx, units...)
+		return err
+	})
+	return out
+}
+
+// Disable disables units, and returns what systemctl printed.
+func (g *Guest) Disable(t testing.TB, units ...string) string {
+	t.Helper()
+	var out string
+	do(t, func(ctx context.Context) (err error) {
+		out, err = g.Machine.Disable(ctx, units...)
+		return err
+	})
+	return out
+}
+
+// Show returns properties of a unit as systemctl show prints them, as
+// Machine.Show.
+func (g *Guest) Show(t testing.TB, unit string, properties ...string) map[string]string {
+	t.Helper()
+	var values map[string]string
+	do(t, func(ctx context.Context) (err error) {
+		values, err = g.Machine.Show(ctx, unit, properties...)
+		return err
+	})
+	return values
+}
+
+// WaitUnit waits until a unit's ActiveState or SubState is state, and fails the
+// test at once when the unit fails instead.
+func (g *Guest) WaitUnit(t testing.TB, unit, state string) {
+	t.Helper()
+	do(t, func(ctx context.Context) error { return g.Machine.WaitUnit(ctx, unit, state) })
+}
+
+// Journal returns the journal entries that q selects, oldest first.
+func (g *Guest) Journal(t testing.TB, q JournalQuery) []Entry {
+	t.Helper()
+	var entries []Entry
+	do(t, func(ctx context.Context) (err error) {
+		entries, err = g.Machine.Journal(ctx, q)
+		return err
+	})
+	return entries
+}
+
+// WaitJournal returns the first entry, there already or still to come, that q
+// selects and match accepts.
+func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool) Entry {
+	t.Helper()
+	var entry Entry
+	do(t, func(ctx context.Context) (err error) {
+		entry, err = g.Machine.WaitJournal(ctx, q, match)
+		return err
+	})
+	return entry
+}

@@ -1,0 +1,90 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// args collects a command line together with the descriptors that it names. A
+// child of exec.Cmd finds its ExtraFiles from descriptor 3 on.
+type args struct {
+	list  []string
+	files []*os.File
+}
+
+func (a *args) add(words ...string) { a.list = append(a.list, words...) }
+
+// inherit hands f to QEMU and returns the number it will have there.
+func (a *args) inherit(f *os.File) int {
+	a.files = append(a.files, f)
+	return 2 + len(a.files)
+}
+
+// escape makes a value fit for QEMU's comma-separated options, in which a comma
+// is written twice.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
+
+// device is one part of a machine that knows its own arguments.
+type device interface{ args(*args) }
+
+// disk is a virtio-blk disk on a raw file. The guest finds it by its serial
+// number, at most 20 bytes long.
+type disk struct {
+	path, serial string
+	readOnly     bool
+}
+
+func (d disk) args(a *args) {
+	// Forks of one snapshot read the same file: a shared page cache is what makes
+	// a fork cheap, so no cache.direct. Nobody writes a read-only image in place
+	// (a new one is renamed over it), so no lock is needed that would tie the
+	// runs of several users together.
+	a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,read-only=%s,locking=%s,discard=unmap",
+		d.serial, escape(d.path), onOff(d.readOnly), onOff(!d.readOnly)))
+	a.add("-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", d.serial, d.serial))
+}
+
+// serialConsole is the first serial port, on an inherited stream socket.
+type serialConsole struct{ file *os.File }
+
+func (c serialConsole) args(a *args) {
+	a.add("-chardev", fmt.Sprintf("socket,id=console,fd=%d", a.inherit(c.file)))
+	a.add("-serial", "chardev:console")
+}
+
+// port is a virtio-serial port on an inherited stream socket.
+type port struct {
+	file *os.File
+	name string
+}
+
+func (p port) args(a *args) {
+	a.add("-device", "virtio-serial-pci,max_ports=2")
+	a.add("-chardev", fmt.Sprintf("socket,id=link,fd=%d", a.inherit(p.file)))
+	a.add("-device", "virtserialport,id=link,chardev=link,name="+escape(p.name))
+}
+
+// monitor is QMP on an inherited stream socket.
+type monitor struct{ file *os.File }
+
+func (m monitor) args(a *args) {
+	a.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", a.inherit(m.file)))
+	a.add("-mon", "chardev=qmp,mode=control")
+}
+
+// entropy is a virtio-rng device. Without it a kernel under emulation waits many
+// seconds for its first random number.
+type entropy struct{}
+
+func (entropy) args(a *args) {
+	a.add("-object", "rng-builtin,id=entropy")
+	a.add("-device", "virtio-rng-pci,rng=entropy")
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}

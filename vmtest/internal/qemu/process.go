@@ -1,0 +1,161 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+// Process is a running QEMU and the host's ends of its streams. They belong to
+// the caller, who closes them.
+type Process struct {
+	Console net.Conn      // what the guest writes to its serial console
+	Link    net.Conn      // the guest link's virtio-serial port
+	Monitor *net.UnixConn // QMP
+
+	cmd    *exec.Cmd
+	stderr *tail.Buffer
+	done   chan struct{}
+	err    error // once done is closed
+}
+
+// HostError says that the host lacks something, and the cure.
+type HostError struct {
+	Missing string // e.g. "qemu-system-x86_64"
+	Cure    string
+	Err     error
+}
+
+func (e *HostError) Error() string {
+	return fmt.Sprintf("find %s: %v; %s", e.Missing, e.Err, e.Cure)
+}
+
+func (e *HostError) Unwrap() error { return e.Err }
+
+// ExitError says that QEMU has exited although nobody asked it to.
+type ExitError struct {
+	State  *os.ProcessState
+	Stderr string // the last of what it printed
+}
+
+func (e *ExitError) Error() string {
+	msg := "QEMU exited: " + e.State.String()
+	if e.Stderr != "" {
+		msg += "; it printed: " + e.Stderr
+	}
+	return msg
+}
+
+// stderrKept bounds how much of QEMU's standard error is kept, in bytes.
+const stderrKept = 8 << 10
+
+// Start runs m. QEMU dies with this process, however that ends.
+func Start(m Machine) (*Process, error) {
+	arch, err := lookupArch(m.Arch)
+	if err != nil {
+		return nil, err
+	}
+	binary := m.Binary
+	if binary == "" {
+		binary = arch.binary
+	}
+	path, err := exec.LookPath(binary)
+	if err != nil {
+		return nil, &HostError{Missing: binary, Cure: `install QEMU ("vmtest setup" does)`, Err: errors.Unwrap(err)}
+	}
+
+	p := &Process{stderr: tail.NewBuffer(stderrKept), done: make(chan struct{})}
+	var w wires
+	defer func() {
+		for _, f := range []*os.File{w.console, w.link, w.monitor} {
+			if f != nil {
+				f.Close()
+			}
+		}
+	}()
+	if p.Console, w.console, err = wire("console"); err == nil {
+		if p.Link, w.link, err = wire("link"); err == nil {
+			p.Monitor, w.monitor, err = wire("monitor")
+		}
+	}
+	if err != nil {
+		p.closeWires()
+		return nil, err
+	}
+	list, files, err := m.commandLine(w)
+	if err != nil {
+		p.closeWires()
+		return nil, err
+	}
+	p.cmd = exec.Command(path, list...)
+	p.cmd.ExtraFiles = files
+	p.cmd.Stderr = p.stderr
+	// Own group: Ctrl-C in the terminal is for this process, which then ends QEMU.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := startFromLastingThread(p.cmd); err != nil {
+		p.closeWires()
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	go func() {
+		p.cmd.Wait() // its verdict is in ProcessState
+		p.err = &ExitError{State: p.cmd.ProcessState, Stderr: p.stderr.String()}
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Done is closed once QEMU has exited.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err returns an *ExitError once Done is closed.
+func (p *Process) Err() error { return p.err }
+
+// Pid is QEMU's process ID.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Stderr is the last of what QEMU printed to its standard error so far.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+// Kill ends QEMU and waits until it is gone. The guest gets no notice.
+func (p *Process) Kill() {
+	p.cmd.Process.Kill() // fails only when it has exited already
+	<-p.done
+	p.closeWires()
+}
+
+func (p *Process) closeWires() {
+	if p.Console != nil {
+		p.Console.Close()
+	}
+	if p.Link != nil {
+		p.Link.Close()
+	}
+	if p.Monitor != nil {
+		p.Monitor.Close()
+	}
+}
+
+// wire makes a connected pair of stream sockets: one end for this process, the
+// other for QEMU to inherit. Neither has a name that a third party could use.
+func wire(name string) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make %s socket: %w", name, err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), name)
+	ours := os.NewFile(uintptr(fds[0]), name)
+	defer ours.Close() // FileConn makes a copy
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("use %s socket: %w", name, err)
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}

@@ -1,0 +1,28 @@
+package tail
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// escapes are the control sequences of ECMA-48: CSI, OSC up to BEL or ST, and
+// those of two bytes.
+var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_c-z])`)
+
+// Printable makes untrusted text safe to print: terminal control sequences are
+// dropped, other control characters and invalid UTF-8 are shown as U+FFFD. Tabs
+// and line feeds stay.
+func Printable(s string) string {
+	s = escapes.ReplaceAllString(s, "")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case r == utf8.RuneError || unicode.IsControl(r):
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}

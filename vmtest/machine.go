@@ -1,0 +1,163 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+// Machine is a running guest. Its methods may be called from several goroutines.
+// Whoever got it closes it.
+type Machine struct {
+	config  Config
+	image   *images.Image
+	process *qemu.Process
+	monitor *qmp.Client
+	link    *link.Client
+	console *tail.Buffer
+	manager managerConn
+
+	ready       chan struct{} // closed once the agent has opened the guest link
+	consoleDone chan struct{} // closed once all of the console has been read
+	closeOnce   sync.Once
+}
+
+const (
+	consoleKept  = 256 << 10 // bytes
+	consoleShown = 50        // lines
+
+	// lastWords bounds how long a guest that has let go of its link is given to
+	// show why: QEMU's exit comes a moment after the end of its streams.
+	lastWords = 2 * time.Second
+)
+
+// Image describes the image that the guest runs.
+func (m *Machine) Image() images.Manifest { return m.image.Manifest }
+
+// Console returns what is kept of the guest's serial console, its last 256 KiB.
+// It is untrusted text and may hold terminal control sequences.
+func (m *Machine) Console() []byte {
+	data, _ := m.console.Bytes()
+	return data
+}
+
+// Done is closed when the guest has gone, whether asked to or not.
+func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
+
+// Close ends the guest at once, as a power cut would, and waits until nothing is
+// left of it. Closing it again does nothing.
+func (m *Machine) Close() error {
+	m.closeOnce.Do(func() {
+		m.manager.close()
+		if m.link != nil {
+			m.link.Close()
+		}
+		m.process.Kill()
+		if m.monitor != nil {
+			m.monitor.Close()
+		}
+		<-m.consoleDone
+	})
+	return nil
+}
+
+// readConsole keeps the guest's console until QEMU closes it.
+func (m *Machine) readConsole() {
+	defer close(m.consoleDone)
+	var w io.Writer = m.console
+	if m.config.Console != nil {
+		w = io.MultiWriter(m.console, m.config.Console)
+	}
+	if _, err := io.Copy(w, m.process.Console); err != nil {
+		// The caller's writer gave up; the guest must not block on its console.
+		io.Copy(m.console, m.process.Console)
+	}
+}
+
+// watchEvents follows what QEMU tells about the guest until QEMU has gone.
+func (m *Machine) watchEvents() {
+	opened := false
+	for e := range m.monitor.Events() {
+		if e.Event == "VSERPORT_CHANGE" && e.Data["id"] == "link" && e.Data["open"] == true && !opened {
+			opened = true
+			close(m.ready)
+		}
+	}
+}
+
+// gone returns err as a *GuestError when its reason is that the guest has gone,
+// and as it is otherwise.
+func (m *Machine) gone(doing string, err error) error {
+	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) {
+		return err
+	}
+	select {
+	case <-m.Done():
+		return m.guestError(doing, m.process.Err())
+	case <-time.After(lastWords):
+		return m.guestError(doing, fmt.Errorf("the guest's agent let go of the link while QEMU runs on: %w", err))
+	}
+}
+
+// guestError puts err together with the evidence, and names the cause that the
+// console shows, when it does.
+func (m *Machine) guestError(doing string, err error) error {
+	select {
+	case <-m.Done():
+		<-m.consoleDone
+	default:
+	}
+	lines := m.console.Lines(consoleShown)
+	if cause := consoleCause(lines); cause != "" {
+		err = fmt.Errorf("%s: %w", cause, err)
+	}
+	return &GuestError{
+		Image:   m.image.Name,
+		Doing:   doing,
+		Err:     err,
+		Console: lines,
+		Stderr:  tail.Printable(m.process.Stderr()),
+	}
+}
+
+// consoleCause finds the line in which a guest that died said why.
+func consoleCause(lines []string) string {
+	var cause string
+	for _, line := range lines {
+		if _, text, ok := strings.Cut(line, "vmtest init: "); ok {
+			return "the guest's init stopped: " + text
+		}
+		if _, text, ok := strings.Cut(line, "Kernel panic - not syncing: "); ok {
+			cause = "the guest's kernel panicked: " + text
+		}
+	}
+	return cause
+}
+
+// bounded returns a context that also ends when the guest has gone, so that
+// nothing waits for a dead guest.
+func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := make(chan struct{})
+	go func() {
+		select {
+		case <-m.Done():
+			cancel(link.ErrLost)
+		case <-stop:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		close(stop)
+		cancel(nil)
+	})
+}

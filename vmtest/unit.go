@@ -1,0 +1,210 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+func printable(b []byte) string { return tail.Printable(string(b)) }
+
+// VerifyError says that systemd-analyze verify found fault with units.
+type VerifyError struct {
+	Units  []string
+	Output string // what it printed, file and line included
+}
+
+func (e *VerifyError) Error() string {
+	return fmt.Sprintf("verify %s: systemd-analyze has something to say:\n%s", strings.Join(e.Units, " "), e.Output)
+}
+
+// Verify runs systemd-analyze verify on unit files, named by path in the guest.
+// Anything that it prints is a *VerifyError: it warns of a misspelt directive and
+// still exits with 0.
+func (m *Machine) Verify(ctx context.Context, paths ...string) error {
+	r, err := m.Run(ctx, Command{Args: append([]string{"systemd-analyze", "verify"}, paths...)})
+	var exit *ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	if out := strings.TrimSpace(printable(append(r.Stdout, r.Stderr...))); out != "" || err != nil {
+		return &VerifyError{Units: paths, Output: out}
+	}
+	return nil
+}
+
+// DaemonReload makes systemd read its unit files again.
+func (m *Machine) DaemonReload(ctx context.Context) error {
+	_, err := m.Run(ctx, Command{Args: []string{"systemctl", "daemon-reload"}})
+	return err
+}
+
+// EnableNow enables and starts units, and returns what systemctl printed: the
+// symbolic links that it made.
+func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
+	return m.systemctl(ctx, append([]string{"enable", "--now"}, units...))
+}
+
+// Disable disables units, without stopping them, and returns what systemctl
+// printed: the symbolic links that it removed.
+func (m *Machine) Disable(ctx context.Context, units ...string) (string, error) {
+	return m.systemctl(ctx, append([]string{"disable"}, units...))
+}
+
+// systemctl returns both streams: it reports links on stderr.
+func (m *Machine) systemctl(ctx context.Context, args []string) (string, error) {
+	r, err := m.Run(ctx, Command{Args: append([]string{"systemctl"}, args...)})
+	return printable(append(r.Stdout, r.Stderr...)), err
+}
+
+// Show runs systemctl show on a unit and returns the named properties, or all. A
+// property that comes in several lines, such as Listen of a socket with several
+// addresses, has them joined by line feeds.
+func (m *Machine) Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
+	args := []string{"systemctl", "show", unit}
+	for _, p := range properties {
+		args = append(args, "--property="+p)
+	}
+	r, err := m.Run(ctx, Command{Args: args})
+	if err != nil {
+		return nil, err
+	}
+	return parseShow(string(r.Stdout)), nil
+}
+
+func parseShow(text string) map[string]string {
+	values := make(map[string]string)
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok {
+			continue
+		}
+		if before, seen := values[name]; seen {
+			value = before + "\n" + value
+		}
+		values[name] = value
+	}
+	return values
+}
+
+// UnitError says that a unit did not come to the state that was waited for.
+type UnitError struct {
+	Unit, Want  string
+	ActiveState string
+	SubState    string
+	Result      string   // of the unit's type, e.g. "exit-code"; "" when it has none
+	Journal     []string // the last lines of the unit's journal
+	Err         error    // why the wait ended
+}
+
+func (e *UnitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "wait for %s to be %s: %v; it is %s (%s)", e.Unit, e.Want, e.Err, e.ActiveState, e.SubState)
+	if e.Result != "" {
+		b.WriteString(", result " + e.Result)
+	}
+	if len(e.Journal) == 0 {
+		b.WriteString("\nits journal is empty")
+	}
+	for _, line := range e.Journal {
+		b.WriteString("\n  | " + line)
+	}
+	return b.String()
+}
+
+func (e *UnitError) Unwrap() error { return e.Err }
+
+// errFailed is why a wait ends early.
+var errFailed = errors.New("the unit failed")
+
+// WaitUnit waits until a unit's ActiveState or SubState is state, such as
+// "active", "listening" or "inactive". It waits for systemd's signals, asks
+// nothing twice, and fails at once, with a *UnitError, when the unit fails.
+func (m *Machine) WaitUnit(ctx context.Context, unit, state string) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	active, sub, err := m.followUnit(ctx, unit, state)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if lost := m.gone("lost", err); lost != err {
+		return lost
+	}
+	return m.unitError(ctx, &UnitError{Unit: unit, Want: state, ActiveState: active, SubState: sub, Err: err})
+}
+
+// followUnit returns the last state seen, also together with an error.
+func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, sub string, err error) {
+	conn, raw, err := m.dialSystemd(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	signals := watchSignals(raw)
+	defer signals.close()
+	for {
+		props, err := conn.GetUnitPropertiesContext(ctx, unit)
+		if err != nil {
+			return active, sub, fmt.Errorf("read properties: %w", err)
+		}
+		active, _ = props["ActiveState"].(string)
+		sub, _ = props["SubState"].(string)
+		switch {
+		case want == active || want == sub:
+			return active, sub, nil
+		case active == "failed":
+			return active, sub, errFailed
+		case props["LoadState"] == "not-found":
+			return active, sub, errors.New("there is no such unit")
+		}
+		if err := signals.next(ctx, concerns(unit)); err != nil {
+			return active, sub, err
+		}
+	}
+}
+
+// unitError adds to e what the guest can still tell.
+func (m *Machine) unitError(ctx context.Context, e *UnitError) error {
+	// The wait's own time may be over; the evidence has a little of its own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), evidenceTime)
+	defer cancel()
+	if conn, err := m.Systemd(ctx); err == nil {
+		if p, err := conn.GetUnitTypePropertyContext(ctx, e.Unit, unitType(e.Unit), "Result"); err == nil {
+			e.Result, _ = p.Value.Value().(string)
+		}
+	}
+	entries, err := m.Journal(ctx, JournalQuery{Unit: e.Unit, Last: 20})
+	if err != nil {
+		e.Journal = []string{"its journal cannot be read: " + err.Error()}
+	}
+	for _, entry := range entries {
+		e.Journal = append(e.Journal, entry.String())
+	}
+	return e
+}
+
+// unitType is the D-Bus interface's name for the kind of unit, e.g. "Socket".
+func unitType(unit string) string {
+	suffix := unit[strings.LastIndexByte(unit, '.')+1:]
+	if suffix == "" {
+		return "Unit"
+	}
+	return strings.ToUpper(suffix[:1]) + suffix[1:]
+}
+
+// concerns tells the signals after which a unit is worth another look: a change
+// of its properties, or of which units and jobs there are.
+func concerns(unit string) func(*godbus.Signal) bool {
+	path := unitPath + godbus.ObjectPath(dbus.PathBusEscape(unit))
+	return func(s *godbus.Signal) bool {
+		return s.Path == path || strings.HasPrefix(s.Name, managerInterface+".")
+	}
+}
