@@ -5,91 +5,42 @@ import (
 	"errors"
 	"fmt"
 
-	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
-	"example.org/systemd-vmtest/vmtest/internal/initrd"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
-// Launch returns a machine that has booted to systemd's "running". It builds the
-// image when the cache has none. The caller closes the machine.
-//
-// A guest that does not get there is a *GuestError, a host that lacks something a
-// *HostError.
-func Launch(ctx context.Context, config Config) (*Machine, error) {
-	config, err := config.complete()
-	if err != nil {
-		return nil, err
-	}
-	image, err := images.Open(ctx, config.Image, images.Options{Progress: config.Progress})
-	if err != nil {
-		return nil, err
-	}
-	m, err := start(ctx, config, image)
-	if err != nil {
-		return nil, err
-	}
-	bootCtx, cancel := context.WithTimeoutCause(ctx, config.BootTimeout,
+// boot returns a machine that has booted from nothing to systemd's "running".
+func boot(ctx context.Context, config Config, in *inputs) (*Machine, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, config.BootTimeout,
 		fmt.Errorf("not up within %v (VMTEST_TIMEOUT_SCALE stretches that)", config.BootTimeout))
 	defer cancel()
-	if err := m.boot(bootCtx); err != nil {
+	m, err := start(ctx, config, in, description(config, in))
+	if err != nil {
+		return nil, err
+	}
+	if err := m.bootUp(ctx); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// start runs QEMU on the image and connects the host's ends.
-func start(ctx context.Context, config Config, image *images.Image) (*Machine, error) {
-	agent, err := agentBinary(ctx, image.Arch)
-	if err != nil {
-		return nil, err
-	}
-	ramdisk, err := initrd.Build(initrd.Archive{
-		Agent:      agent,
-		ModulesDir: image.ModulesDir(),
-		Modules:    image.Modules,
-		Run:        map[string]string{"systemd/system/" + guest.AgentUnitName: guest.AgentUnit},
-		RunLinks:   map[string]string{"systemd/system/sysinit.target.wants/" + guest.AgentUnitName: "../" + guest.AgentUnitName},
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer ramdisk.Close() // QEMU inherits a copy of the descriptor
-	process, err := qemu.Start(qemu.Machine{
-		Arch:       image.Arch,
+// description is the machine as QEMU is to make it.
+func description(config Config, in *inputs) qemu.Machine {
+	return qemu.Machine{
+		Arch:       in.image.Arch,
 		CPUs:       config.CPUs,
 		Memory:     config.Memory,
-		Kernel:     image.Kernel(),
-		Initrd:     ramdisk,
+		Kernel:     in.image.Kernel(),
+		Initrd:     in.initrd,
 		Cmdline:    kernelArgs(config),
-		Root:       image.Root(),
+		Root:       in.image.Root(),
 		RootSerial: guest.RootSerial,
 		PortName:   guest.PortName,
-	})
-	if err != nil {
-		return nil, err
 	}
-	m := &Machine{
-		config:      config,
-		image:       image,
-		process:     process,
-		console:     tail.NewBuffer(consoleKept),
-		ready:       make(chan struct{}),
-		consoleDone: make(chan struct{}),
-	}
-	go m.readConsole()
-	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
-	if err != nil {
-		err = m.gone("start", err)
-		m.Close()
-		return nil, err
-	}
-	go m.watchEvents()
-	return m, nil
 }
 
 func kernelArgs(config Config) []string {
@@ -99,29 +50,46 @@ func kernelArgs(config Config) []string {
 	}, config.KernelArgs...)
 }
 
-// boot follows a machine from its first instruction to a systemd that runs.
-func (m *Machine) boot(ctx context.Context) error {
-	select {
-	case <-m.ready:
-	case <-m.Done():
-		return m.guestError("boot", m.process.Err())
-	case <-ctx.Done():
-		return m.guestError("boot", fmt.Errorf("wait for the guest's agent: %w", context.Cause(ctx)))
+// start runs QEMU and connects the host's ends.
+func start(ctx context.Context, config Config, in *inputs, d qemu.Machine) (*Machine, error) {
+	process, err := qemu.Start(d)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{
+		config:      config,
+		inputs:      in,
+		process:     process,
+		console:     tail.NewBuffer(consoleKept),
+		events:      newEventLog(),
+		consoleDone: make(chan struct{}),
+	}
+	go m.readConsole()
+	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
+	if err != nil {
+		err = m.gone("start", err)
+		m.Close()
+		return nil, err
+	}
+	go m.events.follow(m.monitor.Events())
+	return m, nil
+}
+
+// bootUp follows a machine from its first instruction to a systemd that runs.
+func (m *Machine) bootUp(ctx context.Context) error {
+	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > 0 })
+	if err != nil {
+		return m.verdict(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
 	}
 	if err := m.connect(ctx); err != nil {
-		return err
+		return m.verdict(ctx, "boot", err)
 	}
 	state, err := m.waitSystemState(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		} else if lost := m.gone("boot", err); lost != err {
-			return lost
-		}
-		return m.guestError("boot", fmt.Errorf("wait for systemd: %w", err))
+		return m.verdict(ctx, "boot", fmt.Errorf("wait for systemd: %w", err))
 	}
 	if state != "running" {
-		return m.guestError("boot", m.explainState(ctx, state))
+		return m.verdict(ctx, "boot", m.explainState(ctx, state))
 	}
 	return nil
 }
@@ -130,15 +98,20 @@ func (m *Machine) boot(ctx context.Context) error {
 func (m *Machine) connect(ctx context.Context) error {
 	client, err := link.Dial(ctx, m.process.Link)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		var gone *GuestError
-		if lost := m.gone("connect to", err); errors.As(lost, &gone) {
-			return lost
-		}
-		return m.guestError("connect to", err)
+		return fmt.Errorf("connect to the guest's agent: %w", err)
 	}
 	m.link = client
 	return nil
+}
+
+// verdict is the *GuestError of a machine that did not come up because of err.
+func (m *Machine) verdict(ctx context.Context, doing string, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	var gone *GuestError
+	if lost := m.gone(doing, err); errors.As(lost, &gone) {
+		return lost
+	}
+	return m.guestError(doing, err)
 }

@@ -26,6 +26,10 @@ type Config struct {
 	// KernelArgs are added to the kernel's command line.
 	KernelArgs []string
 
+	// ColdBoot boots the machine for this test, which takes a hundred times as long
+	// as a fork of the snapshot that is kept for all.
+	ColdBoot bool
+
 	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes,
 	// times $VMTEST_TIMEOUT_SCALE.
 	BootTimeout time.Duration
@@ -87,4 +91,10 @@ func timeoutScale() (float64, error) {
 
 func scaled(d time.Duration, factor float64) time.Duration {
 	return time.Duration(float64(d) * factor)
+}
+
+func (c Config) report(p images.Progress) {
+	if c.Progress != nil {
+		c.Progress(p)
+	}
 }

@@ -62,7 +62,11 @@ func testContext(t testing.TB) (context.Context, context.CancelFunc) {
 }
 
 // printProgress tells of what takes long where go test shows it at once.
-func printProgress(p images.Progress) { fmt.Fprintln(os.Stderr, "vmtest:", p) }
+func printProgress(p images.Progress) {
+	if p.Notice {
+		fmt.Fprintln(os.Stderr, "vmtest:", p.Text)
+	}
+}
 
 // do runs op with the test's context and fails the test with its error.
 func do(t testing.TB, op func(ctx context.Context) error) {

@@ -20,14 +20,14 @@ import (
 // Whoever got it closes it.
 type Machine struct {
 	config  Config
-	image   *images.Image
+	inputs  *inputs
 	process *qemu.Process
 	monitor *qmp.Client
 	link    *link.Client
 	console *tail.Buffer
 	manager managerConn
 
-	ready       chan struct{} // closed once the agent has opened the guest link
+	events      *eventLog
 	consoleDone chan struct{} // closed once all of the console has been read
 	closeOnce   sync.Once
 }
@@ -42,7 +42,7 @@ const (
 )
 
 // Image describes the image that the guest runs.
-func (m *Machine) Image() images.Manifest { return m.image.Manifest }
+func (m *Machine) Image() images.Manifest { return m.inputs.image.Manifest }
 
 // Console returns what is kept of the guest's serial console, its last 256 KiB.
 // It is untrusted text and may hold terminal control sequences.
@@ -84,17 +84,6 @@ func (m *Machine) readConsole() {
 	}
 }
 
-// watchEvents follows what QEMU tells about the guest until QEMU has gone.
-func (m *Machine) watchEvents() {
-	opened := false
-	for e := range m.monitor.Events() {
-		if e.Event == "VSERPORT_CHANGE" && e.Data["id"] == "link" && e.Data["open"] == true && !opened {
-			opened = true
-			close(m.ready)
-		}
-	}
-}
-
 // gone returns err as a *GuestError when its reason is that the guest has gone,
 // and as it is otherwise.
 func (m *Machine) gone(doing string, err error) error {
@@ -122,7 +111,7 @@ func (m *Machine) guestError(doing string, err error) error {
 		err = fmt.Errorf("%s: %w", cause, err)
 	}
 	return &GuestError{
-		Image:   m.image.Name,
+		Image:   m.inputs.image.Name,
 		Doing:   doing,
 		Err:     err,
 		Console: lines,

@@ -34,7 +34,7 @@ LimitNOFILE=524288
 // Serve answers the host on the guest link, one session after the other, until
 // ctx ends.
 func Serve(ctx context.Context) error {
-	server := &agent.Server{}
+	server := &agent.Server{Control: control}
 	for ctx.Err() == nil {
 		if err := serveOne(ctx, server); err != nil {
 			return err

@@ -55,13 +55,18 @@ func (c serialConsole) args(a *args) {
 
 // port is a virtio-serial port on an inherited stream socket.
 type port struct {
-	file *os.File
-	name string
+	file   *os.File
+	name   string
+	noHost bool
 }
 
 func (p port) args(a *args) {
 	a.add("-device", "virtio-serial-pci,max_ports=2")
-	a.add("-chardev", fmt.Sprintf("socket,id=link,fd=%d", a.inherit(p.file)))
+	if p.noHost {
+		a.add("-chardev", "null,id=link")
+	} else {
+		a.add("-chardev", fmt.Sprintf("socket,id=link,fd=%d", a.inherit(p.file)))
+	}
 	a.add("-device", "virtserialport,id=link,chardev=link,name="+escape(p.name))
 }
 
@@ -81,6 +86,12 @@ func (entropy) args(a *args) {
 	a.add("-object", "rng-builtin,id=entropy")
 	a.add("-device", "virtio-rng-pci,rng=entropy")
 }
+
+// generation is a VM generation ID: it differs in every QEMU, which tells a kernel
+// (5.18 and later) that it is a copy and must reseed its random numbers.
+type generation struct{}
+
+func (generation) args(a *args) { a.add("-device", "vmgenid,guid=auto") }
 
 func onOff(b bool) string {
 	if b {

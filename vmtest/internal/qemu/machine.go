@@ -26,6 +26,24 @@ type Machine struct {
 
 	// PortName is the name of the virtio-serial port that carries the guest link.
 	PortName string
+
+	// NoHost leaves the port unconnected on the host's side.
+	NoHost bool
+
+	// RAM is the file that holds the guest's memory; nil is anonymous memory.
+	RAM *RAM
+
+	// Incoming has QEMU wait for a migration (migrate-incoming) instead of running
+	// the kernel.
+	Incoming bool
+}
+
+// RAM is a file of Machine.Memory MiB as a guest's memory.
+type RAM struct {
+	File *os.File
+	// Private keeps what the guest writes to itself, page by page, so that many
+	// machines can begin from one file; else it goes to the file.
+	Private bool
 }
 
 // tbSize bounds the translation cache of the emulator, in MiB. A quarter of it
@@ -46,7 +64,15 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	a.add("-nodefaults", "-no-user-config", "-display", "none")
 	// What comes out of a guest must not start a process here.
 	a.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
-	a.add("-machine", arch.machine)
+	machine := arch.machine
+	if m.RAM != nil {
+		a.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=/proc/self/fd/%d,share=%s",
+			m.Memory, a.inherit(m.RAM.File), onOff(!m.RAM.Private)))
+	} else {
+		a.add("-object", fmt.Sprintf("memory-backend-ram,id=ram,size=%dM", m.Memory))
+	}
+	machine += ",memory-backend=ram"
+	a.add("-machine", machine)
 	a.add("-accel", fmt.Sprintf("tcg,tb-size=%d", tbSize))
 	a.add("-cpu", arch.tcgCPU)
 	a.add("-smp", fmt.Sprint(max(m.CPUs, 1)))
@@ -55,10 +81,14 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	a.add("-no-reboot")
 	a.add("-kernel", m.Kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", a.inherit(m.Initrd)))
 	a.add("-append", strings.Join(append([]string{"console=" + arch.console}, m.Cmdline...), " "))
+	if m.Incoming {
+		a.add("-incoming", "defer")
+	}
 	for _, d := range []device{
 		disk{path: m.Root, serial: m.RootSerial, readOnly: true},
 		entropy{},
-		port{file: w.link, name: m.PortName},
+		generation{},
+		port{file: w.link, name: m.PortName, noHost: m.NoHost},
 		serialConsole{w.console},
 		monitor{w.monitor},
 	} {

@@ -58,19 +58,10 @@ const stderrKept = 8 << 10
 
 // Start runs m. QEMU dies with this process, however that ends.
 func Start(m Machine) (*Process, error) {
-	arch, err := lookupArch(m.Arch)
+	path, err := m.binary()
 	if err != nil {
 		return nil, err
 	}
-	binary := m.Binary
-	if binary == "" {
-		binary = arch.binary
-	}
-	path, err := exec.LookPath(binary)
-	if err != nil {
-		return nil, &HostError{Missing: binary, Cure: `install QEMU ("vmtest setup" does)`, Err: errors.Unwrap(err)}
-	}
-
 	p := &Process{stderr: tail.NewBuffer(stderrKept), done: make(chan struct{})}
 	var w wires
 	defer func() {
@@ -109,6 +100,23 @@ func Start(m Machine) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// binary is the path of QEMU's executable.
+func (m Machine) binary() (string, error) {
+	arch, err := lookupArch(m.Arch)
+	if err != nil {
+		return "", err
+	}
+	name := m.Binary
+	if name == "" {
+		name = arch.binary
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", &HostError{Missing: name, Cure: `install QEMU ("make setup" does)`, Err: errors.Unwrap(err)}
+	}
+	return path, nil
 }
 
 // Done is closed once QEMU has exited.

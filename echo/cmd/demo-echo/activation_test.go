@@ -1,0 +1,132 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// StandardInput=socket: the connection is descriptors 0 and 1, and 2 where
+// StandardError= was forgotten.
+func TestConnectionOnStandardInput(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		stdout, stder bool
+	}{
+		{name: "stdin alone"}, {name: "stdin and stdout", stdout: true}, {name: "all three", stdout: true, stder: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			passed, client := pair(t)
+			cmd := exec.Command(binary)
+			cmd.Env = append(os.Environ(), "REMOTE_ADDR=192.0.2.1", "REMOTE_PORT=4711")
+			cmd.Stdin = passed
+			if test.stdout {
+				cmd.Stdout = passed
+			}
+			if test.stder {
+				cmd.Stderr = passed
+			}
+			p := launch(t, cmd)
+			// Our duplicate stays open: the client must see the end all the same.
+			roundTrip(t, client, "socket activation works\n") // and no line of log in it
+			require.NoError(t, passed.Close())
+			assert.Equal(t, 0, p.wait(t))
+			if !test.stder {
+				assert.Contains(t, p.stderr.String(), "listener=stdin event=accept")
+				assert.Contains(t, p.stderr.String(), "remote_addr=192.0.2.1 remote_port=4711")
+				assert.Contains(t, p.stderr.String(), "bytes=24")
+			}
+		})
+	}
+}
+
+func TestListenerOnStandardInput(t *testing.T) {
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	cmd := exec.Command(binary)
+	cmd.Stdin = file
+	p := launch(t, cmd)
+	require.NoError(t, file.Close())
+	roundTrip(t, dial(t, "tcp", addr), "one\n")
+	roundTrip(t, dial(t, "tcp", addr), "two\n")
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+}
+
+func TestConnectionAsDescriptor3(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	client := dial(t, "tcp", l.Addr().String())
+	conn, err := l.Accept()
+	require.NoError(t, err)
+	file, err := conn.(*net.TCPConn).File()
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	p := activated(t, "connection", []*os.File{file}, nil)
+	roundTrip(t, client, "socket activation works\n")
+	assert.Equal(t, 0, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "peer="+client.LocalAddr().String()+" listener=connection")
+}
+
+func TestNamedListeners(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	inet, addr := listener(t, "tcp", "127.0.0.1:0")
+	local, _ := listener(t, "unix", path)
+	p := activated(t, "inet:local", []*os.File{inet, local}, nil)
+	roundTrip(t, dial(t, "tcp", addr), "over TCP\n")
+	roundTrip(t, dial(t, "unix", path), "over a local socket\n")
+	roundTrip(t, dial(t, "tcp", addr), "the same process again\n")
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+	log := p.stderr.String()
+	assert.Contains(t, log, "event=listen listener=inet address="+addr)
+	assert.Contains(t, log, "event=listen listener=local address="+path)
+	assert.Equal(t, 2, strings.Count(log, "listener=inet event=accept"), log)
+	assert.Equal(t, 1, strings.Count(log, "listener=local event=accept"), log)
+	assert.FileExists(t, path, "the socket file belongs to the socket unit")
+}
+
+func TestDatagramSocketIsRefused(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer conn.Close()
+	file, err := conn.(*net.UDPConn).File()
+	require.NoError(t, err)
+	p := activated(t, "udp", []*os.File{file}, nil)
+	assert.Equal(t, 1, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "demo-echo: sort descriptor 1 of 1 (udp): datagram socket; need a stream socket (ListenStream=)")
+}
+
+func TestIdleTimeoutEndsTheProcess(t *testing.T) {
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	p := activated(t, "echo", []*os.File{file}, nil, "--idle-timeout=500ms")
+	roundTrip(t, dial(t, "tcp", addr), "once\n")
+	assert.Equal(t, 0, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "event=idle")
+}
+
+// Out of descriptors, the daemon serves on and takes the others when it can.
+func TestOutOfDescriptors(t *testing.T) {
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	log := new(lines)
+	p := activatedLogging(t, log, file, nofileEnv+"=16")
+	var conns []net.Conn
+	for range 30 {
+		conns = append(conns, dial(t, "tcp", addr))
+	}
+	require.Eventually(t, func() bool { return log.contain("too many open files") }, patience, 10*time.Millisecond)
+	for i, conn := range conns {
+		roundTrip(t, conn, "line "+string(rune('a'+i%26)))
+		require.NoError(t, conn.Close())
+	}
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) contain(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.buf.String(), s)
+}
+
+// datagrams listens on a unix datagram socket, as the service manager (NOTIFY_SOCKET)
+// and journald do.
+func datagrams(t *testing.T, path string) func() string {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		conn.Close()
+		_ = os.Remove(path) // for go test -count
+	})
+	return func() string {
+		t.Helper()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		buf := make([]byte, 64<<10)
+		n, err := conn.Read(buf)
+		require.NoError(t, err)
+		return string(buf[:n])
+	}
+}
+
+func TestNotifyAndSignals(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "notify")
+			next := datagrams(t, path)
+			file, addr := listener(t, "tcp", "127.0.0.1:0")
+			p := activated(t, "echo", []*os.File{file}, []string{"NOTIFY_SOCKET=" + path})
+			require.Equal(t, "READY=1", next())
+			conn := dial(t, "tcp", addr)
+			ping(t, conn)
+			p.signal(t, sig)
+			require.Equal(t, "STOPPING=1", next(), "before the drain, not after it")
+			roundTrip(t, conn, "finish") // the open connection may go on
+			assert.Equal(t, 0, p.wait(t))
+			assert.Contains(t, p.stderr.String(), "connections=1 bound=5s")
+			assert.Contains(t, p.stderr.String(), "closed_hard=0")
+			assert.Contains(t, p.stderr.String(), `cause="`+sig.String()+" signal received")
+		})
+	}
+}
+
+func TestDrainBoundClosesHard(t *testing.T) {
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	p := activated(t, "echo", []*os.File{file}, nil, "--drain-timeout=100ms")
+	conn := dial(t, "tcp", addr)
+	ping(t, conn)
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "closed_hard=1")
+	_, err := conn.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
+func TestConnectionIsDrainedToo(t *testing.T) {
+	passed, client := pair(t)
+	p := activated(t, "connection", []*os.File{passed}, nil)
+	ping(t, client)
+	p.signal(t, syscall.SIGTERM)
+	ping(t, client)
+	roundTrip(t, client, "finish")
+	assert.Equal(t, 0, p.wait(t))
+}
+
+// As with a journald that restarts: the reader of standard error is gone.
+func TestServesWithoutALogReader(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	defer writer.Close()
+	require.NoError(t, reader.Close())
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	p := activatedLogging(t, writer, file)
+	roundTrip(t, dial(t, "tcp", addr), "served\n")
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+}
+
+// With standard error on the journal, records come as fields by the native
+// protocol, and standard error stays empty.
+func TestJournalFields(t *testing.T) {
+	next := datagrams(t, journalSocket)
+	stderr, err := os.CreateTemp(t.TempDir(), "stderr")
+	require.NoError(t, err)
+	defer stderr.Close()
+	info, err := stderr.Stat()
+	require.NoError(t, err)
+	stat := info.Sys().(*syscall.Stat_t)
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	p := activatedLogging(t, stderr, file,
+		fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino), "INVOCATION_ID=0123456789abcdef0123456789abcdef")
+
+	listening := next()
+	assert.Contains(t, listening, "ECHO_EVENT=listen\n")
+	conn := dial(t, "tcp", addr)
+	roundTrip(t, conn, "12345")
+	peer := conn.LocalAddr().String()
+	accepted, closed := next(), next()
+	for _, want := range []string{
+		"PRIORITY=6\n", "SYSLOG_IDENTIFIER=demo-echo\n", "INVOCATION_ID=0123456789abcdef0123456789abcdef\n",
+		"ECHO_PEER=" + peer + "\n", "ECHO_LISTENER=echo\n",
+	} {
+		assert.Contains(t, accepted, want)
+		assert.Contains(t, closed, want)
+	}
+	assert.Contains(t, accepted, "MESSAGE=connection accepted peer="+peer+" listener=echo\n")
+	assert.Contains(t, accepted, "ECHO_EVENT=accept\n")
+	assert.Contains(t, closed, "ECHO_EVENT=close\n")
+	assert.Contains(t, closed, "ECHO_BYTES=5\n")
+
+	open := dial(t, "tcp", addr)
+	ping(t, open)
+	assert.Contains(t, next(), "ECHO_EVENT=accept\n")
+	p.signal(t, syscall.SIGTERM)
+	assert.Contains(t, next(), "ECHO_EVENT=drain\n")
+	roundTrip(t, open, "")
+	assert.Contains(t, next(), "ECHO_EVENT=close\n")
+	assert.Contains(t, next(), "ECHO_CLOSED_HARD=0\n")
+	assert.Equal(t, 0, p.wait(t))
+	text, err := os.ReadFile(stderr.Name())
+	require.NoError(t, err)
+	assert.Empty(t, string(text))
+}

@@ -1,0 +1,228 @@
+package echo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const patience = 20 * time.Second // far beyond what a healthy server needs
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// running is a Server at work; its log can be read once it has ended.
+type running struct {
+	stop func()
+	done chan error
+	log  *bytes.Buffer
+}
+
+func start(t *testing.T, server Server, sockets Sockets) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{stop: cancel, done: make(chan error, 1), log: new(bytes.Buffer)}
+	server.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	go func() { r.done <- server.Serve(ctx, sockets) }()
+	return r
+}
+
+// wait returns what Serve returned, and checks that it left no goroutine.
+func (r *running) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-r.done:
+		// The last instructions of a goroutine come after what Serve can wait for.
+		assert.Eventually(t, func() bool {
+			stacks := make([]byte, 1<<20)
+			return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "echo.serve(")
+		}, patience, 10*time.Millisecond, "goroutine left")
+		return err
+	case <-time.After(patience):
+		require.FailNow(t, "Serve did not return")
+		return nil
+	}
+}
+
+func listen(t *testing.T, network string) (Sockets, string) {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "s")
+	}
+	sockets, err := Sort([]*os.File{listenerFile(t, network, address, "test-"+network)})
+	require.NoError(t, err)
+	return sockets, sockets.Listeners[0].Addr().String()
+}
+
+func dial(t *testing.T, network, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial(network, address)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	return conn
+}
+
+// exchange sends payload while it reads, half-closes and returns all that came
+// back until the server closed.
+func exchange(conn net.Conn, payload []byte) ([]byte, error) {
+	sent := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(payload)
+		sent <- errors.Join(err, conn.(interface{ CloseWrite() error }).CloseWrite())
+	}()
+	got, err := io.ReadAll(conn)
+	return got, errors.Join(err, <-sent)
+}
+
+// ping proves that conn is being served.
+func ping(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_, err := conn.Write([]byte("ping"))
+	require.NoError(t, err)
+	back := make([]byte, 4)
+	_, err = io.ReadFull(conn, back)
+	require.NoError(t, err)
+	require.Equal(t, "ping", string(back))
+}
+
+func TestEcho(t *testing.T) {
+	large := make([]byte, 10<<20)
+	_, err := rand.Read(large)
+	require.NoError(t, err)
+	for _, network := range []string{"tcp", "unix"} {
+		for name, payload := range map[string][]byte{
+			"a line": []byte("socket activation works\n"), "nothing": {}, "NUL and invalid UTF-8": []byte("\x00\xff\xfe"), "10 MB": large,
+		} {
+			t.Run(network+"/"+name, func(t *testing.T) {
+				sockets, address := listen(t, network)
+				r := start(t, Server{}, sockets)
+				conn := dial(t, network, address)
+				got, err := exchange(conn, payload)
+				require.NoError(t, err)
+				assert.True(t, bytes.Equal(payload, got), "sent %d bytes, got %d back", len(payload), len(got))
+
+				r.stop()
+				require.NoError(t, r.wait(t))
+				log := r.log.String()
+				assert.Contains(t, log, "event=accept")
+				assert.Contains(t, log, "listener=test-"+network)
+				assert.Contains(t, log, fmt.Sprintf("event=close bytes=%d", len(payload)))
+				if network == "tcp" {
+					assert.Contains(t, log, "peer="+conn.LocalAddr().String())
+				}
+			})
+		}
+	}
+}
+
+func TestHalfCloseEndsTheEcho(t *testing.T) {
+	sockets, address := listen(t, "tcp")
+	r := start(t, Server{}, sockets)
+	conn := dial(t, "tcp", address)
+	ping(t, conn)
+	// Open as long as the client may still send.
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	_, err := conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	r.stop()
+	require.NoError(t, r.wait(t))
+}
+
+func TestSeveralClientsAtOnce(t *testing.T) {
+	tcp, tcpAddress := listen(t, "tcp")
+	unix, unixAddress := listen(t, "unix")
+	r := start(t, Server{}, Sockets{Listeners: append(tcp.Listeners, unix.Listeners...)})
+	// All are open before the first one sends: none waits for another's end.
+	const clients = 40
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		if i%2 == 0 {
+			conns[i] = dial(t, "tcp", tcpAddress)
+		} else {
+			conns[i] = dial(t, "unix", unixAddress)
+		}
+	}
+	var group sync.WaitGroup
+	for i, conn := range conns {
+		group.Go(func() {
+			payload := bytes.Repeat([]byte(fmt.Sprintf("client %d\n", i)), 10_000)
+			got, err := exchange(conn, payload)
+			assert.NoError(t, err)
+			assert.True(t, bytes.Equal(payload, got), "client %d got another echo", i)
+		})
+	}
+	group.Wait()
+	r.stop()
+	require.NoError(t, r.wait(t))
+	assert.Equal(t, clients, strings.Count(r.log.String(), "event=accept"))
+	assert.Equal(t, clients, strings.Count(r.log.String(), "connection closed by client"))
+}
+
+func TestResetOfOneClientLeavesTheOthers(t *testing.T) {
+	sockets, address := listen(t, "tcp")
+	r := start(t, Server{}, sockets)
+	good := dial(t, "tcp", address)
+	bad := dial(t, "tcp", address)
+	ping(t, good)
+	ping(t, bad)
+	require.NoError(t, bad.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, bad.Close())
+	got, err := exchange(good, []byte("still here"))
+	require.NoError(t, err)
+	assert.Equal(t, "still here", string(got))
+	r.stop()
+	require.NoError(t, r.wait(t))
+	assert.Regexp(t, `msg="connection broken".*peer=`+bad.LocalAddr().String()+`.*event=close bytes=4.*reset`, r.log.String())
+}
+
+func TestServeOneConnection(t *testing.T) {
+	t.Setenv("REMOTE_ADDR", "192.0.2.1")
+	t.Setenv("REMOTE_PORT", "4711")
+	passed, client := acceptedTCP(t)
+	sockets, err := Sort([]*os.File{passed})
+	require.NoError(t, err)
+	r := start(t, Server{}, sockets)
+	got, err := exchange(client, []byte("one"))
+	require.NoError(t, err)
+	assert.Equal(t, "one", string(got))
+	require.NoError(t, r.wait(t), "ends with its connection, without a stop")
+	assert.Contains(t, r.log.String(), "remote_addr=192.0.2.1 remote_port=4711")
+	assert.NotContains(t, r.log.String(), "event=drain")
+}
+
+func TestServeConnectionResetBeforeTheStart(t *testing.T) {
+	passed, client := acceptedTCP(t)
+	require.NoError(t, client.SetLinger(0))
+	require.NoError(t, client.Close())
+	sockets, err := Sort([]*os.File{passed})
+	require.NoError(t, err)
+	r := start(t, Server{}, sockets)
+	require.NoError(t, r.wait(t))
+	assert.Contains(t, r.log.String(), "event=close bytes=0")
+}
+
+func TestServeWithoutSockets(t *testing.T) {
+	require.ErrorIs(t, new(Server).Serve(t.Context(), Sockets{}), ErrNoSockets)
+}

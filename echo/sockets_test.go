@@ -1,0 +1,205 @@
+package echo
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// listenerFile gives a listening socket as a service manager would pass it.
+func listenerFile(t *testing.T, network, address, name string) *os.File {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	require.NoError(t, err)
+	if unix, ok := l.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false) // that is for t.TempDir to do
+	}
+	defer l.Close()
+	file, err := l.(interface{ File() (*os.File, error) }).File()
+	require.NoError(t, err)
+	return renamed(t, file, name)
+}
+
+// renamed gives file's descriptor the name of a LISTEN_FDNAMES entry.
+func renamed(t *testing.T, file *os.File, name string) *os.File {
+	t.Helper()
+	defer file.Close()
+	fd, err := syscall.Dup(int(file.Fd()))
+	require.NoError(t, err)
+	return os.NewFile(uintptr(fd), name)
+}
+
+// socketpair gives both ends of a connected AF_UNIX socket.
+func socketpair(t *testing.T, kind int) (passed, client *os.File) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	client = os.NewFile(uintptr(fds[1]), "client")
+	t.Cleanup(func() { client.Close() })
+	return os.NewFile(uintptr(fds[0]), "connection"), client
+}
+
+// acceptedTCP gives an accepted connection and its client.
+func acceptedTCP(t *testing.T) (passed *os.File, client *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	dialed, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { dialed.Close() })
+	conn, err := l.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	require.NoError(t, err)
+	return renamed(t, file, "connection"), dialed.(*net.TCPConn)
+}
+
+func TestSort(t *testing.T) {
+	pair := func(kind int) func(*testing.T) []*os.File {
+		return func(t *testing.T) []*os.File {
+			passed, _ := socketpair(t, kind)
+			return []*os.File{passed}
+		}
+	}
+	for _, test := range []struct {
+		name      string
+		files     func(*testing.T) []*os.File
+		listeners []string // networks and names
+		conn      string   // name
+		wantErr   string
+	}{
+		{
+			name: "one TCP listener",
+			files: func(t *testing.T) []*os.File {
+				return []*os.File{listenerFile(t, "tcp", "127.0.0.1:0", "demo-echo.socket")}
+			},
+			listeners: []string{"tcp demo-echo.socket"},
+		},
+		{
+			name: "several listeners keep order and names, also equal ones",
+			files: func(t *testing.T) []*os.File {
+				return []*os.File{
+					listenerFile(t, "unix", filepath.Join(t.TempDir(), "s"), "local"),
+					listenerFile(t, "tcp", "127.0.0.1:0", "inet"),
+					listenerFile(t, "unix", "@echo-sort-test-"+filepath.Base(t.TempDir()), "local"),
+				}
+			},
+			listeners: []string{"unix local", "tcp inet", "unix local"},
+		},
+		{
+			name: "an accepted TCP connection",
+			files: func(t *testing.T) []*os.File {
+				passed, _ := acceptedTCP(t)
+				return []*os.File{passed}
+			},
+			conn: "connection",
+		},
+		{name: "a unix connection", files: pair(syscall.SOCK_STREAM), conn: "connection"},
+		{name: "no files", files: func(*testing.T) []*os.File { return nil }},
+		{
+			name:    "a unix datagram socket",
+			files:   pair(syscall.SOCK_DGRAM),
+			wantErr: "sort descriptor 1 of 1 (connection): datagram socket; need a stream socket (ListenStream=)",
+		},
+		{
+			name:    "a sequential packet socket",
+			files:   pair(syscall.SOCK_SEQPACKET),
+			wantErr: "sort descriptor 1 of 1 (connection): sequential packet socket; need a stream socket (ListenStream=)",
+		},
+		{
+			name: "UDP behind a good listener",
+			files: func(t *testing.T) []*os.File {
+				conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+				require.NoError(t, err)
+				defer conn.Close()
+				file, err := conn.(*net.UDPConn).File()
+				require.NoError(t, err)
+				return []*os.File{listenerFile(t, "tcp", "127.0.0.1:0", "good"), renamed(t, file, "bad")}
+			},
+			wantErr: "sort descriptor 2 of 2 (bad): datagram socket; need a stream socket (ListenStream=)",
+		},
+		{
+			name: "a netlink socket",
+			files: func(t *testing.T) []*os.File {
+				fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, 0)
+				require.NoError(t, err)
+				return []*os.File{os.NewFile(uintptr(fd), "netlink")}
+			},
+			wantErr: "raw socket",
+		},
+		{
+			name: "a pipe, as ListenFIFO= gives",
+			files: func(t *testing.T) []*os.File {
+				r, w, err := os.Pipe()
+				require.NoError(t, err)
+				t.Cleanup(func() { w.Close() })
+				return []*os.File{renamed(t, r, "fifo")}
+			},
+			wantErr: "sort descriptor 1 of 1 (fifo): not a socket; need a stream socket (ListenStream=)",
+		},
+		{
+			name: "a connection among listeners",
+			files: func(t *testing.T) []*os.File {
+				passed, _ := acceptedTCP(t)
+				return []*os.File{listenerFile(t, "tcp", "127.0.0.1:0", "inet"), passed}
+			},
+			wantErr: "sort descriptor 2 of 2 (connection): an accepted connection among several descriptors",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			files := test.files(t)
+			sockets, err := Sort(files)
+			t.Cleanup(func() { sockets.Close() })
+			for _, f := range files {
+				assert.ErrorIs(t, f.Close(), os.ErrClosed, "Sort closes what it takes over")
+			}
+			if test.wantErr != "" {
+				require.ErrorContains(t, err, test.wantErr)
+				assert.Empty(t, sockets)
+				return
+			}
+			require.NoError(t, err)
+			var listeners []string
+			for _, l := range sockets.Listeners {
+				listeners = append(listeners, l.Addr().Network()+" "+l.Name)
+			}
+			assert.Equal(t, test.listeners, listeners)
+			if test.conn == "" {
+				assert.Nil(t, sockets.Conn)
+				return
+			}
+			require.NotNil(t, sockets.Conn)
+			assert.Equal(t, test.conn, sockets.Conn.Name)
+		})
+	}
+}
+
+func TestCloseKeepsTheSocketFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	sockets, err := Sort([]*os.File{listenerFile(t, "unix", path, "local")})
+	require.NoError(t, err)
+	require.NoError(t, sockets.Close())
+	_, err = os.Lstat(path)
+	assert.NoError(t, err, "the file belongs to the socket unit")
+}
+
+func TestPeerName(t *testing.T) {
+	passed, _ := socketpair(t, syscall.SOCK_STREAM)
+	unix, err := Sort([]*os.File{passed})
+	require.NoError(t, err)
+	defer unix.Close()
+	assert.Equal(t, "pid="+itoa(os.Getpid())+",uid="+itoa(os.Getuid()), peerName(unix.Conn.Conn))
+
+	passed, client := acceptedTCP(t)
+	tcp, err := Sort([]*os.File{passed})
+	require.NoError(t, err)
+	defer tcp.Close()
+	assert.Equal(t, client.LocalAddr().String(), peerName(tcp.Conn.Conn))
+}

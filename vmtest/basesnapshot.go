@@ -1,0 +1,85 @@
+package vmtest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+)
+
+// baseSnapshots are the snapshots of freshly booted machines that this process has
+// opened, by key. They stay open, and so out of reach of a clean-up of the cache,
+// as long as the process lives.
+var baseSnapshots struct {
+	mu   sync.Mutex
+	open map[string]*snapshot
+}
+
+// baseSnapshot returns the snapshot of a machine of this kind right after its
+// boot, which is made when the cache has none.
+func baseSnapshot(ctx context.Context, config Config, in *inputs) (*snapshot, error) {
+	key, err := snapshotKey(config, in)
+	if err != nil {
+		return nil, err
+	}
+	baseSnapshots.mu.Lock()
+	defer baseSnapshots.mu.Unlock()
+	if s := baseSnapshots.open[key]; s != nil {
+		return s, nil
+	}
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	store, err := snapshots.OpenStore(filepath.Join(cache, "snapshots"))
+	if err != nil {
+		return nil, err
+	}
+	notice := func(text string) { config.report(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
+	info := snapshots.Info{Key: key, Image: in.image.Name, Memory: config.Memory}
+	files, err := store.Open(ctx, info, notice, func(ram, state *os.File) error {
+		notice("booting " + in.image.Name + " once; tests fork from its snapshot")
+		m, err := boot(ctx, config, in)
+		if err != nil {
+			return err
+		}
+		_, err = m.snapshotInto(ctx, ram, state)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if baseSnapshots.open == nil {
+		baseSnapshots.open = make(map[string]*snapshot)
+	}
+	s := &snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}
+	baseSnapshots.open[key] = s
+	return s, nil
+}
+
+// snapshotKey is the digest of all that the state of a booted machine depends on.
+func snapshotKey(config Config, in *inputs) (string, error) {
+	emulator, args, err := qemu.Fingerprint(description(config, in))
+	if err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(map[string]any{
+		"image":    in.image.Digest,
+		"initrd":   in.initrdDigest,
+		"emulator": emulator,
+		"args":     args,
+	})
+	if err != nil {
+		return "", fmt.Errorf("make snapshot key: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// leftoverWait bounds how long output is awaited once the command itself has
+// ended and only a process that it left behind holds its pipes.
+const leftoverWait = time.Second
+
+// copyBuffer is an SSH channel's largest packet in bytes.
+const copyBuffer = 32 << 10
+
+// baseEnv is what every command starts with; the client's entries win.
+func baseEnv() []string {
+	return []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root",
+		"LANG=C.UTF-8",
+		"TERM=dumb",
+	}
+}
+
+// command is a process with our ends of its pipes; nil for a stream that goes
+// to /dev/null. A command never inherits the link's own descriptor: two users
+// of one serial port can lose each other's wake-ups
+// (https://github.com/lmb/vimto/issues/29).
+type command struct {
+	*process
+	stdin, stdout, stderr *os.File
+}
+
+// startCommand starts argv in a session of its own. The error is the operating
+// system's where there is one.
+func startCommand(argv wire.Argv, env []string) (*command, error) {
+	if len(argv.Args) == 0 {
+		return nil, errors.New("no command given")
+	}
+	cmd := &exec.Cmd{
+		Env:         append(baseEnv(), env...),
+		Dir:         string(argv.Dir),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	for _, arg := range argv.Args {
+		cmd.Args = append(cmd.Args, string(arg))
+	}
+	for _, entry := range argv.Env {
+		cmd.Env = append(cmd.Env, string(entry))
+	}
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	if err := checkDir(cmd.Dir); err != nil {
+		return nil, err
+	}
+	path, err := lookPath(cmd.Args[0], cmd.Environ())
+	if err != nil {
+		return nil, err
+	}
+	cmd.Path = path
+	return launch(cmd, argv)
+}
+
+// checkDir makes a bad folder tell from a missing program: os.StartProcess
+// reports both as the program's.
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return &fs.PathError{Op: "chdir", Path: dir, Err: errors.Unwrap(err)}
+	}
+	if !info.IsDir() {
+		return &fs.PathError{Op: "chdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return nil
+}
+
+// lookPath finds name in the PATH of the command's own environment, not of the
+// agent's.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	var list string
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			list = value
+		}
+	}
+	failure := error(syscall.ENOENT)
+	for _, dir := range filepath.SplitList(list) {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		if err := unix.Access(path, unix.X_OK); err != nil {
+			failure = err
+			continue
+		}
+		return path, nil
+	}
+	return "", fmt.Errorf("find in PATH=%s: %w", list, failure)
+}
+
+// launch connects the streams that are wanted and starts the process.
+func launch(cmd *exec.Cmd, argv wire.Argv) (_ *command, err error) {
+	c := &command{}
+	var theirs []*os.File
+	defer func() {
+		for _, file := range theirs {
+			file.Close()
+		}
+		if err != nil {
+			c.closePipes()
+		}
+	}()
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+		}
+		return r, w
+	}
+	if argv.Stdin {
+		var r *os.File
+		if r, c.stdin = pipe(); err == nil {
+			theirs, cmd.Stdin = append(theirs, r), r
+		}
+	}
+	if argv.Stdout || argv.Merge {
+		var w *os.File
+		if c.stdout, w = pipe(); err == nil {
+			theirs, cmd.Stdout = append(theirs, w), w
+		}
+	}
+	if argv.Merge {
+		cmd.Stderr = cmd.Stdout
+	} else if argv.Stderr {
+		var w *os.File
+		if c.stderr, w = pipe(); err == nil {
+			theirs, cmd.Stderr = append(theirs, w), w
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make pipes: %w", err)
+	}
+	if c.process, err = startProcess(cmd); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *command) closePipes() {
+	for _, file := range []*os.File{c.stdin, c.stdout, c.stderr} {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// feed copies the channel's data to stdin until the client's EOF, which it
+// passes on. A command that closed its stdin or has ended just stops the copy.
+func (c *command) feed(ch ssh.Channel) {
+	if c.stdin == nil {
+		return
+	}
+	_, _ = io.CopyBuffer(struct{ io.Writer }{c.stdin}, ch, make([]byte, copyBuffer))
+	c.stdin.Close()
+}
+
+// run copies the output, waits for the command and returns once all that it
+// wrote has been taken over. Output of processes that it left behind is taken
+// until they close the pipes, for at most leftoverWait.
+func (c *command) run(ch ssh.Channel) syscall.WaitStatus {
+	var pumps sync.WaitGroup
+	if c.stdout != nil {
+		pumps.Go(func() { pump(ch, c.stdout) })
+	}
+	if c.stderr != nil {
+		pumps.Go(func() { pump(ch.Stderr(), c.stderr) })
+	}
+	status := c.wait()
+	if c.stdin != nil {
+		c.stdin.Close() // ends a write that a left-behind reader would block
+	}
+	for _, file := range []*os.File{c.stdout, c.stderr} {
+		if file != nil {
+			// Fails only when the pump has closed the file.
+			_ = file.SetReadDeadline(time.Now().Add(leftoverWait))
+		}
+	}
+	pumps.Wait()
+	return status
+}
+
+// pump copies src to dst and closes src. At src's deadline it still takes what
+// lies in the pipe: that may be the ended command's, delayed by a slow client.
+func pump(dst io.Writer, src *os.File) {
+	defer src.Close()
+	buf := make([]byte, copyBuffer)
+	// The wrapper keeps io.CopyBuffer to our buffer; os.File's own WriteTo
+	// would fall back to a buffer of its own.
+	_, err := io.CopyBuffer(dst, struct{ io.Reader }{src}, buf)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	if src.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	rest := io.LimitReader(src, int64(buffered(src)))
+	_, _ = io.CopyBuffer(dst, rest, buf)
+}
+
+// buffered is the number of bytes that a pipe holds.
+func buffered(file *os.File) int {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var n int
+	err = conn.Control(func(fd uintptr) {
+		n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) // FIONREAD, see pipe(7)
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+const (
+	// connectTimeout bounds a connect inside the guest.
+	connectTimeout = 10 * time.Second
+
+	// lingerTimeout bounds the delivery of data that the client sent before
+	// it closed the connection.
+	lingerTimeout = 5 * time.Second
+)
+
+func (c *connection) forwardTCP(channel ssh.NewChannel) {
+	var target wire.DirectTCPIP
+	if err := ssh.Unmarshal(channel.ExtraData(), &target); err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, "read address: "+err.Error())
+		return
+	}
+	port := strconv.FormatUint(uint64(target.Port), 10)
+	c.forward(channel, "tcp", net.JoinHostPort(target.Host, port))
+}
+
+func (c *connection) forwardUnix(channel ssh.NewChannel) {
+	var target wire.DirectStreamlocal
+	if err := ssh.Unmarshal(channel.ExtraData(), &target); err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, "read path: "+err.Error())
+		return
+	}
+	c.forward(channel, "unix", target.Path)
+}
+
+// forward connects the channel to an address inside the guest.
+func (c *connection) forward(channel ssh.NewChannel, network, address string) {
+	dialer := net.Dialer{Timeout: connectTimeout}
+	conn, err := dialer.DialContext(c.ctx, network, address)
+	if err != nil {
+		reason, message := rejection(err)
+		_ = channel.Reject(reason, message)
+		return
+	}
+	defer conn.Close()
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		c.log.Debug("accept forwarding", "network", network, "address", address, "err", err)
+		return
+	}
+	splice(c.ctx, ch, requests, conn)
+}
+
+// rejection keeps the cause, without the "dial tcp ADDRESS" that the client
+// knows, and its number.
+func rejection(err error) (ssh.RejectionReason, string) {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	message := err.Error()
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Err != nil {
+		message = op.Err.Error()
+	}
+	return wire.RejectionReason(errno), message
+}
+
+// splice copies both ways, passes each side's end of data on to the other, and
+// returns when both directions have ended or the channel is closed.
+func splice(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+
+	var copies, watch sync.WaitGroup
+	sent := make(chan struct{})
+	copies.Go(func() {
+		defer close(sent)
+		_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, ch, make([]byte, copyBuffer))
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	})
+	copies.Go(func() {
+		_, err := io.CopyBuffer(ch, struct{ io.Reader }{conn}, make([]byte, copyBuffer))
+		if err != nil {
+			_ = ch.Close() // a reset is not an end of data
+			return
+		}
+		_ = ch.CloseWrite()
+	})
+	watch.Go(func() {
+		for req := range requests {
+			_ = req.Reply(false, nil)
+		}
+		// The client closed: what it sent before is still delivered, but
+		// nobody waits for an answer.
+		_ = conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		<-sent
+		conn.Close()
+	})
+	copies.Wait()
+	_ = ch.Close() // fails when the client was first
+	watch.Wait()
+}

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killWait bounds the wait for killed processes: one that hangs in the kernel
+// must not hold the agent.
+const killWait = 2 * time.Second
+
+// killSessions kills all processes of the sessions and returns when they have
+// ended, or after killWait.
+func killSessions(sessions map[int]struct{}) {
+	if len(sessions) == 0 {
+		return
+	}
+	deadline := time.Now().Add(killWait)
+	// Again until none is found: a process may fork while it is looked for.
+	for time.Now().Before(deadline) {
+		killed := false
+		for _, pid := range members(sessions) {
+			killed = killMember(pid, sessions, deadline) || killed
+		}
+		if !killed {
+			return
+		}
+	}
+}
+
+// killMember reports whether the process was there and has been killed.
+func killMember(pid int, sessions map[int]struct{}, deadline time.Time) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	// The number may have gone to another process since it was read; the
+	// descriptor cannot.
+	if !isMember(pid, sessions) {
+		return false
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return false
+	}
+	for {
+		left := max(time.Until(deadline), 0)
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, int(left.Milliseconds())); err != unix.EINTR {
+			return true
+		}
+	}
+}
+
+// members lists the live processes of the sessions.
+func members(sessions map[int]struct{}) []int {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	var found []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && isMember(pid, sessions) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// isMember reports whether a live process belongs to one of the sessions. Once
+// a session's leader has been reaped, its number is still taken as long as the
+// session has members; so a leader that started later is somebody else's, and
+// then so are the members.
+func isMember(pid int, sessions map[int]struct{}) bool {
+	state, parent, session := stat(pid)
+	if state == 0 || state == 'Z' || state == 'X' {
+		return false
+	}
+	if _, ok := sessions[session]; !ok {
+		return false
+	}
+	leaderState, leaderParent, _ := stat(session)
+	if pid == session {
+		return parent == os.Getpid()
+	}
+	return leaderState == 0 || leaderParent == os.Getpid()
+}
+
+// stat reads state, parent and session from /proc/PID/stat, see proc(5); state
+// is 0 when there is no such process.
+func stat(pid int) (state byte, parent, session int) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, 0
+	}
+	// The command's name stands in parentheses and may contain any byte.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 4 {
+		return 0, 0, 0
+	}
+	parent, _ = strconv.Atoi(string(fields[1]))
+	session, _ = strconv.Atoi(string(fields[3]))
+	return fields[0][0], parent, session
+}

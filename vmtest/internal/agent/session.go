@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"sync"
+	"syscall"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// session is one "session" channel (RFC 4254, section 6): environment first,
+// then one command, shell or subsystem.
+type session struct {
+	conn *connection
+	ch   ssh.Channel
+	env  []string
+
+	busy    bool // a command, shell or subsystem was asked for
+	cmd     *command
+	failure error // why the command did not start
+	tasks   sync.WaitGroup
+}
+
+// serve returns when the channel is closed and nothing of the session runs.
+func (s *session) serve(requests <-chan *ssh.Request) {
+	for req := range requests {
+		ok := s.handle(req)
+		if err := req.Reply(ok, nil); err != nil {
+			s.conn.log.Debug("reply to session request", "name", req.Type, "err", err)
+		}
+		if s.failure != nil {
+			s.refuse(s.failure) // after the reply, which a closed channel refuses
+			s.failure = nil
+		}
+	}
+	// Closed by the client or with the connection: nobody is left to take the
+	// output, and a context that ended over there ends the command here.
+	if s.cmd != nil {
+		s.cmd.kill()
+	}
+	s.tasks.Wait()
+}
+
+func (s *session) handle(req *ssh.Request) bool {
+	switch req.Type {
+	case "env":
+		var env struct{ Name, Value string }
+		if ssh.Unmarshal(req.Payload, &env) != nil {
+			return false
+		}
+		s.env = append(s.env, env.Name+"="+env.Value)
+		return true
+	case "exec":
+		var exec struct{ Command string }
+		if ssh.Unmarshal(req.Payload, &exec) != nil {
+			return false
+		}
+		return s.start(shell("-c", exec.Command))
+	case "shell":
+		return s.start(shell())
+	case wire.ArgvRequest:
+		var argv wire.Argv
+		if s.failure = json.Unmarshal(req.Payload, &argv); s.failure != nil {
+			return false
+		}
+		return s.start(argv)
+	case "subsystem":
+		var subsystem wire.Subsystem
+		if ssh.Unmarshal(req.Payload, &subsystem) != nil || subsystem.Name != "sftp" || s.busy {
+			return false
+		}
+		s.busy = true
+		s.tasks.Go(s.serveSFTP)
+		return true
+	case "signal":
+		var signal wire.Signal
+		if ssh.Unmarshal(req.Payload, &signal) != nil {
+			return false
+		}
+		return s.signal(signal.Name)
+	}
+	// pty-req and window-change too: there are no terminals.
+	return false
+}
+
+// shell is what exec and shell run, with all three streams.
+func shell(args ...string) wire.Argv {
+	argv := wire.Argv{Args: [][]byte{[]byte("/bin/sh")}, Stdin: true, Stdout: true, Stderr: true}
+	for _, arg := range args {
+		argv.Args = append(argv.Args, []byte(arg))
+	}
+	return argv
+}
+
+func (s *session) start(argv wire.Argv) bool {
+	if s.busy {
+		return false
+	}
+	s.busy = true
+	cmd, err := startCommand(argv, s.env)
+	if err != nil {
+		s.failure = err
+		return false
+	}
+	s.cmd = cmd
+	s.conn.started(cmd.Process.Pid)
+	s.conn.log.Debug("command started", "path", cmd.Path, "pid", cmd.Process.Pid)
+	s.tasks.Go(func() { s.finish(cmd) })
+	return true
+}
+
+// refuse tells the client why its command did not start and closes the channel.
+func (s *session) refuse(cause error) {
+	failure := wire.StartError{Message: cause.Error()}
+	if errno := syscall.Errno(0); errors.As(cause, &errno) {
+		failure.Errno = int(errno)
+	}
+	payload, err := json.Marshal(failure)
+	if err == nil {
+		_, err = s.ch.SendRequest(wire.StartErrorRequest, false, payload)
+	}
+	s.conn.log.Debug("command not started", "cause", cause, "err", err)
+	s.ch.Close()
+}
+
+// finish sees a command through: its streams, its exit, the channel's end.
+func (s *session) finish(cmd *command) {
+	// The copy of stdin ends with the channel, not with the command.
+	s.tasks.Go(func() { cmd.feed(s.ch) })
+	status := cmd.run(s.ch)
+	s.conn.log.Debug("command ended", "path", cmd.Path, "pid", cmd.Process.Pid, "status", int(status))
+
+	name, payload := "exit-status", ssh.Marshal(wire.ExitStatus{Status: uint32(status.ExitStatus())})
+	if status.Signaled() {
+		name, payload = "exit-signal", ssh.Marshal(wire.ExitSignal{
+			Signal:     wire.SignalName(signalName(status.Signal())),
+			CoreDumped: status.CoreDump(),
+		})
+	}
+	// A client that has gone makes these fail, and needs neither.
+	_, _ = s.ch.SendRequest(name, false, payload)
+	_ = s.ch.Close()
+}
+
+// signal delivers to the whole process group, as OpenSSH's server does; KILL
+// reaches the other groups of the command's session too.
+func (s *session) signal(name string) bool {
+	sig := unix.SignalNum("SIG" + wire.BareSignal(name))
+	if sig == 0 || s.cmd == nil {
+		return false
+	}
+	if sig == unix.SIGKILL {
+		s.cmd.kill()
+		return true
+	}
+	return s.cmd.signal(sig) == nil
+}
+
+// sftpPacket is the largest read in bytes that is answered in one piece: fewer,
+// larger packets mean fewer turns of an emulated processor.
+const sftpPacket = 128 << 10
+
+func (s *session) serveSFTP() {
+	server, err := sftp.NewServer(s.ch, sftp.WithMaxTxPacket(sftpPacket))
+	if err == nil {
+		err = server.Serve()
+	}
+	var status wire.ExitStatus
+	if err != nil {
+		s.conn.log.Warn("serve sftp", "err", err)
+		status.Status = 1
+	}
+	_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(status))
+	_ = s.ch.Close()
+}

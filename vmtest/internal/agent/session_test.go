@@ -1,0 +1,160 @@
+package agent_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+)
+
+func newSession(tb testing.TB, client *ssh.Client) *ssh.Session {
+	tb.Helper()
+	session, err := client.NewSession()
+	require.NoError(tb, err)
+	tb.Cleanup(func() { session.Close() })
+	return session
+}
+
+func TestExec(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	session := newSession(t, client)
+	require.NoError(t, session.Setenv("MINE", "a b"))
+	require.NoError(t, session.Setenv("HOME", "/elsewhere"))
+	session.Stdin = strings.NewReader("in")
+	var stdout, stderr bytes.Buffer
+	session.Stdout, session.Stderr = &stdout, &stderr
+	err := session.Run(`echo "$MINE $HOME $TERM $(pwd) $(cat)"; echo err >&2; exit 42`)
+	var exit *ssh.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 42, exit.ExitStatus())
+	assert.Equal(t, "a b /elsewhere dumb / in\n", stdout.String())
+	assert.Equal(t, "err\n", stderr.String())
+}
+
+func TestShellWithoutTerminal(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	session := newSession(t, client)
+	require.Error(t, session.RequestPty("dumb", 80, 25, nil), "there are no terminals")
+	session.Stdin = strings.NewReader("echo shell\nexit 3\n")
+	var stdout bytes.Buffer
+	session.Stdout = &stdout
+	require.NoError(t, session.Shell())
+	var exit *ssh.ExitError
+	require.ErrorAs(t, session.Wait(), &exit)
+	assert.Equal(t, 3, exit.ExitStatus())
+	assert.Equal(t, "shell\n", stdout.String())
+}
+
+func TestOneCommandPerSession(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	ch, requests, err := client.OpenChannel("session", nil)
+	require.NoError(t, err)
+	go ssh.DiscardRequests(requests)
+	defer ch.Close()
+	command := ssh.Marshal(struct{ Command string }{"exec cat"})
+	for _, step := range []struct {
+		name    string
+		payload []byte
+		ok      bool
+	}{
+		{"signal", ssh.Marshal(struct{ Name string }{"TERM"}), false}, // nothing runs yet
+		{"subsystem", ssh.Marshal(struct{ Name string }{"netconf"}), false},
+		{"exec", nil, false}, // rubbish
+		{"exec", command, true},
+		{"exec", command, false},
+		{"shell", nil, false},
+		{"subsystem", ssh.Marshal(struct{ Name string }{"sftp"}), false},
+		{"window-change", nil, false},
+		{"signal", ssh.Marshal(struct{ Name string }{"NONSENSE"}), false},
+	} {
+		ok, err := ch.SendRequest(step.name, true, step.payload)
+		require.NoError(t, err)
+		assert.Equal(t, step.ok, ok, step.name)
+	}
+}
+
+func TestSignal(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	session := newSession(t, client)
+	stdout, err := session.StdoutPipe()
+	require.NoError(t, err)
+	// The group gets it: the shell's trap runs and its child dies.
+	require.NoError(t, session.Start(`trap 'echo got it; exit 9' USR1; echo ready; sleep 1000; wait`))
+	_, err = io.ReadFull(stdout, make([]byte, len("ready\n")))
+	require.NoError(t, err)
+	require.NoError(t, session.Signal(ssh.SIGUSR1))
+	rest, err := io.ReadAll(stdout)
+	require.NoError(t, err)
+	assert.Equal(t, "got it\n", string(rest))
+	var exit *ssh.ExitError
+	require.ErrorAs(t, session.Wait(), &exit)
+	assert.Equal(t, 9, exit.ExitStatus())
+}
+
+func TestStartErrorForStockClient(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	ch, requests, err := client.OpenChannel("session", nil)
+	require.NoError(t, err)
+	ok, err := ch.SendRequest("argv@systemd-vmtest", true, []byte(`{"args":["L25vL3N1Y2g="]}`)) // /no/such
+	require.NoError(t, err)
+	assert.False(t, ok)
+	req := <-requests
+	require.NotNil(t, req)
+	assert.Equal(t, "start-error@systemd-vmtest", req.Type)
+	assert.JSONEq(t, `{"errno":2,"message":"fork/exec /no/such: no such file or directory"}`, string(req.Payload))
+	_, open := <-requests
+	assert.False(t, open, "the channel must be closed")
+}
+
+func TestSFTP(t *testing.T) {
+	client, _ := stock(t, &agent.Server{})
+	files, err := sftp.NewClient(client)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file, err := files.Create(filepath.Join(dir, "file"))
+	require.NoError(t, err)
+	_, err = file.Write([]byte("content"))
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	content, err := os.ReadFile(filepath.Join(dir, "file"))
+	require.NoError(t, err)
+	assert.Equal(t, "content", string(content))
+	require.NoError(t, files.Close())
+}
+
+// TestNothingOutlivesItsClient waits on a FIFO that the processes hold: its
+// reader sees the end when the last of them is gone.
+func TestNothingOutlivesItsClient(t *testing.T) {
+	for name, end := range map[string]func(*ssh.Client, *ssh.Session){
+		"channel closed":    func(_ *ssh.Client, session *ssh.Session) { session.Close() },
+		"connection closed": func(client *ssh.Client, _ *ssh.Session) { client.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, served := stock(t, &agent.Server{})
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+			session := newSession(t, client)
+			require.NoError(t, session.Start("trap '' HUP TERM; exec 3>"+fifo+"; (trap '' TERM; sleep 1000) & sleep 1000"))
+			held, err := os.Open(fifo)
+			require.NoError(t, err)
+			defer held.Close()
+			end(client, session)
+			require.NoError(t, held.SetReadDeadline(time.Now().Add(timeout)))
+			_, err = held.Read(make([]byte, 1))
+			assert.Equal(t, io.EOF, err)
+			client.Close()
+			assert.NoError(t, receive(t, "end of Serve", served))
+		})
+	}
+}

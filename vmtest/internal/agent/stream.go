@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// stream makes a net.Conn of a byte stream for the ssh package. Its
+// identification line is held back until the peer's has come: a line written
+// while nobody listens at the other end of a serial port is lost, or waits
+// there for a host that comes later, and a machine that is snapshotted before
+// its host speaks has nothing half sent.
+type stream struct {
+	io.ReadWriteCloser
+
+	mu     sync.Mutex
+	spoken bool
+	held   []byte
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.ReadWriteCloser.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spoken || bytes.IndexByte(p[:n], '\n') < 0 {
+		return n, err
+	}
+	s.spoken = true
+	if held := s.held; len(held) > 0 {
+		s.held = nil
+		if _, err := s.ReadWriteCloser.Write(held); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	if !s.spoken {
+		s.held = append(s.held, p...)
+		s.mu.Unlock()
+		return len(p), nil
+	}
+	s.mu.Unlock()
+	return s.ReadWriteCloser.Write(p)
+}
+
+func (s *stream) LocalAddr() net.Addr  { return streamAddr{} }
+func (s *stream) RemoteAddr() net.Addr { return streamAddr{} }
+
+// The ssh package sets no deadlines; Serve ends by closing the stream.
+
+func (s *stream) SetDeadline(time.Time) error      { return nil }
+func (s *stream) SetReadDeadline(time.Time) error  { return nil }
+func (s *stream) SetWriteDeadline(time.Time) error { return nil }
+
+type streamAddr struct{}
+
+func (streamAddr) Network() string { return "stream" }
+func (streamAddr) String() string  { return "guest link" }

@@ -1,0 +1,244 @@
+// Package link is the host's end of the link to a guest: an SSH client on the
+// stream whose other end package agent serves.
+//
+// Dial makes a Client; Client.Exec runs commands, Client.Dial connects to
+// sockets inside the guest, CopyIn, CopyFS, WriteFile, CopyOut and ReadFile move
+// files. Every call that waits takes a context and returns soon after the
+// context has ended, even when the guest no longer answers.
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// ErrLost is what every error wraps that comes from the link having ended: the
+// guest or its agent has gone, or the Client was closed.
+var ErrLost = errors.New("guest link lost")
+
+// killWait bounds how long a call whose context has ended waits for the guest
+// to wind up: to kill a command, to remove a half-written file.
+const killWait = 2 * time.Second
+
+// Client is one connection to an agent. Its methods may be called concurrently.
+type Client struct {
+	stream *stream
+	conn   ssh.Conn
+	done   chan struct{}
+	files  shared
+}
+
+// Dial shakes hands with the agent at the other end of conn, which then belongs
+// to the Client; on an error conn is closed. ctx bounds the handshake alone. The
+// stream must hold a few packets between its ends, as sockets and serial ports
+// do: over a net.Pipe both ends of a key exchange wait for each other's read.
+func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
+	s := &stream{Conn: conn}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	sshConn, channels, requests, err := ssh.NewClientConn(s, "guest", &ssh.ClientConfig{
+		Config: wire.Algorithms(),
+		User:   "root",
+		// The stream is a socket pair whose other end went to the machine
+		// when it was started: nobody else can be there, and there is no
+		// earlier key to compare with, because the agent makes one per boot.
+		HostKeyCallback:   ssh.InsecureIgnoreHostKey(),
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+	})
+	if !stop() && err == nil {
+		// ctx ended in the very moment of success and has closed the stream.
+		sshConn.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ended(ctx)
+		}
+		return nil, fmt.Errorf("shake hands with guest: %w", err)
+	}
+	c := &Client{stream: s, conn: sshConn, done: make(chan struct{})}
+	go ssh.DiscardRequests(requests)
+	go func() {
+		for channel := range channels {
+			_ = channel.Reject(ssh.UnknownChannelType, "the host serves no channels")
+		}
+	}()
+	go func() {
+		s.fail(sshConn.Wait())
+		close(c.done)
+	}()
+	return c, nil
+}
+
+// Close ends the connection, and with it every command and connection in the
+// guest that it started. Calls in progress return with an error that wraps
+// ErrLost. It may be called more than once.
+func (c *Client) Close() error {
+	c.stream.fail(net.ErrClosed)
+	c.stream.Close() // its error is the loss itself, which Done tells
+	<-c.done
+	return nil
+}
+
+// Done is closed when the link is lost or closed.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err is nil while the link is up, and wraps ErrLost and the cause afterwards.
+func (c *Client) Err() error {
+	if cause := c.stream.cause(); cause != nil {
+		return fmt.Errorf("%w: %w", ErrLost, cause)
+	}
+	return nil
+}
+
+// Control sends a request of our own to the agent and returns its answer. name
+// is a short word ("clock"), payload at most wire.MaxPayload bytes; an error of
+// the agent's comes back as a *ControlError. Requests are answered one after the
+// other; one that is given up when ctx ends still takes its turn.
+func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]byte, error) {
+	if len(payload) > wire.MaxPayload {
+		return nil, fmt.Errorf("control %s: payload of %d bytes is above %d", name, len(payload), wire.MaxPayload)
+	}
+	type answer struct {
+		ok      bool
+		payload []byte
+		err     error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		ok, reply, err := c.conn.SendRequest(name+wire.Domain, true, payload)
+		answered <- answer{ok, reply, err}
+	}()
+	select {
+	case a := <-answered:
+		switch {
+		case a.err != nil:
+			return nil, fmt.Errorf("control %s: %w", name, c.lost(a.err))
+		case !a.ok:
+			return nil, &ControlError{Name: name, Message: string(a.payload)}
+		}
+		return a.payload, nil
+	case <-c.done:
+		return nil, fmt.Errorf("control %s: %w", name, c.Err())
+	case <-ctx.Done():
+		return nil, fmt.Errorf("control %s: %w", name, ended(ctx))
+	}
+}
+
+// ControlError is the agent's refusal of a Control request.
+type ControlError struct {
+	Name    string
+	Message string // the text of the error in the guest
+}
+
+func (e *ControlError) Error() string {
+	return fmt.Sprintf("control %s: %s", e.Name, strings.ToValidUTF8(e.Message, "\uFFFD"))
+}
+
+// open opens a channel. When ctx ends first, the channel is closed as soon as
+// the guest has opened it.
+func (c *Client) open(ctx context.Context, kind string, extra []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, ended(ctx)
+	}
+	if err := c.Err(); err != nil {
+		return nil, nil, err
+	}
+	type opened struct {
+		ch       ssh.Channel
+		requests <-chan *ssh.Request
+		err      error
+	}
+	result := make(chan opened, 1)
+	go func() {
+		ch, requests, err := c.conn.OpenChannel(kind, extra)
+		result <- opened{ch, requests, err}
+	}()
+	select {
+	case o := <-result:
+		if o.err != nil && !errors.As(o.err, new(*ssh.OpenChannelError)) {
+			o.err = c.lost(o.err)
+		}
+		return o.ch, o.requests, o.err
+	case <-c.done:
+		return nil, nil, c.Err()
+	case <-ctx.Done():
+		go func() {
+			if o := <-result; o.err == nil {
+				go ssh.DiscardRequests(o.requests)
+				o.ch.Close()
+			}
+		}()
+		return nil, nil, ended(ctx)
+	}
+}
+
+// lost turns err into the loss of the link if that is what caused it. Channels
+// end a moment before the connection knows why, hence the short wait.
+func (c *Client) lost(err error) error {
+	if cause := c.Err(); cause != nil {
+		return cause
+	}
+	timer := time.NewTimer(killWait)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return c.Err()
+	case <-timer.C:
+		return err
+	}
+}
+
+// ended is ctx's error with its cause.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return context.Cause(ctx)
+}
+
+// stream notes the first failure of the connection, before the ssh package ends
+// the channels for it: so the end of a channel's data and the loss of the link
+// can be told apart.
+type stream struct {
+	net.Conn
+	once  sync.Once
+	first atomic.Pointer[error]
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err != nil {
+		s.fail(err)
+		s.Conn.Close() // ends a Write that nobody would take
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	if err != nil {
+		s.fail(err)
+	}
+	return n, err
+}
+
+func (s *stream) fail(err error) {
+	s.once.Do(func() { s.first.Store(&err) })
+}
+
+func (s *stream) cause() error {
+	if err := s.first.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package link_test
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+)
+
+// listen serves each connection in the guest with handle.
+func listen(t *testing.T, network, address string, handle func(net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen(network, address)
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer conn.Close(); handle(conn) }()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+func TestDialHalfClose(t *testing.T) {
+	g := start(t, &agent.Server{})
+	// Answers only once the client has ended its data, as nc -N asks for.
+	answer := func(conn net.Conn) {
+		all, _ := io.ReadAll(conn)
+		io.WriteString(conn, strings.ToUpper(string(all)))
+	}
+	path := filepath.Join(t.TempDir(), "socket")
+	listen(t, "unix", path, answer)
+	_, port, err := net.SplitHostPort(listen(t, "tcp", "127.0.0.1:0", answer))
+	require.NoError(t, err)
+	for _, dial := range [][2]string{
+		{"unix", path}, {"tcp", "127.0.0.1:" + port}, {"tcp4", "localhost:" + port}, {"tcp", ":" + port},
+	} {
+		conn, err := g.Dial(testContext(t), dial[0], dial[1])
+		require.NoError(t, err, dial)
+		_, err = io.WriteString(conn, "hello")
+		require.NoError(t, err)
+		require.NoError(t, conn.(halfCloser).CloseWrite())
+		reply, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		assert.Equal(t, "HELLO", string(reply))
+		require.NoError(t, conn.Close())
+		assert.ErrorIs(t, conn.Close(), net.ErrClosed)
+	}
+	conn, err := g.Dial(testContext(t), "tcp", "127.0.0.1:"+port)
+	require.NoError(t, err)
+	defer conn.Close()
+	assert.Equal(t, "127.0.0.1:"+port, conn.RemoteAddr().(*net.TCPAddr).String())
+	assert.NotNil(t, conn.LocalAddr())
+}
+
+func TestDialGuestClosesFirst(t *testing.T) {
+	g := start(t, &agent.Server{})
+	address := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.WriteString(conn, "bye") })
+	conn, err := g.Dial(testContext(t), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	all, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.Equal(t, "bye", string(all))
+	// The guest's socket is gone: writing fails once the guest has noticed.
+	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(timeout)))
+	for err == nil {
+		_, err = conn.Write(make([]byte, 4096))
+	}
+	assert.ErrorIs(t, err, syscall.EPIPE)
+}
+
+func TestDialDeadlines(t *testing.T) {
+	g := start(t, &agent.Server{})
+	release := make(chan struct{})
+	address := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		<-release
+		io.Copy(conn, conn)
+	})
+	conn, err := g.Dial(testContext(t), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	// The other side does not read: buffers fill, then the write must end.
+	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
+	_, err = conn.Write(make([]byte, 64<<20))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	// A deadline passed is not the end of the connection.
+	close(release)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(timeout)))
+	_, err = io.ReadFull(conn, make([]byte, 1<<20))
+	require.NoError(t, err)
+}
+
+func TestDialCloseDeliversAndEnds(t *testing.T) {
+	g := start(t, &agent.Server{})
+	got := make(chan int64, 1)
+	address := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		n, _ := io.Copy(io.Discard, conn)
+		got <- n
+	})
+	conn, err := g.Dial(testContext(t), "tcp", address)
+	require.NoError(t, err)
+	_, err = conn.Write(make([]byte, 1<<20))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	assert.EqualValues(t, 1<<20, receive(t, "end of data", got))
+	// The service inside sees the end; start checks the goroutines.
+}
+
+func TestDialRefused(t *testing.T) {
+	g := start(t, &agent.Server{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	free := listener.Addr().String()
+	listener.Close()
+
+	_, err = g.Dial(testContext(t), "tcp", free)
+	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	assert.EqualError(t, err, "dial tcp "+free+": connect: connection refused")
+	_, err = g.Dial(testContext(t), "unix", "/no/such/socket")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	assert.EqualError(t, err, "dial unix /no/such/socket: connect: no such file or directory")
+
+	for _, bad := range [][2]string{
+		{"udp", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:no-such-service"},
+		{"tcp6", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp4", "some.name:1"}, {"tcp", "127.0.0.1:70000"},
+	} {
+		_, err := g.Dial(testContext(t), bad[0], bad[1])
+		assert.ErrorAs(t, err, new(*net.OpError), bad)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = g.Dial(ctx, "tcp", free)
+	assert.ErrorIs(t, err, context.Canceled)
+}

@@ -1,0 +1,276 @@
+package link_test
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+//go:embed link_test.go
+var embedded embed.FS
+
+// clean fails if a temporary file was left.
+func clean(t *testing.T, dir string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		assert.NotContains(t, path, ".systemd-vmtest-")
+		return err
+	}))
+}
+
+func TestCopyInFile(t *testing.T) {
+	g := start(t, &agent.Server{})
+	host, guest := t.TempDir(), t.TempDir()
+	src := filepath.Join(host, "tool")
+	require.NoError(t, os.WriteFile(src, []byte("one"), 0o600))
+	require.NoError(t, os.Chmod(src, 0o751|fs.ModeSetuid))
+	dst := filepath.Join(guest, "tool")
+	require.NoError(t, os.Symlink("/etc/hostname", dst))
+
+	require.NoError(t, g.CopyIn(testContext(t), src, dst))
+	info, err := os.Lstat(dst)
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o751)|fs.ModeSetuid, info.Mode(), "mode kept, symlink replaced")
+	content, err := g.ReadFile(testContext(t), dst)
+	require.NoError(t, err)
+	assert.Equal(t, "one", string(content))
+
+	linked := filepath.Join(host, "linked")
+	require.NoError(t, os.Symlink(src, linked))
+	require.NoError(t, g.CopyIn(testContext(t), linked, filepath.Join(guest, "linked")))
+	info, err = os.Lstat(filepath.Join(guest, "linked"))
+	require.NoError(t, err)
+	assert.True(t, info.Mode().IsRegular())
+	clean(t, guest)
+}
+
+func TestCopyInRefusals(t *testing.T) {
+	g := start(t, &agent.Server{})
+	host, guest := t.TempDir(), t.TempDir()
+	src := filepath.Join(host, "file")
+	require.NoError(t, os.WriteFile(src, []byte("x"), 0o644))
+	fifo := filepath.Join(host, "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	inTheWay := filepath.Join(guest, "file")
+	require.NoError(t, os.WriteFile(inTheWay, nil, 0o644))
+
+	for name, test := range map[string]struct {
+		from, to string
+		is       error
+		text     string
+	}{
+		"over a folder":     {src, guest, syscall.EISDIR, guest + ": is a directory"},
+		"missing folder":    {src, guest + "/no/file", fs.ErrNotExist, "folder " + guest + "/no of the guest"},
+		"file as folder":    {src, inTheWay + "/file", syscall.ENOTDIR, "folder " + inTheWay + " of the guest"},
+		"no source":         {src + "x", guest + "/file", fs.ErrNotExist, src + "x"},
+		"relative":          {src, "file", nil, "not absolute"},
+		"pipe":              {fifo, guest + "/fifo", errors.ErrUnsupported, "neither file"},
+		"pipe in folder":    {host, guest + "/tree", errors.ErrUnsupported, "fifo: neither file"},
+		"folder over file":  {host, inTheWay, syscall.ENOTDIR, inTheWay},
+		"folder, no parent": {host, guest + "/no/tree", fs.ErrNotExist, "folder " + guest + "/no of the guest"},
+	} {
+		err := g.CopyIn(testContext(t), test.from, test.to)
+		assert.ErrorContains(t, err, test.text, name)
+		if test.is != nil {
+			assert.ErrorIs(t, err, test.is, name)
+		}
+	}
+	clean(t, guest)
+}
+
+func TestCopyInTree(t *testing.T) {
+	g := start(t, &agent.Server{})
+	host := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(host, "a/b"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(host, "a/b/run"), []byte("run"), 0o755))
+	for i := range 30 {
+		name := filepath.Join(host, "a", strings.Repeat("f", i+1))
+		require.NoError(t, os.WriteFile(name, []byte(name), 0o640))
+	}
+	require.NoError(t, os.Symlink("b/run", filepath.Join(host, "a/rel")))
+	require.NoError(t, os.Symlink("/no/such", filepath.Join(host, "a/dangling")))
+	require.NoError(t, os.Symlink("b", filepath.Join(host, "a/dir")))
+	require.NoError(t, os.Chmod(filepath.Join(host, "a/b"), 0o550))
+
+	guest := t.TempDir()
+	require.NoError(t, os.Chmod(guest, 0o711))
+	for range 2 { // the second over the first
+		require.NoError(t, g.CopyIn(testContext(t), host, guest))
+		require.NoError(t, os.Chmod(filepath.Join(guest, "a/b"), 0o750))
+		require.NoError(t, os.Chmod(filepath.Join(guest, "a/b"), 0o550))
+	}
+	for name, want := range map[string]fs.FileMode{"a": 0o755, "a/b": 0o550, "a/b/run": 0o755, "a/f": 0o640, ".": 0o711} {
+		info, err := os.Stat(filepath.Join(guest, name))
+		require.NoError(t, err)
+		assert.Equal(t, want, info.Mode().Perm(), name)
+	}
+	for name, want := range map[string]string{"a/rel": "b/run", "a/dangling": "/no/such", "a/dir": "b"} {
+		target, err := os.Readlink(filepath.Join(guest, name))
+		require.NoError(t, err)
+		assert.Equal(t, want, target)
+	}
+	clean(t, guest)
+}
+
+func TestCopyFS(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest := filepath.Join(t.TempDir(), "made")
+	require.NoError(t, g.CopyFS(testContext(t), fstest.MapFS{
+		"demo.service":     {Data: []byte("[Service]\n"), Mode: 0o644},
+		"demo.d/over.conf": {Data: []byte("#\n"), Mode: 0o600},
+		"alias.service":    {Data: []byte("demo.service"), Mode: fs.ModeSymlink | 0o777},
+	}, guest))
+	target, err := os.Readlink(filepath.Join(guest, "alias.service"))
+	require.NoError(t, err)
+	assert.Equal(t, "demo.service", target)
+	content, err := os.ReadFile(filepath.Join(guest, "demo.d/over.conf"))
+	require.NoError(t, err)
+	assert.Equal(t, "#\n", string(content))
+
+	require.NoError(t, g.CopyFS(testContext(t), embedded, guest))
+	info, err := os.Stat(filepath.Join(guest, "link_test.go"))
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o444), info.Mode(), "as embed.FS reports it")
+}
+
+func TestCopyLargeFile(t *testing.T) {
+	g := start(t, &agent.Server{})
+	dir := t.TempDir()
+	src := filepath.Join(dir, "src")
+	file, err := os.Create(src)
+	require.NoError(t, err)
+	block := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	for i := range 64 {
+		block[i] ^= byte(i + 1) // no two alike
+		_, err = file.Write(block)
+		require.NoError(t, err)
+	}
+	require.NoError(t, file.Close())
+	runtime.GC()
+	peak := watchHeap()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	require.NoError(t, g.CopyIn(ctx, src, dir+"/in"))
+	require.NoError(t, g.CopyOut(ctx, dir+"/in", dir+"/out"))
+	assert.Less(t, peak(), uint64(24<<20), "heap must not grow with the file")
+	assert.True(t, equalFiles(t, src, dir+"/out"))
+	clean(t, dir)
+}
+
+// watchHeap samples the live heap until the function it returns is called.
+func watchHeap() (peak func() uint64) {
+	stop, result := make(chan struct{}), make(chan uint64)
+	go func() {
+		var top uint64
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			top = max(top, liveHeap())
+			select {
+			case <-tick.C:
+			case <-stop:
+				result <- top
+				return
+			}
+		}
+	}()
+	return func() uint64 { close(stop); return <-result }
+}
+
+// liveHeap is what the last collection left. What is allocated beyond that says
+// more about the collector's pace than about what is kept.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+func equalFiles(t *testing.T, a, b string) bool {
+	t.Helper()
+	left, err := os.Open(a)
+	require.NoError(t, err)
+	defer left.Close()
+	right, err := os.Open(b)
+	require.NoError(t, err)
+	defer right.Close()
+	x, y := make([]byte, 1<<20), make([]byte, 1<<20)
+	for {
+		n, errX := io.ReadFull(left, x)
+		m, errY := io.ReadFull(right, y)
+		if n != m || !bytes.Equal(x[:n], y[:m]) || errX != errY {
+			return false
+		}
+		if errX != nil {
+			return true
+		}
+	}
+}
+
+func TestCopyContext(t *testing.T) {
+	g := start(t, &agent.Server{})
+	dir := t.TempDir()
+	src := filepath.Join(dir, "src")
+	require.NoError(t, os.WriteFile(src, nil, 0o644))
+	require.NoError(t, os.Truncate(src, 8<<30)) // sparse: more than can be copied in time
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, g.CopyIn(ctx, src, dir+"/in"), context.DeadlineExceeded)
+	ctx, cancel = context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, g.CopyOut(ctx, src, dir+"/out"), context.DeadlineExceeded)
+	assert.NoFileExists(t, dir+"/in")
+	assert.NoFileExists(t, dir+"/out")
+	clean(t, dir)
+	require.NoError(t, g.WriteFile(testContext(t), dir+"/in", []byte("x"), 0o644), "the session must survive")
+}
+
+func TestReadFile(t *testing.T) {
+	g := start(t, &agent.Server{})
+	dir := t.TempDir()
+	require.NoError(t, g.WriteFile(testContext(t), dir+"/empty", nil, 0o600))
+	content, err := g.ReadFile(testContext(t), dir+"/empty")
+	require.NoError(t, err)
+	assert.Empty(t, content)
+	content, err = g.ReadFile(testContext(t), "/proc/version")
+	require.NoError(t, err)
+	assert.Contains(t, string(content), "Linux")
+
+	_, err = g.ReadFile(testContext(t), dir)
+	assert.ErrorIs(t, err, syscall.EISDIR)
+	_, err = g.ReadFile(testContext(t), dir+"/missing")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, os.Truncate(dir+"/empty", 64<<20+1))
+	_, err = g.ReadFile(testContext(t), dir+"/empty")
+	assert.ErrorIs(t, err, link.ErrTooLarge)
+	require.NoError(t, syscall.Mkfifo(dir+"/fifo", 0o600))
+	_, err = g.ReadFile(testContext(t), dir+"/fifo")
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+
+	require.NoError(t, g.WriteFile(testContext(t), dir+"/a", []byte("a"), 0o640))
+	assert.ErrorIs(t, g.CopyOut(testContext(t), dir+"/a", dir), syscall.EISDIR)
+	assert.ErrorIs(t, g.CopyOut(testContext(t), dir+"/a", dir+"/no/a"), fs.ErrNotExist)
+	assert.ErrorIs(t, g.CopyOut(testContext(t), dir+"/missing", dir+"/b"), fs.ErrNotExist)
+	require.NoError(t, g.CopyOut(testContext(t), dir+"/a", dir+"/b"))
+	info, err := os.Stat(dir + "/b")
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o640), info.Mode())
+	clean(t, dir)
+}

@@ -1,0 +1,56 @@
+package link
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+)
+
+// ExitError is a command that ran and did not exit with 0.
+type ExitError struct {
+	Code       int    // exit status, -1 when a signal ended the command
+	Signal     string // its name without SIG ("KILL"), or ""
+	CoreDumped bool   // with Signal only
+}
+
+func (e *ExitError) Error() string {
+	switch {
+	case e.Signal == "":
+		return fmt.Sprintf("exit status %d", e.Code)
+	case e.CoreDumped:
+		return "signal " + e.Signal + " (core dumped)"
+	}
+	return "signal " + e.Signal
+}
+
+// StartError is a command that never ran: program not found, not executable, a
+// bad folder. errors.Is finds fs.ErrNotExist, fs.ErrPermission and the system's
+// error numbers in it.
+type StartError struct {
+	Name    string        // first argument
+	Message string        // the error's text in the guest
+	Errno   syscall.Errno // 0 when no system call failed
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("start %s: %s", e.Name, strings.ToValidUTF8(e.Message, "\uFFFD"))
+}
+
+// Unwrap returns Errno if there is one.
+func (e *StartError) Unwrap() error { return errnoOrNil(e.Errno) }
+
+// guestError is an error of a system call in the guest, with the guest's text.
+type guestError struct {
+	message string
+	errno   syscall.Errno
+}
+
+func (e *guestError) Error() string { return strings.ToValidUTF8(e.message, "\uFFFD") }
+func (e *guestError) Unwrap() error { return errnoOrNil(e.errno) }
+
+func errnoOrNil(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}

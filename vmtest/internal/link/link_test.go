@@ -1,0 +1,102 @@
+package link_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+// timeout bounds what is expected to happen soon.
+const timeout = 20 * time.Second
+
+// testContext ends early enough for the test to say what it waited for.
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// guest is an agent in this process; "inside the guest" is this host.
+type guest struct {
+	*link.Client
+	port net.Conn // the agent's end of the stream
+
+	cancel context.CancelFunc
+	served chan error
+}
+
+// start connects a Client with an agent and checks at the test's end that
+// neither leaves a goroutine.
+func start(tb testing.TB, server *agent.Server) *guest {
+	tb.Helper()
+	checkLeaks(tb)
+	host, port := socketPair(tb)
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &guest{port: port, cancel: cancel, served: make(chan error, 1)}
+	var serving sync.WaitGroup
+	serving.Go(func() { g.served <- server.Serve(ctx, port) })
+	tb.Cleanup(func() { cancel(); serving.Wait() })
+
+	client, err := link.Dial(testContext(tb), host)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { client.Close() })
+	g.Client = client
+	return g
+}
+
+// socketPair stands for the virtio port.
+func socketPair(tb testing.TB) (a, b net.Conn) {
+	tb.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(tb, err)
+	var conns [2]net.Conn
+	for i, fd := range fds {
+		file := os.NewFile(uintptr(fd), "pair")
+		conns[i], err = net.FileConn(file)
+		require.NoError(tb, err)
+		file.Close()
+		tb.Cleanup(func() { conns[i].Close() })
+	}
+	return conns[0], conns[1]
+}
+
+// checkLeaks compares the number of goroutines at the test's end with now.
+func checkLeaks(tb testing.TB) {
+	tb.Helper()
+	before := runtime.NumGoroutine()
+	tb.Cleanup(func() {
+		// Goroutines that were told to end need a moment, and announce it to
+		// nobody.
+		deadline := time.Now().Add(5 * time.Second)
+		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if after := runtime.NumGoroutine(); after > before {
+			stacks := make([]byte, 1<<20)
+			tb.Errorf("%d goroutines before, %d after:\n%s", before, after, stacks[:runtime.Stack(stacks, true)])
+		}
+	})
+}
+
+// receive waits for a value.
+func receive[T any](tb testing.TB, what string, from <-chan T) T {
+	tb.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(timeout):
+		require.FailNow(tb, "no "+what+" in time")
+		panic("unreachable")
+	}
+}

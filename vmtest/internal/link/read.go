@@ -1,0 +1,138 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/pkg/sftp"
+)
+
+// maxReadFile is the largest file in bytes that ReadFile takes into memory.
+const maxReadFile = 64 << 20
+
+// ErrTooLarge is what ReadFile's error wraps for a file of more than 64 MiB.
+var ErrTooLarge = errors.New("file is too large for memory, copy it out")
+
+// ReadFile returns the content of a regular file in the guest, at most 64 MiB.
+// Files under /proc and /sys work too.
+func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error) {
+	content := &limited{left: maxReadFile}
+	err := c.transfer(ctx, func(client *sftp.Client) error {
+		_, err := download(ctx, client, guestPath, func(info fs.FileInfo) (io.Writer, error) {
+			if info.Size() > maxReadFile {
+				return nil, ErrTooLarge
+			}
+			content.Grow(int(info.Size()) + bytes.MinRead)
+			return content, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read guest %s: %w", guestPath, err)
+	}
+	return content.Bytes(), nil
+}
+
+// CopyOut copies a regular file, or what a symlink points at, from the guest to
+// hostPath. It keeps the permission bits, and appears under its name complete or
+// not at all; the folder must exist, and a folder at hostPath is not replaced.
+func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error {
+	err := c.transfer(ctx, func(client *sftp.Client) error {
+		return copyOut(ctx, client, guestPath, hostPath)
+	})
+	if err != nil {
+		return fmt.Errorf("copy guest %s to %s: %w", guestPath, hostPath, err)
+	}
+	return nil
+}
+
+func copyOut(ctx context.Context, client *sftp.Client, guestPath, hostPath string) error {
+	if info, err := os.Stat(hostPath); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "write", Path: hostPath, Err: syscall.EISDIR}
+	}
+	var temp *os.File
+	mode, err := download(ctx, client, guestPath, func(fs.FileInfo) (_ io.Writer, err error) {
+		temp, err = os.CreateTemp(filepath.Dir(hostPath), tempPrefix+"*")
+		return temp, err
+	})
+	if temp == nil {
+		return err
+	}
+	if err == nil {
+		err = temp.Chmod(mode.Perm())
+	}
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), hostPath)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return nil
+}
+
+// download streams a file to the writer that open makes once the file is known
+// to be there.
+func download(ctx context.Context, client *sftp.Client, guestPath string, open func(fs.FileInfo) (io.Writer, error)) (fs.FileMode, error) {
+	if err := checkPath(guestPath); err != nil {
+		return 0, err
+	}
+	// Before it is opened: a pipe would block the agent's SFTP server.
+	info, err := client.Stat(guestPath)
+	if err != nil {
+		return 0, err
+	}
+	if info.IsDir() {
+		return 0, syscall.EISDIR
+	}
+	if !info.Mode().IsRegular() {
+		return 0, fmt.Errorf("not a regular file (%s): %w", info.Mode(), errors.ErrUnsupported)
+	}
+	file, err := client.Open(guestPath)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	w, err := open(info)
+	if err != nil {
+		return 0, err
+	}
+	_, err = file.WriteTo(&boundedWriter{ctx, w})
+	return info.Mode(), err
+}
+
+// boundedWriter fails once ctx has ended.
+type boundedWriter struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (b *boundedWriter) Write(p []byte) (int, error) {
+	if b.ctx.Err() != nil {
+		return 0, ended(b.ctx)
+	}
+	return b.Writer.Write(p)
+}
+
+// limited is a buffer that fails when it is full.
+type limited struct {
+	bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.left {
+		return 0, ErrTooLarge
+	}
+	l.left -= len(p)
+	return l.Buffer.Write(p)
+}

@@ -1,0 +1,127 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"syscall"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
+)
+
+// treeJobs is the number of files under way at once: a small file costs five
+// answers of the guest, one after the other.
+const treeJobs = 8
+
+// tree is a folder on its way.
+type tree struct {
+	client *sftp.Client
+	fsys   fs.FS
+	to     string
+	made   []folder // parents before their children
+}
+
+type folder struct {
+	path string
+	mode fs.FileMode
+}
+
+func (c *Client) copyTree(ctx context.Context, fsys fs.FS, guestDir string) error {
+	if err := checkPath(guestDir); err != nil {
+		return err
+	}
+	return c.transfer(ctx, func(client *sftp.Client) error {
+		t := &tree{client: client, fsys: fsys, to: guestDir}
+		return t.copy(ctx)
+	})
+}
+
+func (t *tree) copy(ctx context.Context) error {
+	jobs, ctx := errgroup.WithContext(ctx)
+	jobs.SetLimit(treeJobs)
+	walkErr := fs.WalkDir(t.fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		to := path.Join(t.to, name)
+		switch entry.Type() {
+		case fs.ModeDir:
+			return t.mkdir(entry, to)
+		case fs.ModeSymlink:
+			jobs.Go(func() error { return named(name, t.link(name, to)) })
+		case 0:
+			jobs.Go(func() error { return named(name, t.file(ctx, name, to)) })
+		default:
+			return named(name, unsupported(entry.Type()))
+		}
+		return nil
+	})
+	if err := jobs.Wait(); err != nil {
+		return err // the walk's is then only its echo
+	}
+	if walkErr != nil {
+		return walkErr
+	}
+	// Modes last and children first: a read-only folder takes no files from
+	// an agent that is not root.
+	for _, f := range slices.Backward(t.made) {
+		if err := t.client.Chmod(f.path, f.mode); err != nil {
+			return named(f.path, err)
+		}
+	}
+	return nil
+}
+
+func (t *tree) mkdir(entry fs.DirEntry, to string) error {
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	if err := t.client.Mkdir(to); err == nil {
+		t.made = append(t.made, folder{to, info.Mode()})
+		return nil
+	} else if there, statErr := t.client.Stat(to); statErr != nil {
+		return explain(t.client, to, err)
+	} else if !there.IsDir() {
+		return &fs.PathError{Op: "mkdir", Path: to, Err: syscall.ENOTDIR}
+	}
+	return nil
+}
+
+func (t *tree) link(name, to string) error {
+	target, err := fs.ReadLink(t.fsys, name)
+	if err != nil {
+		return err
+	}
+	temp := tempName(to)
+	if err := t.client.Symlink(target, temp); err != nil {
+		return explain(t.client, to, err)
+	}
+	return install(t.client, temp, to, nil)
+}
+
+func (t *tree) file(ctx context.Context, name, to string) error {
+	file, err := t.fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return upload{file, info.Size(), info.Mode(), to}.put(ctx, t.client)
+}
+
+func named(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}

@@ -1,0 +1,141 @@
+// Package wire holds the names and payloads that both ends of the guest link
+// share and that the SSH standards do not define. The rest of the link is RFC
+// 4253, 4254 and OpenSSH's PROTOCOL file.
+package wire
+
+import (
+	"strings"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Domain ends every name of our own (RFC 4250, section 4.6.1).
+const Domain = "@systemd-vmtest"
+
+const (
+	// ArgvRequest is a request on a "session" channel that starts a command
+	// without a shell; its payload is an Argv as JSON. No reply is needed: a
+	// start that fails is told by StartErrorRequest.
+	ArgvRequest = "argv" + Domain
+
+	// StartErrorRequest comes from the agent in place of exit-status when the
+	// command never ran; its payload is a StartError as JSON.
+	StartErrorRequest = "start-error" + Domain
+)
+
+// MaxPayload bounds a request's payload in bytes. Packets above 256 KiB make
+// the peer drop the whole connection (golang.org/x/crypto/ssh, maxPacket).
+const MaxPayload = 240 << 10
+
+// Argv is the payload of ArgvRequest. Arguments, environment and folder are
+// byte strings, because JSON's own strings would alter invalid UTF-8.
+type Argv struct {
+	Args [][]byte `json:"args"`
+	Env  [][]byte `json:"env,omitempty"`
+	Dir  []byte   `json:"dir,omitempty"`
+
+	// The streams that the client wants; the others are /dev/null.
+	Stdin  bool `json:"stdin,omitempty"`
+	Stdout bool `json:"stdout,omitempty"`
+	Stderr bool `json:"stderr,omitempty"`
+
+	// Merge sends standard error down the pipe of standard output, so that
+	// the order of the two is kept.
+	Merge bool `json:"merge,omitempty"`
+}
+
+// StartError is the payload of StartErrorRequest.
+type StartError struct {
+	Errno   int    `json:"errno,omitempty"` // 0 when no system call failed
+	Message string `json:"message"`
+}
+
+// privateReason begins the reason codes that RFC 4254, section 5.1, leaves to
+// private use.
+const privateReason = 0xFE000000
+
+// RejectionReason is the reason code for a connect that failed with errno.
+func RejectionReason(errno syscall.Errno) ssh.RejectionReason {
+	if errno == 0 {
+		return ssh.ConnectionFailed
+	}
+	return ssh.RejectionReason(privateReason | uint32(errno))
+}
+
+// Errno is the inverse of RejectionReason, 0 when the code carries none.
+func Errno(reason ssh.RejectionReason) syscall.Errno {
+	if uint32(reason)&privateReason != privateReason {
+		return 0
+	}
+	return syscall.Errno(uint32(reason) &^ privateReason)
+}
+
+// standardSignals are the names that RFC 4254, section 6.10, defines.
+const standardSignals = " ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2 "
+
+// SignalName makes the wire name of a signal: bare when the RFC lists it, with
+// our domain otherwise, as the RFC asks.
+func SignalName(name string) string {
+	if strings.Contains(standardSignals, " "+name+" ") {
+		return name
+	}
+	return name + Domain
+}
+
+// BareSignal takes the domain off a signal's wire name.
+func BareSignal(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	return name
+}
+
+// ExitStatus is the payload of exit-status (RFC 4254, section 6.10).
+type ExitStatus struct {
+	Status uint32
+}
+
+// ExitSignal is the payload of exit-signal (RFC 4254, section 6.10).
+type ExitSignal struct {
+	Signal     string
+	CoreDumped bool
+	Message    string
+	Language   string
+}
+
+// Signal is the payload of signal (RFC 4254, section 6.9).
+type Signal struct {
+	Name string
+}
+
+// Subsystem is the payload of subsystem (RFC 4254, section 6.5).
+type Subsystem struct {
+	Name string
+}
+
+// DirectTCPIP is the payload of a direct-tcpip channel (RFC 4254, section 7.2).
+type DirectTCPIP struct {
+	Host       string
+	Port       uint32
+	OriginHost string
+	OriginPort uint32
+}
+
+// DirectStreamlocal is the payload of a direct-streamlocal@openssh.com channel
+// (OpenSSH's PROTOCOL, section 2.4).
+type DirectStreamlocal struct {
+	Path      string
+	Reserved0 string
+	Reserved1 uint32
+}
+
+// Algorithms are the ones both ends agree on: X25519 and ChaCha20-Poly1305 cost
+// least where a guest's processor is emulated and has no AES instructions.
+func Algorithms() ssh.Config {
+	return ssh.Config{
+		KeyExchanges: []string{ssh.KeyExchangeCurve25519},
+		Ciphers:      []string{ssh.CipherChaCha20Poly1305},
+		// The stream never leaves the host, so nothing is gained by new keys
+		// in the middle of a copy; a kibi of gibibytes is never reached.
+		RekeyThreshold: 1 << 40,
+	}
+}

@@ -1,0 +1,259 @@
+// Package snapshots keeps snapshots of machines on disk, each under a key that is
+// the digest of everything that it depends on.
+package snapshots
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Store is a folder of snapshots. Of a snapshot KEY it holds the folder KEY, the
+// lock KEY.lock, and while it is made a folder .new-KEY-*.
+type Store struct{ dir string }
+
+// OpenStore returns the store in a folder, which is made when it is not there. All
+// in it is its owner's alone: a snapshot holds a machine's memory.
+func OpenStore(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open snapshot store: %w", err)
+	}
+	return &Store{dir: dir}, nil
+}
+
+// Info describes a snapshot; it is stored with it as JSON.
+type Info struct {
+	Format  int       `json:"format"`
+	Key     string    `json:"key"`
+	Image   string    `json:"image"`
+	Memory  int       `json:"memory"` // MiB
+	Created time.Time `json:"created"`
+	RAM     identity  `json:"ram"`
+	State   string    `json:"state"` // SHA-256 of the device state
+}
+
+// format is the version of this layout.
+const format = 1
+
+const (
+	ramName   = "ram"
+	stateName = "state"
+	infoName  = "snapshot.json"
+)
+
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 50 * time.Millisecond
+
+// Files are the two files of a snapshot, open. Closing them gives up the snapshot,
+// which may be removed from the store from then on.
+type Files struct {
+	RAM, State *os.File
+	use        *flock.Flock
+}
+
+// Close closes the files.
+func (f *Files) Close() error {
+	return errors.Join(f.RAM.Close(), f.State.Close(), f.use.Close())
+}
+
+// Open returns the snapshot of that key. When there is none, or it is torn or
+// altered, make is called to fill two empty files, while other processes that want
+// the same snapshot wait. notice is told why a snapshot is made again, or that
+// another process makes it.
+func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(ram, state *os.File) error) (*Files, error) {
+	info.Format = format
+	lock := flock.New(filepath.Join(s.dir, info.Key+".lock"), flock.SetPermissions(0o600))
+	for {
+		// Whoever uses a snapshot holds its lock shared; whoever makes or removes
+		// it, alone.
+		if ok, err := lock.TryRLock(); err != nil {
+			return nil, fmt.Errorf("lock snapshot: %w", err)
+		} else if !ok {
+			notice("waiting for another process that makes the snapshot of " + info.Image)
+			if _, err := lock.TryRLockContext(ctx, lockPoll); err != nil {
+				return nil, fmt.Errorf("wait for snapshot: %w", err)
+			}
+		}
+		files, err := s.load(info)
+		if err == nil {
+			files.use = lock
+			return files, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			notice(fmt.Sprintf("the snapshot of %s is of no use (%v); making it again", info.Image, err))
+		}
+		if err := lock.Unlock(); err != nil {
+			return nil, fmt.Errorf("unlock snapshot: %w", err)
+		}
+		if err := s.create(ctx, lock, info, make); err != nil {
+			lock.Close()
+			return nil, err
+		}
+	}
+}
+
+// create makes the snapshot unless another process did so meanwhile.
+func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, make func(ram, state *os.File) error) error {
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		return fmt.Errorf("lock snapshot: %w", err)
+	}
+	defer lock.Unlock()
+	if files, err := s.load(info); err == nil {
+		return errors.Join(files.RAM.Close(), files.State.Close())
+	}
+	if err := s.sweep(info.Key); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(s.dir, ".new-"+info.Key+"-")
+	if err != nil {
+		return fmt.Errorf("make snapshot folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := fill(dir, &info, make); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(s.dir, info.Key)); err != nil {
+		return fmt.Errorf("name snapshot: %w", err)
+	}
+	return nil
+}
+
+// sweep removes what stands in the way: a snapshot of no use, and what killed
+// processes left half-made. The caller holds the lock.
+func (s *Store) sweep(key string) error {
+	left, err := filepath.Glob(filepath.Join(s.dir, ".new-"+key+"-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(left, filepath.Join(s.dir, key)) {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove old snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// fill makes the files of a snapshot, and its description last.
+func fill(dir string, info *Info, make func(ram, state *os.File) error) (err error) {
+	ram, err := os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make snapshot: %w", err)
+	}
+	defer ram.Close()
+	state, err := os.OpenFile(filepath.Join(dir, stateName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make snapshot: %w", err)
+	}
+	defer state.Close()
+	if err := make(ram, state); err != nil {
+		return err
+	}
+	// On disk before it is named: what a power cut leaves of a file may look whole.
+	for _, f := range []*os.File{ram, state} {
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("write snapshot: %w", err)
+		}
+	}
+	if info.RAM, err = identify(ram); err != nil {
+		return err
+	}
+	if info.State, err = digest(state); err != nil {
+		return err
+	}
+	info.Created = time.Now().UTC()
+	data, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, infoName), append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("describe snapshot: %w", err)
+	}
+	return nil
+}
+
+// load opens a snapshot and checks that it is what was made. The error is
+// fs.ErrNotExist when there is none.
+func (s *Store) load(want Info) (_ *Files, err error) {
+	dir := filepath.Join(s.dir, want.Key)
+	if _, err := os.Stat(dir); err != nil {
+		return nil, err
+	}
+	info, err := readInfo(dir)
+	if err != nil {
+		return nil, err
+	}
+	if info.Key != want.Key {
+		return nil, fmt.Errorf("it is another one, %.12s", info.Key)
+	}
+	files := &Files{}
+	defer func() {
+		if err != nil {
+			files.RAM.Close() // a nil *os.File may be closed
+			files.State.Close()
+		}
+	}()
+	if files.RAM, err = os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR, 0); err != nil {
+		return nil, unreadable(err)
+	}
+	if files.State, err = os.Open(filepath.Join(dir, stateName)); err != nil {
+		return nil, unreadable(err)
+	}
+	now, err := identify(files.RAM)
+	if err != nil {
+		return nil, err
+	}
+	if now != info.RAM {
+		return nil, errors.New("its memory was altered")
+	}
+	sum, err := digest(files.State)
+	if err != nil {
+		return nil, err
+	}
+	if sum != info.State {
+		return nil, errors.New("its device state was altered")
+	}
+	return files, touch(dir)
+}
+
+// unreadable keeps a missing file of a snapshot that is there from being taken for
+// a missing snapshot.
+func unreadable(err error) error { return fmt.Errorf("it cannot be read: %v", err) }
+
+func readInfo(dir string) (Info, error) {
+	var info Info
+	data, err := os.ReadFile(filepath.Join(dir, infoName))
+	if err != nil {
+		return info, unreadable(err)
+	}
+	if err := json.Unmarshal(data, &info); err != nil {
+		return info, fmt.Errorf("its description is torn: %v", err)
+	}
+	if info.Format != format {
+		return info, fmt.Errorf("it is of format %d, not %d", info.Format, format)
+	}
+	return info, nil
+}
+
+// touch notes the time of the last use, as the folder's own.
+func touch(dir string) error {
+	now := time.Now()
+	return os.Chtimes(dir, now, now)
+}
+
+func digest(f *os.File) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<40)); err != nil {
+		return "", fmt.Errorf("hash %s: %w", filepath.Base(f.Name()), err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,236 @@
+package vmtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
+)
+
+// snapshot is a stopped machine, as two files: its memory, and the state of its
+// devices. A fork maps the memory copy-on-write and loads nothing, so it costs
+// what it takes to start QEMU, and forks share every page that none has written.
+type snapshot struct {
+	config Config
+	inputs *inputs
+	ram    *os.File // Config.Memory MiB, sparse
+	state  *os.File
+}
+
+// migrationTime bounds the move of a machine's memory or device state.
+const migrationTime = time.Minute
+
+// snapshotInto ends the machine and leaves a snapshot of it in two empty files,
+// which then belong to the snapshot.
+//
+// QEMU writes memory into the file only of a machine that runs on that file, and
+// this one need not. So the machine is first moved, the way of a live migration,
+// to a second QEMU whose memory the file is; that one never runs, and hands out
+// its device state alone.
+func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*snapshot, error) {
+	defer m.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, migrationTime, fmt.Errorf("no snapshot within %v", migrationTime))
+	defer cancel()
+	if err := m.quiesce(ctx); err != nil {
+		return nil, m.verdict(ctx, "snapshot", err)
+	}
+	if err := ram.Truncate(int64(m.config.Memory) << 20); err != nil {
+		return nil, fmt.Errorf("snapshot: make room for memory: %w", err)
+	}
+	d := description(m.config, m.inputs)
+	d.RAM = &qemu.RAM{File: ram}
+	d.Incoming = true
+	// A fork finds out that it has a host from the difference to this state: the
+	// device tells the guest on its first tick, which never comes here.
+	d.NoHost = true
+	still, err := start(ctx, Config{}, m.inputs, d)
+	if err != nil {
+		return nil, err
+	}
+	defer still.Close()
+	if err := m.moveTo(ctx, still); err != nil {
+		return nil, m.verdict(ctx, "snapshot", err)
+	}
+	if err := still.saveDevices(ctx, state); err != nil {
+		return nil, still.verdict(ctx, "snapshot", err)
+	}
+	return &snapshot{config: m.config, inputs: m.inputs, ram: ram, state: state}, nil
+}
+
+// quiesce brings the guest to a point that is good to begin from, and stops it:
+// nothing half-written in the journal, and the agent waiting for a new host.
+func (m *Machine) quiesce(ctx context.Context) error {
+	if _, err := m.Run(ctx, Command{Args: []string{"journalctl", "--sync"}}); err != nil {
+		return err
+	}
+	m.manager.close()
+	opened := m.events.now().portOpened
+	m.link.Close()
+	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
+	if err != nil {
+		return fmt.Errorf("wait for the agent to wait for a host: %w", err)
+	}
+	return m.monitor.Execute(ctx, "stop", nil, nil, nil)
+}
+
+// moveTo moves the stopped machine, memory and all, into another QEMU.
+func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make migration socket: %w", err)
+	}
+	out, in := os.NewFile(uintptr(fds[0]), "out"), os.NewFile(uintptr(fds[1]), "in")
+	defer out.Close()
+	defer in.Close()
+	if err := to.migrateIn(ctx, in, false); err != nil {
+		return err
+	}
+	if err := m.migrateOut(ctx, out, false); err != nil {
+		return err
+	}
+	if err := m.migrated(ctx); err != nil {
+		return err
+	}
+	return to.migrated(ctx)
+}
+
+// saveDevices writes the state of a stopped machine, less its memory, to a file.
+func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
+	m.events.update(func(seen *eventCount) { seen.migration = "" })
+	if err := m.migrateOut(ctx, state, true); err != nil {
+		return err
+	}
+	return m.migrated(ctx)
+}
+
+// fork returns a running copy of the machine that the snapshot was made of.
+func (s *snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
+	d := description(s.config, s.inputs)
+	d.RAM = &qemu.RAM{File: s.ram, Private: true}
+	d.Incoming = true
+	c := s.config
+	c.Console, c.Progress = config.Console, config.Progress
+	ctx, cancel := context.WithTimeoutCause(ctx, c.BootTimeout,
+		fmt.Errorf("no fork within %v (VMTEST_TIMEOUT_SCALE stretches that)", c.BootTimeout))
+	defer cancel()
+	m, err := start(ctx, c, s.inputs, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.comeAlive(ctx, s.state); err != nil {
+		err = m.verdict(ctx, "fork", err)
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// comeAlive loads the devices' state and makes the copy a machine of its own.
+func (m *Machine) comeAlive(ctx context.Context, state *os.File) error {
+	// A descriptor of its own: one that is inherited shares its position with all
+	// other forks.
+	own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", state.Fd()))
+	if err != nil {
+		return fmt.Errorf("open device state: %w", err)
+	}
+	defer own.Close()
+	if err := m.migrateIn(ctx, own, true); err != nil {
+		return err
+	}
+	if err := m.migrated(ctx); err != nil {
+		return err
+	}
+	if err := m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
+		return err
+	}
+	if err := m.connect(ctx); err != nil {
+		return err
+	}
+	return m.wake(ctx)
+}
+
+// wake tells the guest's agent what a copy cannot know by itself.
+func (m *Machine) wake(ctx context.Context) error {
+	seed := make([]byte, 64)
+	rand.Read(seed) // never fails (crypto/rand)
+	payload, err := json.Marshal(guest.Wake{UnixNano: time.Now().UnixNano(), Seed: seed})
+	if err != nil {
+		return err
+	}
+	if _, err := m.link.Control(ctx, guest.WakeRequest, payload); err != nil {
+		return fmt.Errorf("wake guest: %w", err)
+	}
+	return nil
+}
+
+// migrateIn begins to load a machine from f; devicesOnly when f has no memory.
+func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) error {
+	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
+}
+
+// migrateOut begins to write a machine to f.
+func (m *Machine) migrateOut(ctx context.Context, f *os.File, devicesOnly bool) error {
+	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "migrate", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
+}
+
+// migrationFile is the name that a descriptor has in QEMU.
+const migrationFile = "migration"
+
+func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly bool) error {
+	type capability struct {
+		Capability string `json:"capability"`
+		State      bool   `json:"state"`
+	}
+	err := m.monitor.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{
+		{"events", true},
+		{"x-ignore-shared", devicesOnly},
+	}}, nil, nil)
+	if err != nil {
+		return err
+	}
+	const noLimit = 1 << 40 // bytes a second
+	err = m.monitor.Execute(ctx, "migrate-set-parameters", map[string]int{"max-bandwidth": noLimit}, nil, nil)
+	if err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": migrationFile}, nil, f)
+}
+
+// migrated waits until the migration that was begun has ended.
+func (m *Machine) migrated(ctx context.Context) error {
+	var status string
+	err := m.events.wait(ctx, func(seen eventCount) bool {
+		status = seen.migration
+		return status == "completed" || status == "failed" || status == "cancelled"
+	})
+	switch {
+	case errors.Is(err, qmp.ErrClosed):
+		return err
+	case err != nil:
+		return fmt.Errorf("migrate (status %q): %w", status, err)
+	case status != "completed":
+		var info struct {
+			ErrorDesc string `json:"error-desc"`
+		}
+		if err := m.monitor.Execute(ctx, "query-migrate", nil, &info, nil); err != nil {
+			return err
+		}
+		return fmt.Errorf("migrate: %s: %s", status, info.ErrorDesc)
+	}
+	return nil
+}
