@@ -1,0 +1,222 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// defaultEpoch is the newest time stamp inside an image where SOURCE_DATE_EPOCH
+// says nothing: 2025-01-01 00:00 UTC. Any constant would do.
+const defaultEpoch = 1735689600
+
+// builder builds one image.
+type builder struct {
+	recipe       recipe
+	mirror       string // as mmdebstrap takes it; empty is its default
+	allowExpired bool
+}
+
+// build fills dir, which is empty and private, with the image.
+func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
+	epoch, err := sourceDateEpoch()
+	if err != nil {
+		return err
+	}
+	if err := requireTools(); err != nil {
+		return err
+	}
+	scratch, err := makeScratch(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	if err := requireNamespaces(ctx); err != nil {
+		return err
+	}
+	r.report(Progress{Stage: Resolving})
+	t, err := b.runTools(ctx, dir, scratch, epoch, r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // what the tools said of their end is of no interest
+		}
+		return asNoSpace(err)
+	}
+	return asNoSpace(b.finish(dir, t))
+}
+
+// finish writes the modules and the manifest beside kernel and root.
+func (b *builder) finish(dir string, t *tree) error {
+	if err := syncRoot(filepath.Join(dir, rootFile)); err != nil {
+		return err
+	}
+	names, err := t.modules.write(filepath.Join(dir, modulesDir), t.kernelVersion)
+	if err != nil {
+		return err
+	}
+	m := Manifest{
+		Format: formatVersion, Name: b.recipe.name, Suite: b.recipe.suite, Arch: runtime.GOARCH,
+		Distribution: t.distribution, KernelVersion: t.kernelVersion,
+		Modules: names, Packages: t.packages,
+		Built: time.Now().UTC().Truncate(time.Second),
+	}
+	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
+		return err
+	}
+	paths, err := listFiles(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		f, err := hashFile(dir, path)
+		if err != nil {
+			return err
+		}
+		m.Files = append(m.Files, f)
+	}
+	m.Digest = digestFiles(m.Files)
+	return m.write(dir)
+}
+
+// runTools lets mmdebstrap's tree flow through the filter into sqfstar.
+func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64, r *reporter) (_ *tree, err error) {
+	g, err := newGroup()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { g.close(err != nil) }()
+	defer g.bind(ctx)()
+
+	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0)...)
+	debs.Env = toolEnv(scratch, epoch)
+	ownMounts(debs.SysProcAttr)
+	treeOut, err := debs.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start mmdebstrap: %w", err)
+	}
+	debsErr, err := debs.StderrPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start mmdebstrap: %w", err)
+	}
+	root := filepath.Join(dir, rootFile)
+	pack := g.command("sqfstar", sqfstarArgs(root, epoch)...)
+	pack.Env = toolEnv(scratch, epoch)
+	asRootInNamespace(pack.SysProcAttr)
+	var packEnd tail
+	pack.Stdout, pack.Stderr = &packEnd, &packEnd
+	packIn, err := pack.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start sqfstar: %w", err)
+	}
+	if err := pack.Start(); err != nil {
+		return nil, fmt.Errorf("start sqfstar: %w", err)
+	}
+	if err := debs.Start(); err != nil {
+		_ = packIn.Close()
+		_ = pack.Wait() // nothing came, so it has nothing to say
+		if errors.Is(err, syscall.EPERM) {
+			return nil, &HostError{Cause: "root may not mount here: " + err.Error(),
+				Cure: "give the container CAP_SYS_ADMIN, or build as an ordinary user", Err: err}
+		}
+		return nil, fmt.Errorf("start mmdebstrap: %w", err)
+	}
+
+	var debsEnd tail
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watchOutput(debsErr, &debsEnd, r)
+	}()
+	t, treeErr := filterTree(treeOut, packIn, dir, time.Unix(epoch, 0))
+	// Closed early, the pipe would make a valid but shorter root.
+	if treeErr != nil {
+		g.terminate()
+	}
+	_ = packIn.Close() // sqfstar's own status says whether all arrived
+	_, _ = io.Copy(io.Discard, treeOut)
+	<-watched
+	debsWait, packWait := debs.Wait(), pack.Wait()
+	return t, b.verdict(treeErr, debsWait, packWait, debsEnd.String(), packEnd.String())
+}
+
+// verdict finds the first cause among three partners of which each fails when
+// another one does.
+func (b *builder) verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
+	if treeErr != nil && packEnd != "" && packErr != nil && strings.Contains(treeErr.Error(), "write guest tree") {
+		return explain("sqfstar", packEnd, packErr)
+	}
+	if debsErr != nil && (treeErr == nil || strings.Contains(treeErr.Error(), "read guest tree")) {
+		return explain("mmdebstrap", debsEnd, debsErr)
+	}
+	if treeErr != nil {
+		return treeErr
+	}
+	if packErr != nil {
+		return explain("sqfstar", packEnd, packErr)
+	}
+	return nil
+}
+
+// sqfstarArgs make a squashfs that the kernel reads without unpacking: guests
+// share its pages, and under emulation decompression is dear.
+func sqfstarArgs(root string, epoch int64) []string {
+	return []string{
+		"-reproducible", "-exit-on-error", "-quiet", "-no-progress",
+		"-noI", "-noD", "-noF", "-noX",
+		"-root-mode", "0755", "-root-time", strconv.FormatInt(epoch, 10),
+		root,
+	}
+}
+
+// syncRoot does for sqfstar's file what writeSynced does for the others.
+func syncRoot(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("store root file system: %w", err)
+	}
+	defer f.Close()
+	if err := errors.Join(f.Chmod(0o600), f.Sync()); err != nil {
+		return fmt.Errorf("store root file system: %w", err)
+	}
+	return nil
+}
+
+// ownMounts gives root's mmdebstrap a mount namespace, as an ordinary user's has
+// anyway. It binds the host's /dev into the guest: if it is killed, that must
+// end with it, and not stand in the way of whoever removes the guest's tree.
+func ownMounts(attr *syscall.SysProcAttr) {
+	if os.Geteuid() == 0 {
+		attr.Unshareflags |= syscall.CLONE_NEWNS
+	}
+}
+
+// asRootInNamespace makes an ordinary user's command see itself as root. sqfstar
+// 4.5.1 gives the guest's root folder to the user who runs it, whatever the
+// archive and its option -root-uid say.
+func asRootInNamespace(attr *syscall.SysProcAttr) {
+	if os.Geteuid() == 0 {
+		return
+	}
+	attr.Cloneflags |= syscall.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+}
+
+func sourceDateEpoch() (int64, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return defaultEpoch, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32) // squashfs holds 32 bits
+	if err != nil {
+		return 0, fmt.Errorf("read SOURCE_DATE_EPOCH: %w", err)
+	}
+	return int64(n), nil
+}

@@ -1,0 +1,176 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// mustNotBuild is the build of an image that the cache should have.
+func mustNotBuild(context.Context, string, *reporter) error {
+	return errors.New("built although the cache has it")
+}
+
+func builtSample(t *testing.T) (cache, *Image) {
+	t.Helper()
+	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	var seen []string
+	image, err := c.open(t.Context(), "sample", notices(&seen), sampleBuild)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"not in the cache; building it"}, seen)
+	return c, image
+}
+
+func TestOpenBuildsOnceAndKeeps(t *testing.T) {
+	c, first := builtSample(t)
+	second, err := c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assert.Equal(t, first, second)
+	for _, path := range []string{first.Kernel(), first.Root(), first.ModulesDir()} {
+		assert.True(t, filepath.IsAbs(path))
+		_, err := os.Stat(path)
+		assert.NoError(t, err)
+	}
+	info, err := os.Stat(first.Dir())
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+}
+
+func TestOpenNoticesDamage(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		damage func(*Image) error
+		want   string
+	}{
+		{"altered, same size", func(i *Image) error {
+			return os.WriteFile(i.Root(), []byte("Content of "+rootFile), 0o600)
+		}, "rootfs.squashfs does not match its manifest; rebuilding"},
+		{"truncated", func(i *Image) error { return os.Truncate(i.Kernel(), 3) },
+			"vmlinuz has 3 bytes instead of 18; rebuilding"},
+		{"file gone", func(i *Image) error { return os.Remove(i.Kernel()) }, "vmlinuz is missing; rebuilding"},
+		{"file added", func(i *Image) error {
+			return os.WriteFile(filepath.Join(i.ModulesDir(), "evil.ko"), nil, 0o600)
+		}, "modules/evil.ko is not in its manifest; rebuilding"},
+		{"manifest gone", func(i *Image) error { return os.Remove(filepath.Join(i.Dir(), manifestFile)) },
+			"the manifest is missing; rebuilding"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, image := builtSample(t)
+			require.NoError(t, tc.damage(image))
+			var seen []string
+			again, err := c.open(t.Context(), "sample", notices(&seen), sampleBuild)
+			require.NoError(t, err)
+			assert.Equal(t, []string{tc.want}, seen)
+			assert.Equal(t, image.Digest, again.Digest)
+		})
+	}
+}
+
+func TestStampSparesHashing(t *testing.T) {
+	c, image := builtSample(t)
+	s := readStamp(c.stamp("sample"))
+	require.Len(t, s.Files, 3)
+	require.NoError(t, os.WriteFile(image.Root(), []byte("Content of "+rootFile), 0o600))
+
+	// A stamp that vouches for the altered file is believed: nothing is hashed.
+	now, err := stampFile(image.Root())
+	require.NoError(t, err)
+	s.Files[rootFile] = now
+	require.NoError(t, s.write(c.stamp("sample")))
+	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
+	require.NoError(t, err)
+
+	// Without a stamp the alteration shows.
+	require.NoError(t, os.Remove(c.stamp("sample")))
+	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
+	assert.ErrorContains(t, err, "does not match its manifest")
+}
+
+func TestCopiedImageIsHashedAndTaken(t *testing.T) {
+	c, image := builtSample(t)
+	other := cache{dir: filepath.Join(t.TempDir(), "images")}
+	require.NoError(t, os.MkdirAll(other.dir, 0o700))
+	require.NoError(t, os.CopyFS(other.image("sample"), os.DirFS(c.image("sample"))))
+	got, err := other.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assert.Equal(t, image.Manifest, got.Manifest)
+	assert.FileExists(t, other.stamp("sample"))
+}
+
+func TestFailedBuildChangesNothing(t *testing.T) {
+	c, image := builtSample(t)
+	boom := errors.New("boom")
+	_, err := c.replace(t.Context(), "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, rootFile), []byte("half"), 0o600))
+		return boom
+	})
+	require.ErrorIs(t, err, boom)
+	assert.EqualError(t, err, "build image sample: boom")
+	again, err := c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assert.Equal(t, image, again)
+	assertClean(t, c)
+}
+
+func TestRemove(t *testing.T) {
+	c, _ := builtSample(t)
+	require.NoError(t, c.remove(t.Context(), "sample", &reporter{}))
+	require.NoError(t, c.remove(t.Context(), "sample", &reporter{}), "twice")
+	assert.NoDirExists(t, c.image("sample"))
+	assert.NoFileExists(t, c.stamp("sample"))
+	assertClean(t, c)
+}
+
+func TestTwoProcessesBuildOnce(t *testing.T) {
+	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	first := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir)
+	first.expect(t, "building")
+	second := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir)
+	second.expect(t, "waiting another process works on this image")
+
+	// A third one that gives up waiting.
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &reporter{fn: func(p Progress) {
+		if p.Stage == Waiting {
+			cancel()
+		}
+	}}
+	_, err := c.open(ctx, "sample", r, mustNotBuild)
+	require.ErrorIs(t, err, context.Canceled)
+
+	require.NoError(t, first.stdin.Close())
+	first.expect(t, "finished")
+	require.NoError(t, first.cmd.Wait())
+	second.expect(t, "checking")
+	assert.False(t, second.lines.Scan(), "the second process did more than check: %s", second.lines.Text())
+	require.NoError(t, second.cmd.Wait())
+}
+
+func TestKilledBuildIsSweptAway(t *testing.T) {
+	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	victim := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir, "VMTEST_IMAGES_SCRATCH=1")
+	scratch := victim.expect(t, "scratch")
+	victim.expect(t, "building")
+	require.NoError(t, victim.cmd.Process.Signal(syscall.SIGKILL))
+	require.Error(t, victim.cmd.Wait())
+	require.DirExists(t, scratch)
+
+	_, err := c.open(t.Context(), "sample", &reporter{}, sampleBuild)
+	require.NoError(t, err)
+	assert.NoDirExists(t, scratch)
+	assertClean(t, c)
+}
+
+// assertClean checks that no work folder is left.
+func assertClean(t *testing.T, c cache) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(c.dir, ".*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}

@@ -1,0 +1,147 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// HostError reports what the host lacks for a build: a tool, space, a network,
+// user namespaces. Nothing is wrong with the image or the program.
+type HostError struct {
+	Cause string // one line
+	Cure  string // one line, what a person can do
+	Tail  string // last output of the tool that failed, possibly empty
+	Err   error  // possibly nil
+}
+
+func (e *HostError) Error() string { return e.Cause + " (" + e.Cure + ")" }
+
+func (e *HostError) Unwrap() error { return e.Err }
+
+// BuildError reports that a tool could not make an image.
+type BuildError struct {
+	Tool  string // the command that failed
+	Cause string // one line, from its output
+	Cure  string // one line, possibly empty
+	Tail  string // its last output, at most 4 KiB
+	Err   error
+}
+
+func (e *BuildError) Error() string {
+	s := fmt.Sprintf("run %s: %s", e.Tool, e.Cause)
+	if e.Cure != "" {
+		s += " (" + e.Cure + ")"
+	}
+	return s
+}
+
+func (e *BuildError) Unwrap() error { return e.Err }
+
+func noSpace(cause string, err error) *HostError {
+	return &HostError{Cause: "no space: " + cause,
+		Cure: "free some, or move the cache with VMTEST_CACHE and the work with TMPDIR", Err: err}
+}
+
+// failure is a kind of failure that the tools' output shows.
+type failure struct {
+	pattern string // of a line
+	host    bool   // the host lacks something
+	what    string
+	cure    string
+}
+
+func failures() []failure {
+	return []failure{
+		{`No space left on device|You don't have enough free space`, true, "no space",
+			"free some, or move the cache with VMTEST_CACHE and the work with TMPDIR"},
+		{`Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|` +
+			`Connection failed|Connection refused|Connection timed out|connection timed out|Network is unreachable`,
+			true, "the package mirror cannot be reached",
+			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image folder into the cache"},
+		{`is expired \(invalid since`, true, "the mirror's package lists are too old",
+			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1"},
+		{`is not valid yet`, true, "the mirror's package lists are from the future", "set this host's clock"},
+		{`NO_PUBKEY|is not signed|signatures couldn't be verified`, true, "the archive's key is not known here",
+			"install or update debian-archive-keyring"},
+		{`newuidmap|newgidmap|unshare\(\) failed|cannot unshare|/etc/subuid|/etc/subgid`, true,
+			"no user namespaces for this user", userNamespaceCure},
+		{`404 +Not Found`, false, "the mirror lacks a package that its list names",
+			"the mirror is being updated: try again later, or set VMTEST_MIRROR"},
+	}
+}
+
+// summary matches mmdebstrap's and apt's closing lines, which only repeat that
+// something went wrong before.
+var summary = regexp.MustCompile(`^E: (setup failed|mmdebstrap|run_|listening on|.* failed$|Some index files failed|Unable to fetch some)`)
+
+// explain makes an error of a failed tool from the end of its output.
+func explain(tool, tail string, err error) error {
+	lines := strings.Split(strings.TrimSpace(tail), "\n")
+	for _, f := range failures() {
+		re := regexp.MustCompile(f.pattern)
+		for i := len(lines) - 1; i >= 0; i-- {
+			if !re.MatchString(lines[i]) {
+				continue
+			}
+			cause := f.what + ": " + strings.TrimSpace(lines[i])
+			if f.host {
+				return &HostError{Cause: cause, Cure: f.cure, Tail: tail, Err: err}
+			}
+			return &BuildError{Tool: tool, Cause: cause, Cure: f.cure, Tail: tail, Err: err}
+		}
+	}
+	var cause string
+	for _, line := range lines {
+		switch {
+		case !strings.HasPrefix(line, "E: "):
+		case !summary.MatchString(line):
+			cause = line // the last one of these
+		case cause == "":
+			cause = line // the first one, nearest to the cause
+		}
+	}
+	if cause == "" {
+		cause = lines[len(lines)-1]
+	}
+	if cause == "" {
+		cause = err.Error()
+	}
+	return &BuildError{Tool: tool, Cause: cause, Tail: tail, Err: err}
+}
+
+// asNoSpace turns a full disk under this process's own writes into the error
+// that names the cure.
+func asNoSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return noSpace(err.Error(), err)
+	}
+	return err
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// tail keeps the last output of a tool, whole lines where it can.
+type tail struct {
+	buf []byte
+}
+
+const tailSize = 4 << 10 // bytes
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.buf = append(t.buf, p...)
+	if len(t.buf) > tailSize {
+		t.buf = append([]byte(nil), t.buf[len(t.buf)-tailSize:]...)
+		if i := strings.IndexByte(string(t.buf), '\n'); i >= 0 {
+			t.buf = t.buf[i+1:]
+		}
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return strings.TrimSpace(string(t.buf)) }

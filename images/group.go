@@ -1,0 +1,87 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// group is a process group for the tools of one build. mmdebstrap has many
+// descendants, apt and dpkg among them, and none may outlive the build: neither
+// when its context ends nor when this process is killed. Pdeathsig cannot do
+// that, it reaches the direct child alone.
+//
+// The group's leader is a shell that waits for its standard input to end. If
+// this process dies, the kernel closes the pipe, and the shell ends the group.
+type group struct {
+	leader *exec.Cmd
+	alive  io.WriteCloser
+}
+
+// grace is what mmdebstrap gets to unmount and remove its work after SIGTERM.
+const grace = 10 * time.Second
+
+// An ignored signal stays ignored across exec, so sleep survives the SIGTERM.
+const leaderScript = `trap "" TERM INT HUP; read -r word; [ "$word" = end ] && exit 0
+kill -TERM 0; sleep 10; kill -KILL 0`
+
+func newGroup() (*group, error) {
+	cmd := exec.Command("/bin/sh", "-c", leaderScript)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start process group: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start process group: %w", err)
+	}
+	return &group{leader: cmd, alive: alive}, nil
+}
+
+// command prepares a command that runs within the group.
+func (g *group) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = "/" // the tools' user ids may not pass the caller's folder
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: g.leader.Process.Pid}
+	return cmd
+}
+
+// terminate asks every process of the group to end.
+func (g *group) terminate() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SIGTERM) }
+
+// kill ends every process of the group, the leader included.
+func (g *group) kill() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SIGKILL) }
+
+// bind ends the group with ctx, and kills it after the grace period. The
+// function that it returns undoes this.
+func (g *group) bind(ctx context.Context) (unbind func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		g.terminate()
+		late := time.NewTimer(grace)
+		defer late.Stop()
+		select {
+		case <-late.C:
+			g.kill()
+		case <-done:
+		}
+	})
+	return func() {
+		stop()
+		close(done)
+	}
+}
+
+// close ends the leader. Anything left in the group after a failure is killed.
+func (g *group) close(failed bool) {
+	if failed {
+		g.kill()
+	} else {
+		_, _ = io.WriteString(g.alive, "end\n")
+	}
+	_ = g.alive.Close()
+	_ = g.leader.Wait() // its status says only how it was ended
+}

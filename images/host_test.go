@@ -1,0 +1,36 @@
+package images
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestInstallCommand(t *testing.T) {
+	tools := []Tool{{Command: "sqfstar", Package: "squashfs-tools"}, {Command: "newuidmap", Package: "uidmap"}}
+	want := []string{"apt-get", "install", "--yes", "--no-install-recommends", "squashfs-tools", "uidmap"}
+	for _, release := range []string{
+		"ID=debian\nVERSION_ID=\"12\"",
+		"ID=ubuntu\nID_LIKE=debian",
+		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"",
+	} {
+		argv, ok := installCommand(osRelease([]byte(release)), tools)
+		assert.True(t, ok, release)
+		assert.Equal(t, want, argv)
+	}
+	_, ok := installCommand(osRelease([]byte("ID=fedora")), tools)
+	assert.False(t, ok)
+	_, ok = installCommand(nil, tools)
+	assert.False(t, ok)
+}
+
+func TestMissingNamesEveryTool(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var commands []string
+	for _, tool := range Missing() {
+		commands = append(commands, tool.Command)
+		assert.NotEmpty(t, tool.Package)
+		assert.NotEmpty(t, tool.Why)
+	}
+	assert.Subset(t, commands, []string{"mmdebstrap", "sqfstar", "newuidmap"})
+}

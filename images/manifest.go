@@ -1,0 +1,167 @@
+package images
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// formatVersion changes with the layout of an image folder or with what a
+// build leaves in or out, so that images of an older program are built anew.
+const formatVersion = 1
+
+// Files of an image folder.
+const (
+	manifestFile = "manifest.json"
+	kernelFile   = "vmlinuz"
+	rootFile     = "rootfs.squashfs"
+	modulesDir   = "modules"
+)
+
+// Manifest describes an image; it is stored as manifest.json in its folder.
+type Manifest struct {
+	Format         int       `json:"format"`         // version of this layout
+	Name           string    `json:"name"`           // one of Names
+	Distribution   string    `json:"distribution"`   // PRETTY_NAME of os-release(5)
+	Suite          string    `json:"suite"`          // the archive's code name
+	Arch           string    `json:"arch"`           // as in runtime.GOARCH
+	SystemdVersion string    `json:"systemdVersion"` // version of the package
+	SystemdMajor   int       `json:"systemdMajor"`   // as systemctl --version prints first
+	KernelVersion  string    `json:"kernelVersion"`  // as uname -r prints
+	Modules        []string  `json:"modules"`        // what the initrd loads, in this order
+	Packages       []Package `json:"packages"`       // sorted by name
+	Files          []File    `json:"files"`          // sorted by path
+	Digest         string    `json:"digest"`         // of Files; equal for equal content
+	Built          time.Time `json:"built"`
+	// Seal is the SHA-256 of this manifest with an empty Seal: an altered
+	// manifest shows, also where Files and Digest were left alone.
+	Seal string `json:"seal"`
+}
+
+// Package is one package of the guest.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+}
+
+// File is one file of an image folder.
+type File struct {
+	Path   string `json:"path"` // relative, with slashes
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// digestFiles is the SHA-256 over one line "sha256  path" per file, so that
+// sha256sum(1) gives the same.
+func digestFiles(files []File) string {
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%s  %s\n", f.SHA256, f.Path)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (m Manifest) encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(m); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func (m Manifest) seal() (string, error) {
+	m.Seal = ""
+	b, err := m.encode()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// write seals the manifest and stores it in dir.
+func (m *Manifest) write(dir string) error {
+	seal, err := m.seal()
+	if err != nil {
+		return err
+	}
+	m.Seal = seal
+	b, err := m.encode()
+	if err != nil {
+		return err
+	}
+	return writeSynced(filepath.Join(dir, manifestFile), bytes.NewReader(b))
+}
+
+// damage is a reason to build an image again, in words that follow
+// "image NAME: ".
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+// readManifest gives the manifest of an image folder. A folder that holds none,
+// or one that is of another format or altered, yields a damage.
+func readManifest(dir string) (Manifest, error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if os.IsNotExist(err) {
+		return Manifest{}, damage("the manifest is missing")
+	} else if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Manifest{}, damage("the manifest is not valid JSON")
+	}
+	if m.Format != formatVersion {
+		return Manifest{}, damage(fmt.Sprintf("its format is %d, this program needs %d", m.Format, formatVersion))
+	}
+	seal, err := m.seal()
+	if err != nil {
+		return Manifest{}, err
+	}
+	if seal != m.Seal || digestFiles(m.Files) != m.Digest {
+		return Manifest{}, damage("the manifest was altered")
+	}
+	return m, nil
+}
+
+// hashFile gives size and SHA-256 of one file of an image.
+func hashFile(dir, path string) (File, error) {
+	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(path)))
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return File{}, fmt.Errorf("hash file: %w", err)
+	}
+	return File{Path: path, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// writeSynced writes a file and waits until it is on disk: the stamp vouches
+// for it by inode and times, which can outlive its data in a power cut.
+func writeSynced(path string, r io.Reader) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,76 @@
+package images
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func sampleManifest() Manifest {
+	m := Manifest{
+		Format: formatVersion, Name: "debian-13", Suite: "trixie", Arch: "amd64",
+		SystemdVersion: "257.8-1~deb13u2", SystemdMajor: 257, KernelVersion: "6.12.1-cloud-amd64",
+		Modules:  []string{"virtio_blk", "overlay"},
+		Packages: []Package{{"systemd", "257.8-1~deb13u2", "amd64"}},
+		Files:    []File{{rootFile, 5, "aa"}, {kernelFile, 7, "bb"}},
+		Built:    time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC),
+	}
+	m.Digest = digestFiles(m.Files)
+	return m
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	m := sampleManifest()
+	require.NoError(t, m.write(dir))
+	got, err := readManifest(dir)
+	require.NoError(t, err)
+	assert.Equal(t, m, got)
+	assert.NotEmpty(t, got.Seal)
+}
+
+func TestManifestDamage(t *testing.T) {
+	for _, tc := range []struct {
+		name, old, new, want string
+	}{
+		{"torn", "}\n", "", "not valid JSON"},
+		{"other format", `"format": 1`, `"format": 99`, "its format is 99"},
+		{"package version", "deb13u2", "deb13u3", "altered"},
+		{"file hash", `"aa"`, `"ab"`, "altered"},
+		{"build time", "2025-06-01", "2025-06-02", "altered"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			m := sampleManifest()
+			require.NoError(t, m.write(dir))
+			path := filepath.Join(dir, manifestFile)
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			altered := strings.Replace(string(b), tc.old, tc.new, 1)
+			if tc.new == "" {
+				altered = string(b[:len(b)/2])
+			}
+			require.NotEqual(t, string(b), altered)
+			require.NoError(t, os.WriteFile(path, []byte(altered), 0o600))
+			_, err = readManifest(dir)
+			var broken damage
+			require.ErrorAs(t, err, &broken)
+			assert.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestDigestLeavesOutTheBuildTime(t *testing.T) {
+	a, b := sampleManifest(), sampleManifest()
+	b.Built = b.Built.Add(time.Hour)
+	assert.Equal(t, a.Digest, b.Digest)
+	// What sha256sum(1) says of "aa  rootfs.squashfs\nbb  vmlinuz\n".
+	assert.Equal(t, "d46f27071510b51b60a82cc2f73bf3e68f737220b95a77bb9f4a0eaf8f73f3c0", a.Digest)
+	b.Files[0].SHA256 = "ac"
+	assert.NotEqual(t, a.Digest, digestFiles(b.Files))
+}

@@ -1,0 +1,110 @@
+package images
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// mergeUsr is what Debian's installer does before the first package. The hook
+// of that name in mmdebstrap needs a package that comes only with bookworm.
+func mergeUsr() string {
+	links := "bin sbin lib"
+	if runtime.GOARCH == "amd64" {
+		links += " lib32 lib64 libx32"
+	}
+	return `for d in ` + links + `; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done`
+}
+
+// mmdebstrapArgs are the arguments that make mmdebstrap write a guest's tree to
+// its standard output.
+func (b *builder) mmdebstrapArgs(root bool) []string {
+	mode := "unshare"
+	if root {
+		mode = "root"
+	}
+	args := []string{
+		"--mode=" + mode, "--variant=essential", "--format=tar", "--verbose",
+		"--include=" + strings.Join(packages(), ","),
+	}
+	if b.recipe.mergeUsr {
+		args = append(args, "--setup-hook="+mergeUsr())
+	}
+	if b.recipe.mainOnly && b.mirror == "" {
+		args = append(args, `--setup-hook=sed -i '/-updates /d; /-security /d' "$1"/etc/apt/sources.list`)
+	}
+	if b.allowExpired {
+		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
+	}
+	args = append(args, b.recipe.suite, "-")
+	if b.mirror != "" {
+		args = append(args, b.mirror)
+	}
+	return args
+}
+
+// toolEnv is this process's environment, so that proxy variables reach apt,
+// with what a build must not take from it replaced.
+func toolEnv(scratch string, epoch int64) []string {
+	return append(os.Environ(),
+		"PATH="+toolPath(),
+		"LC_ALL=C.UTF-8",
+		"TMPDIR="+scratch,
+		"SOURCE_DATE_EPOCH="+strconv.FormatInt(epoch, 10),
+		// Debian's kernel hook makes no initrd then; it would take a third of
+		// the build's time and go unused.
+		"INITRD=No",
+	)
+}
+
+// watchOutput reads what mmdebstrap says, keeps its end and reports progress.
+// It returns when the stream ends.
+func watchOutput(in io.Reader, end *tail, r *reporter) {
+	stages := []struct {
+		prefix string
+		stage  Stage
+	}{
+		{"I: running apt-get update", Resolving},
+		{"I: downloading packages", Downloading},
+		{"I: extracting archives", Installing},
+		{"I: installing", Installing},
+		{"I: creating tarball", Packing},
+	}
+	total := regexp.MustCompile(`^\d+ upgraded, (\d+) newly installed`)
+	now := Progress{Stage: Resolving}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r ")
+		_, _ = end.Write([]byte(line + "\n"))
+		for _, s := range stages {
+			if strings.HasPrefix(line, s.prefix) {
+				now = Progress{Stage: s.stage, Total: now.Total}
+			}
+		}
+		if m := total.FindStringSubmatch(line); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			now = Progress{Stage: Downloading, Total: n}
+		}
+		switch {
+		case now.Stage == Resolving:
+		case strings.HasPrefix(line, "Get:"):
+			now.Stage = Downloading
+			now.Done++
+		case strings.HasPrefix(line, "Setting up "):
+			if now.Stage == Downloading {
+				now = Progress{Stage: Installing, Total: now.Total}
+			}
+			now.Done++
+		}
+		now.Done = min(now.Done, now.Total)
+		now.Text = line
+		r.report(now)
+	}
+	// A line beyond the buffer ends the scan; mmdebstrap must not block on it.
+	_, _ = io.Copy(end, in)
+}

@@ -1,0 +1,67 @@
+package images
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func argsOf(t *testing.T, name string, change func(*builder), root bool) string {
+	t.Helper()
+	rec, err := findRecipe(name)
+	require.NoError(t, err)
+	b := &builder{recipe: rec}
+	change(b)
+	return strings.Join(b.mmdebstrapArgs(root), "\n")
+}
+
+func TestMmdebstrapArgs(t *testing.T) {
+	plain := argsOf(t, "debian-13", func(*builder) {}, true)
+	assert.Contains(t, plain, "--mode=root\n")
+	assert.Contains(t, plain, "--include=systemd,systemd-sysv,dbus,")
+	assert.True(t, strings.HasSuffix(plain, "\ntrixie\n-"), plain)
+	for _, not := range []string{"--setup-hook", "Check-Valid-Until", "/sources.list"} {
+		assert.NotContains(t, plain, not)
+	}
+
+	old := argsOf(t, "debian-11", func(*builder) {}, false)
+	assert.Contains(t, old, "--mode=unshare\n")
+	assert.Contains(t, old, "-security /d")
+	assert.Contains(t, old, "for d in bin sbin lib")
+
+	mirror := argsOf(t, "debian-11", func(b *builder) { b.mirror, b.allowExpired = "file:///srv/debian", true }, false)
+	assert.True(t, strings.HasSuffix(mirror, "\nbullseye\n-\nfile:///srv/debian"), mirror)
+	assert.NotContains(t, mirror, "-security /d", "a mirror that was named is taken as it is")
+	assert.Contains(t, mirror, `Acquire::Check-Valid-Until "false"`)
+}
+
+func TestWatchOutput(t *testing.T) {
+	var end tail
+	var steps []Progress
+	r := &reporter{image: "debian-13", fn: func(p Progress) { steps = append(steps, p) }}
+	watchOutput(strings.NewReader(`I: running apt-get update...
+Get:1 http://mirror.example/debian trixie InRelease [140 kB]
+I: downloading packages with apt...
+0 upgraded, 2 newly installed, 0 to remove and 0 not upgraded.
+Get:1 http://mirror.example/debian trixie/main amd64 libc6 amd64 2.41 [2847 kB]
+Get:2 http://mirror.example/debian trixie/main amd64 bash amd64 5.2 [1501 kB]
+I: extracting archives...
+Setting up libc6 ...
+I: creating tarball...
+`), &end, r)
+	var got []Progress
+	for _, p := range steps {
+		got = append(got, Progress{Stage: p.Stage, Done: p.Done, Total: p.Total})
+		assert.Equal(t, "debian-13", p.Image)
+	}
+	assert.Equal(t, []Progress{
+		{Stage: Resolving}, {Stage: Resolving},
+		{Stage: Downloading}, {Stage: Downloading, Total: 2},
+		{Stage: Downloading, Done: 1, Total: 2}, {Stage: Downloading, Done: 2, Total: 2},
+		{Stage: Installing, Total: 2}, {Stage: Installing, Done: 1, Total: 2},
+		{Stage: Packing, Total: 2},
+	}, got)
+	assert.True(t, strings.HasSuffix(end.String(), "I: creating tarball..."))
+}

@@ -1,0 +1,53 @@
+package images
+
+import "sync"
+
+// Stage says what [Open] or [Build] is doing.
+type Stage string
+
+// The stages of a build, in their order. Waiting and Checking come before it.
+const (
+	Waiting     Stage = "waiting"     // another process holds the image
+	Checking    Stage = "checking"    // files are compared with the manifest
+	Resolving   Stage = "resolving"   // package lists are fetched, dependencies resolved
+	Downloading Stage = "downloading" // packages are fetched
+	Installing  Stage = "installing"  // packages are unpacked and configured
+	Packing     Stage = "packing"     // the root file system is written
+	Finished    Stage = "finished"    // the image is in the cache
+)
+
+// Progress is one step of the work on an image.
+type Progress struct {
+	Image string
+	Stage Stage
+	// Done of Total are packages; Total is 0 where it is not known. Packages
+	// come in two rounds, so both can start anew within a stage.
+	Done, Total int
+	// Text is one line for a person, possibly empty.
+	Text string
+	// Notice marks a text that a person should see even where progress is not
+	// shown: why an image is built again, or whom this process waits for.
+	Notice bool
+}
+
+// reporter gives progress to the caller, one call at a time although several
+// goroutines have something to say.
+type reporter struct {
+	mu    sync.Mutex
+	image string
+	fn    func(Progress)
+}
+
+func (r *reporter) report(p Progress) {
+	if r.fn == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.Image = r.image
+	r.fn(p)
+}
+
+func (r *reporter) notice(s Stage, text string) {
+	r.report(Progress{Stage: s, Text: text, Notice: true})
+}

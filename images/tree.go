@@ -1,0 +1,147 @@
+package images
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// tree is what a build takes out of the guest's tree as it streams by.
+type tree struct {
+	kernelVersion string
+	distribution  string // PRETTY_NAME of os-release
+	packages      []Package
+	modules       moduleFiles
+}
+
+// machineID is an empty file, not a missing one and not "uninitialized": with
+// either of those systemd takes each boot for the first one and applies presets
+// over the units that a test enabled. An empty one gets an id at boot all the
+// same; see machine-id(5).
+const machineID = "etc/machine-id"
+
+// filterTree copies the guest's tree from mmdebstrap's tar stream to another
+// one, less the cuts, and writes the kernel into dir. Whatever depends on who
+// builds when and where is taken out of the headers; newest bounds the times.
+func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tree, error) {
+	t := &tree{}
+	tr, tw := tar.NewReader(in), tar.NewWriter(out)
+	list := cuts()
+	gone := map[string]bool{}
+	for {
+		hdr, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("read guest tree: %w", err)
+		}
+		name := path.Clean(strings.TrimPrefix(hdr.Name, "./"))
+		if name == "." {
+			continue // sqfstar takes the root's attributes from its options
+		}
+		content, err := t.take(name, hdr, tr, dir)
+		if err != nil {
+			return nil, err
+		}
+		if isCut(list, name, hdr.Typeflag == tar.TypeDir) {
+			gone[name] = true
+			continue
+		}
+		target := path.Clean(strings.TrimPrefix(hdr.Linkname, "./"))
+		if hdr.Typeflag == tar.TypeLink && gone[target] {
+			return nil, fmt.Errorf("filter guest tree: %s links to %s, which is cut", name, target)
+		}
+		if name == machineID {
+			hdr.Size, content = 0, bytes.NewReader(nil)
+		}
+		if err := tw.WriteHeader(plainHeader(hdr, newest)); err != nil {
+			return nil, fmt.Errorf("write guest tree: %w", err)
+		}
+		if _, err := io.Copy(tw, content); err != nil {
+			return nil, fmt.Errorf("write guest tree: %w", err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		return nil, fmt.Errorf("write guest tree: %w", err)
+	}
+	// The archive's padding: without it mmdebstrap would see a broken pipe.
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return nil, fmt.Errorf("read guest tree: %w", err)
+	}
+	return t, t.check()
+}
+
+// plainHeader copies of a header what belongs to the guest, and leaves what the
+// build's circumstances put in.
+func plainHeader(hdr *tar.Header, newest time.Time) *tar.Header {
+	plain := &tar.Header{
+		Format: tar.FormatPAX, Typeflag: hdr.Typeflag, Name: hdr.Name, Linkname: hdr.Linkname,
+		Size: hdr.Size, Mode: hdr.Mode, Uid: hdr.Uid, Gid: hdr.Gid,
+		Devmajor: hdr.Devmajor, Devminor: hdr.Devminor,
+		ModTime:    hdr.ModTime.Truncate(time.Second),
+		PAXRecords: map[string]string{},
+	}
+	if plain.ModTime.After(newest) {
+		plain.ModTime = newest
+	}
+	for key, value := range hdr.PAXRecords {
+		// File capabilities stay. squashfs cannot hold POSIX ACLs; systemd sets
+		// those of the journal at boot.
+		if strings.HasPrefix(key, "SCHILY.xattr.security.") || strings.HasPrefix(key, "SCHILY.xattr.user.") {
+			plain.PAXRecords[key] = value
+		}
+	}
+	return plain
+}
+
+// take notes what the image needs of an entry, and gives the content for the
+// entry's copy.
+func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string) (io.Reader, error) {
+	if hdr.Typeflag != tar.TypeReg {
+		return content, nil
+	}
+	if version, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok {
+		if t.kernelVersion != "" {
+			return nil, fmt.Errorf("read guest tree: two kernels, %s and %s", t.kernelVersion, version)
+		}
+		t.kernelVersion = version
+		return content, writeSynced(filepath.Join(dir, kernelFile), content)
+	}
+	module := strings.TrimPrefix(strings.TrimPrefix(name, "usr/"), "lib/modules/")
+	isModule := module != strings.TrimPrefix(name, "usr/") && t.modules.wants(module)
+	if !isModule && name != "var/lib/dpkg/status" && name != "usr/lib/os-release" {
+		return content, nil
+	}
+	b, err := io.ReadAll(content)
+	if err != nil {
+		return nil, fmt.Errorf("read guest tree: %w", err)
+	}
+	switch {
+	case isModule:
+		t.modules.add(module, b)
+	case name == "usr/lib/os-release":
+		t.distribution = osRelease(b)["PRETTY_NAME"]
+	default:
+		t.packages = parseStatus(b)
+	}
+	return bytes.NewReader(b), nil
+}
+
+func (t *tree) check() error {
+	switch {
+	case t.kernelVersion == "":
+		return errors.New("read guest tree: no kernel in boot")
+	case len(t.packages) == 0:
+		return errors.New("read guest tree: no packages in var/lib/dpkg/status")
+	case t.distribution == "":
+		return fmt.Errorf("read guest tree: no PRETTY_NAME in usr/lib/os-release: %w", os.ErrNotExist)
+	}
+	return nil
+}
