@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -36,18 +37,19 @@ func description(config Config, in *inputs) qemu.Machine {
 		Memory:     config.Memory,
 		Kernel:     in.image.Kernel(),
 		Initrd:     in.initrd,
-		Cmdline:    kernelArgs(config),
+		Cmdline:    kernelArgs(config, in),
 		Root:       in.image.Root(),
 		RootSerial: guest.RootSerial,
 		PortName:   guest.PortName,
 	}
 }
 
-func kernelArgs(config Config) []string {
-	return append([]string{
+func kernelArgs(config Config, in *inputs) []string {
+	args := []string{
 		"quiet",
 		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
-	}, config.KernelArgs...)
+	}
+	return slices.Concat(args, in.kernelArgs, config.KernelArgs)
 }
 
 // start runs QEMU and connects the host's ends.

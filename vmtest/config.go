@@ -30,6 +30,11 @@ type Config struct {
 	// as a fork of the snapshot that is kept for all.
 	ColdBoot bool
 
+	// Untrimmed boots the distribution's system as it is, with all that costs time
+	// and does nothing in a virtual machine; "vmtest trim" lists what is left out
+	// otherwise. $VMTEST_UNTRIMMED=1 does the same for all machines.
+	Untrimmed bool
+
 	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes,
 	// times $VMTEST_TIMEOUT_SCALE.
 	BootTimeout time.Duration
@@ -57,6 +62,7 @@ func (c Config) complete() (Config, error) {
 	if c.Image == "" {
 		c.Image = images.Default
 	}
+	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"
 	if c.Memory == 0 {
 		c.Memory = defaultMemory
 	}

@@ -24,5 +24,6 @@
 //	VMTEST_IMAGE          image that a Config without one gets; default debian-13
 //	VMTEST_CACHE          folder for images and other files that are made once
 //	VMTEST_TIMEOUT_SCALE  factor for all default deadlines, e.g. 3 on a slow host
+//	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
 //	VMTEST_AGENT          prebuilt guest agent, where there is no go command
 package vmtest

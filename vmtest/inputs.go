@@ -6,12 +6,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/initrd"
+	"example.org/systemd-vmtest/vmtest/internal/trim"
 )
 
 // inputs are the files that a machine boots from. They are found once for each
@@ -21,18 +23,25 @@ type inputs struct {
 	image        *images.Image
 	initrd       *os.File // in memory, open as long as the process lives
 	initrdDigest string   // SHA-256
+	kernelArgs   []string
 }
 
-// inputsOf holds what has been found, by name of the image.
+// inputsOf holds what has been found.
 var inputsOf struct {
 	mu    sync.Mutex
-	found map[string]*inputs
+	found map[inputsKey]*inputs
+}
+
+type inputsKey struct {
+	image     string
+	untrimmed bool
 }
 
 func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	inputsOf.mu.Lock()
 	defer inputsOf.mu.Unlock()
-	if in := inputsOf.found[config.Image]; in != nil {
+	key := inputsKey{config.Image, config.Untrimmed}
+	if in := inputsOf.found[key]; in != nil {
 		return in, nil
 	}
 	image, err := images.Open(ctx, config.Image, images.Options{Progress: config.Progress})
@@ -43,13 +52,13 @@ func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	ramdisk, err := initrd.Build(initrd.Archive{
-		Agent:      agent,
-		ModulesDir: image.ModulesDir(),
-		Modules:    image.Modules,
-		Run:        map[string]string{"systemd/system/" + guest.AgentUnitName: guest.AgentUnit},
-		RunLinks:   map[string]string{"systemd/system/sysinit.target.wants/" + guest.AgentUnitName: "../" + guest.AgentUnitName},
-	})
+	var trimmed []trim.Item
+	if !config.Untrimmed {
+		if trimmed, err = trim.List(); err != nil {
+			return nil, err
+		}
+	}
+	ramdisk, err := buildInitrd(image, agent, trim.Masks(trimmed))
 	if err != nil {
 		return nil, err
 	}
@@ -57,10 +66,25 @@ func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	if _, err := io.Copy(hash, io.NewSectionReader(ramdisk, 0, 1<<40)); err != nil {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
-	in := &inputs{image: image, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil))}
+	in := &inputs{image: image, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
 	if inputsOf.found == nil {
-		inputsOf.found = make(map[string]*inputs)
+		inputsOf.found = make(map[inputsKey]*inputs)
 	}
-	inputsOf.found[config.Image] = in
+	inputsOf.found[key] = in
 	return in, nil
+}
+
+// buildInitrd makes the archive that boots an image with the agent in it, and with
+// further links in the guest's /run.
+func buildInitrd(image *images.Image, agent []byte, links map[string]string) (*os.File, error) {
+	const units = "systemd/system/"
+	links = maps.Clone(links)
+	links[units+"sysinit.target.wants/"+guest.AgentUnitName] = "../" + guest.AgentUnitName
+	return initrd.Build(initrd.Archive{
+		Agent:      agent,
+		ModulesDir: image.ModulesDir(),
+		Modules:    image.Modules,
+		Run:        map[string]string{units + guest.AgentUnitName: guest.AgentUnit},
+		RunLinks:   links,
+	})
 }
