@@ -33,6 +33,7 @@ func boot(ctx context.Context, config Config, in *inputs) (*Machine, error) {
 func description(config Config, in *inputs) qemu.Machine {
 	return qemu.Machine{
 		Arch:       in.image.Arch,
+		Accel:      in.accel,
 		CPUs:       config.CPUs,
 		Memory:     config.Memory,
 		Kernel:     in.image.Kernel(),

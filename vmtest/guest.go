@@ -31,7 +31,14 @@ func Start(t testing.TB, config Config) *Guest {
 	if config.Progress == nil {
 		config.Progress = printProgress
 	}
-	m, err := Launch(ctx, config)
+	config, err := config.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holdSlot(ctx, t, config); err != nil {
+		t.Fatal(err)
+	}
+	m, err := launch(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}

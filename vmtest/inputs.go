@@ -13,6 +13,7 @@ import (
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/initrd"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/trim"
 )
 
@@ -24,6 +25,7 @@ type inputs struct {
 	initrd       *os.File // in memory, open as long as the process lives
 	initrdDigest string   // SHA-256
 	kernelArgs   []string
+	accel        qemu.Accel
 }
 
 // inputsOf holds what has been found.
@@ -67,6 +69,9 @@ func findInputs(ctx context.Context, config Config) (*inputs, error) {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
 	in := &inputs{image: image, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
+	if in.accel, err = chooseAccel(ctx, config, in); err != nil {
+		return nil, err
+	}
 	if inputsOf.found == nil {
 		inputsOf.found = make(map[inputsKey]*inputs)
 	}

@@ -1,11 +1,15 @@
 package vmtest
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Launch returns a machine whose systemd is "running": a fork of the snapshot that
 // is kept for such machines, or, with Config.ColdBoot, one that has booted for
 // this call. It builds the image and makes the snapshot when the cache has none.
-// The caller closes the machine.
+// When the host is busy with other machines it waits for its turn. The caller closes
+// the machine.
 //
 // A guest that does not get there is a *GuestError, a host that lacks something a
 // *HostError.
@@ -14,6 +18,20 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	slot, err := acquireSlot(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	m, err := launch(ctx, config)
+	if err != nil {
+		return nil, errors.Join(err, slot.Close())
+	}
+	m.slot = slot
+	return m, nil
+}
+
+// launch is Launch for a complete configuration and a caller who holds a slot.
+func launch(ctx context.Context, config Config) (*Machine, error) {
 	in, err := findInputs(ctx, config)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
+	"example.org/systemd-vmtest/vmtest/internal/slots"
 	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
@@ -27,9 +28,11 @@ type Machine struct {
 	console *tail.Buffer
 	manager managerConn
 
+	slot        *slots.Ticket // nil when the machine's test holds it
 	events      *eventLog
 	consoleDone chan struct{} // closed once all of the console has been read
 	closeOnce   sync.Once
+	closeErr    error
 }
 
 const (
@@ -67,8 +70,11 @@ func (m *Machine) Close() error {
 			m.monitor.Close()
 		}
 		<-m.consoleDone
+		if m.slot != nil {
+			m.closeErr = m.slot.Close()
+		}
 	})
-	return nil
+	return m.closeErr
 }
 
 // readConsole keeps the guest's console until QEMU closes it.

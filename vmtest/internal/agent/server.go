@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 
@@ -116,11 +117,13 @@ func (s *Server) serverConfig() (*ssh.ServerConfig, error) {
 	return s.config, s.err
 }
 
-// isFarewell tells a peer that left from a broken protocol. OpenSSH's client
-// says goodbye with SSH_DISCONNECT_BY_APPLICATION (11), for which the ssh
-// package exports no type.
+// isFarewell tells a peer that left, be it with our data unread, from a broken
+// protocol. OpenSSH's client says goodbye with SSH_DISCONNECT_BY_APPLICATION
+// (11), for which the ssh package exports no type.
 func isFarewell(err error) bool {
-	return errors.Is(err, io.EOF) || strings.HasPrefix(err.Error(), "ssh: disconnect, reason 11")
+	return errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.HasPrefix(err.Error(), "ssh: disconnect, reason 11")
 }
 
 // connection is one client's.

@@ -89,8 +89,9 @@ func TestSignal(t *testing.T) {
 	session := newSession(t, client)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	// The group gets it: the shell's trap runs and its child dies.
-	require.NoError(t, session.Start(`trap 'echo got it; exit 9' USR1; echo ready; sleep 1000; wait`))
+	// The group gets it: the shell's child dies and its trap runs. The child
+	// speaks first, so that the signal does not come before it is there.
+	require.NoError(t, session.Start(`trap 'echo got it; exit 9' USR1; sh -c 'echo ready; exec sleep 1000'; exit 1`))
 	_, err = io.ReadFull(stdout, make([]byte, len("ready\n")))
 	require.NoError(t, err)
 	require.NoError(t, session.Signal(ssh.SIGUSR1))

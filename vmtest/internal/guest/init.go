@@ -10,6 +10,8 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/u-root/u-root/pkg/kmodule"
@@ -52,6 +54,9 @@ func Init() error {
 	if err := mountAPI(); err != nil {
 		return err
 	}
+	if probing, err := probed(); probing || err != nil {
+		return err
+	}
 	var cfg InitConfig
 	data, err := os.ReadFile(ConfigPath)
 	if err != nil {
@@ -73,6 +78,25 @@ func Init() error {
 		return err
 	}
 	return mount.SwitchRoot(newRoot, "/sbin/init")
+}
+
+// ProbeArg on the kernel's command line makes Init say ProbeAnswer and power off:
+// the host wants to know whether a guest of this kernel runs at all.
+const (
+	ProbeArg    = "vmtest.probe"
+	ProbeAnswer = "vmtest probe: the guest runs"
+)
+
+func probed() (bool, error) {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return false, fmt.Errorf("read kernel command line: %w", err)
+	}
+	if !slices.Contains(strings.Fields(string(cmdline)), ProbeArg) {
+		return false, nil
+	}
+	fmt.Fprintln(os.Stderr, ProbeAnswer)
+	return true, unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
 func mountAPI() error {

@@ -126,8 +126,10 @@ func TestDialCloseDeliversAndEnds(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Write(make([]byte, 1<<20))
 	require.NoError(t, err)
+	begin := time.Now()
 	require.NoError(t, conn.Close())
 	assert.EqualValues(t, 1<<20, receive(t, "end of data", got))
+	assert.Less(t, time.Since(begin), 4*time.Second, "not only when the time for delivery is over")
 }
 
 func TestDialRefused(t *testing.T) {

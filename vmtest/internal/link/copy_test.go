@@ -112,12 +112,17 @@ func TestCopyInTree(t *testing.T) {
 
 	guest := t.TempDir()
 	require.NoError(t, os.Chmod(guest, 0o711))
-	for range 2 { // the second over the first
-		require.NoError(t, g.CopyIn(testContext(t), host, guest))
-		require.NoError(t, os.Chmod(filepath.Join(guest, "a/b"), 0o750))
-		require.NoError(t, os.Chmod(filepath.Join(guest, "a/b"), 0o550))
+	require.NoError(t, g.CopyIn(testContext(t), host, guest))
+	info, err := os.Stat(filepath.Join(guest, "a/b"))
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o550), info.Mode().Perm(), "a folder that is made keeps its mode")
+	// Once more over the first copy, whose folders are there now.
+	for _, dir := range []string{host, guest} {
+		t.Cleanup(func() { os.Chmod(filepath.Join(dir, "a/b"), 0o700) }) // to be removable
 	}
-	for name, want := range map[string]fs.FileMode{"a": 0o755, "a/b": 0o550, "a/b/run": 0o755, "a/f": 0o640, ".": 0o711} {
+	require.NoError(t, os.Chmod(filepath.Join(guest, "a/b"), 0o750))
+	require.NoError(t, g.CopyIn(testContext(t), host, guest))
+	for name, want := range map[string]fs.FileMode{"a": 0o755, "a/b": 0o750, "a/b/run": 0o755, "a/f": 0o640, ".": 0o711} {
 		info, err := os.Stat(filepath.Join(guest, name))
 		require.NoError(t, err)
 		assert.Equal(t, want, info.Mode().Perm(), name)
@@ -133,6 +138,12 @@ func TestCopyInTree(t *testing.T) {
 func TestCopyFS(t *testing.T) {
 	g := start(t, &agent.Server{})
 	guest := filepath.Join(t.TempDir(), "made")
+	// MapFS reports folders of mode 0555, which an ordinary user cannot empty.
+	made := guest
+	t.Cleanup(func() {
+		os.Chmod(made, 0o700)
+		os.Chmod(filepath.Join(made, "demo.d"), 0o700)
+	})
 	require.NoError(t, g.CopyFS(testContext(t), fstest.MapFS{
 		"demo.service":     {Data: []byte("[Service]\n"), Mode: 0o644},
 		"demo.d/over.conf": {Data: []byte("#\n"), Mode: 0o600},
@@ -145,6 +156,7 @@ func TestCopyFS(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "#\n", string(content))
 
+	guest = t.TempDir()
 	require.NoError(t, g.CopyFS(testContext(t), embedded, guest))
 	info, err := os.Stat(filepath.Join(guest, "link_test.go"))
 	require.NoError(t, err)
@@ -158,7 +170,7 @@ func TestCopyLargeFile(t *testing.T) {
 	file, err := os.Create(src)
 	require.NoError(t, err)
 	block := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	for i := range 64 {
+	for i := range 32 {
 		block[i] ^= byte(i + 1) // no two alike
 		_, err = file.Write(block)
 		require.NoError(t, err)
@@ -170,7 +182,7 @@ func TestCopyLargeFile(t *testing.T) {
 	defer cancel()
 	require.NoError(t, g.CopyIn(ctx, src, dir+"/in"))
 	require.NoError(t, g.CopyOut(ctx, dir+"/in", dir+"/out"))
-	assert.Less(t, peak(), uint64(24<<20), "heap must not grow with the file")
+	assert.Less(t, peak(), uint64(16<<20), "heap must not grow with the file")
 	assert.True(t, equalFiles(t, src, dir+"/out"))
 	clean(t, dir)
 }

@@ -15,6 +15,7 @@ type Machine struct {
 	Binary string // QEMU's executable; "" looks up the one for Arch
 	CPUs   int    // 0 is 1
 	Memory int    // MiB
+	Accel  Accel  // "" is TCG
 
 	Kernel  string   // path of the kernel image
 	Initrd  *os.File // the initial RAM file system
@@ -37,6 +38,15 @@ type Machine struct {
 	// the kernel.
 	Incoming bool
 }
+
+// Accel is what executes the guest's instructions.
+type Accel string
+
+// The accelerators.
+const (
+	TCG Accel = "tcg" // emulation; works everywhere
+	KVM Accel = "kvm" // the host's processor
+)
 
 // RAM is a file of Machine.Memory MiB as a guest's memory.
 type RAM struct {
@@ -73,8 +83,11 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	machine += ",memory-backend=ram"
 	a.add("-machine", machine)
-	a.add("-accel", fmt.Sprintf("tcg,tb-size=%d", tbSize))
-	a.add("-cpu", arch.tcgCPU)
+	if m.Accel == KVM {
+		a.add("-accel", "kvm", "-cpu", "host")
+	} else {
+		a.add("-accel", fmt.Sprintf("tcg,tb-size=%d", tbSize), "-cpu", arch.tcgCPU)
+	}
 	a.add("-smp", fmt.Sprint(max(m.CPUs, 1)))
 	a.add("-m", fmt.Sprintf("%dM", m.Memory))
 	// A guest that reboots or panics ends its QEMU, which the host sees at once.

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+// guideDir has the guide's units, seen from the module's root.
+const guideDir = "scenarios/testdata/guide"
+
+// demo is one showing of the guide.
+type demo struct {
+	streams
+	config vmtest.Config
+	units  string        // folder
+	limit  time.Duration // for each command
+}
+
+func newDemo(s streams) *cobra.Command {
+	d := demo{streams: s}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show socket activation on a real systemd, step by step",
+		Long: `Demo walks through a how-to for systemd socket activation in a guest of its own:
+it puts ` + guideSocket + ` and ` + guideService + ` there, verifies, enables and
+uses them, and prints each command, its output, and whether that is as it should be.
+
+The units come from ` + guideDir + `, or another folder with
+two units of these names: see what happens when they are wrong.`,
+		Example: `  vmtest demo
+  vmtest demo --image debian-11 --units ./mine`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.show(cmd.Context()) },
+	}
+	addImageFlag(cmd, &d.config.Image)
+	cmd.Flags().StringVar(&d.units, "units", guideDir, "folder `DIR` with the two units")
+	cmd.Flags().BoolVar(&d.config.ColdBoot, "cold", false, "boot the guest instead of forking it from a snapshot")
+	cmd.Flags().DurationVar(&d.limit, "limit", 2*time.Minute, "the longest that one command may take")
+	return cmd
+}
+
+func (d demo) show(ctx context.Context) error {
+	units, err := readGuideUnits(d.units)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	m, err := launch(ctx, d.streams, d.config)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	up := time.Since(begin)
+	for name, data := range units {
+		if err := m.WriteFile(ctx, unitDir+"/"+name, data, 0o644); err != nil {
+			return err
+		}
+	}
+	look := themeFor(d.out)
+	t := &transcript{w: d.out, theme: look, run: guestShell(m, look), limit: d.limit}
+	t.printf("%s\n\n", look.dim(fmt.Sprintf("# %s, up after %s", describe(m.Image()), seconds(up))))
+	begin = time.Now()
+	if err := t.take(ctx, guideSteps()); err != nil {
+		return err
+	}
+	if err := t.summary(describe(m.Image()), time.Since(begin)); err != nil {
+		return err
+	}
+	if t.failed > 0 {
+		return &statusError{status: exitFailed}
+	}
+	return nil
+}
+
+func readGuideUnits(dir string) (map[string][]byte, error) {
+	units := make(map[string][]byte)
+	for _, name := range []string{guideSocket, guideService} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("no %s in %s; run this in the project's folder, or name a folder with --units", name, dir)
+		case err != nil:
+			return nil, fmt.Errorf("read unit: %w", err)
+		}
+		units[name] = data
+	}
+	return units, nil
+}
+
+// outputShown is how much of a command's output is kept, in bytes.
+const outputShown = 64 << 10
+
+// guestShell runs commands of the transcript in the guest.
+func guestShell(m *vmtest.Machine, look theme) runner {
+	var env []string
+	if !look.utf8 {
+		env = []string{"LC_ALL=C"} // systemd then has arrows and dots in ASCII
+	}
+	return func(ctx context.Context, command string) (string, error) {
+		out := tail.NewBuffer(outputShown)
+		// The same writer for both streams keeps their order.
+		_, err := m.Run(ctx, vmtest.Command{Args: []string{"sh", "-c", command}, Env: env, Stdout: out, Stderr: out})
+		data, dropped := out.Bytes()
+		if dropped {
+			data = append([]byte("(what came before is not shown)\n"), data...)
+		}
+		return string(data), err
+	}
+}

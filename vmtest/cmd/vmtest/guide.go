@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The units of the guide, and where it puts them.
+const (
+	guideSocket  = "demo-echo.socket"
+	guideService = "demo-echo@.service"
+	guideAddress = "127.0.0.1:9091"
+
+	unitDir   = "/etc/systemd/system"
+	guideLink = unitDir + "/sockets.target.wants/" + guideSocket
+)
+
+// guideSteps are those of a how-to for socket activation with one instance a
+// connection. They lean on properties; of texts only what all systemd versions have
+// in common.
+func guideSteps() []step {
+	const show = "systemctl show " + guideSocket + " -p Listen -p ActiveState -p SubState"
+	return []step{
+		{
+			command: "systemd-analyze verify " + unitDir + "/" + guideService + " " + unitDir + "/" + guideSocket,
+			good:    "no output: systemd has nothing to say about the two files",
+			check:   wantSilence,
+		},
+		{
+			command: "systemctl daemon-reload",
+			good:    "systemd has read its unit files again",
+			check:   wantSuccess,
+		},
+		{
+			command: "systemctl enable --now " + guideSocket,
+			good:    "enabled, by a symbolic link, and started",
+			probe:   "readlink -f " + guideLink,
+			check: all(wantSuccess, wantText("Created symlink"), func(o outcome) *mismatch {
+				return differ("link "+guideLink+" to "+unitDir+"/"+guideSocket, unitDir+"/"+guideSocket, o.probe)
+			}),
+		},
+		{
+			command: show,
+			good:    "systemd itself holds the port and listens",
+			check: all(wantSuccess, wantLine("Listen="+guideAddress+" (Stream)"),
+				wantLine("ActiveState=active"), wantLine("SubState=listening")),
+		},
+		{
+			command: `printf 'socket activation works\n' | nc -N 127.0.0.1 9091`,
+			good:    "the connection started a service, which sent the line back",
+			needs:   show,
+			check: func(o outcome) *mismatch {
+				if m := wantSuccess(o); m != nil {
+					return m
+				}
+				return differ("the line that was sent, and nothing else", "socket activation works\n", o.output)
+			},
+		},
+		{
+			command: "systemctl status --no-pager --full " + guideSocket,
+			good:    "one connection accepted, and still listening",
+			check:   all(wantSuccess, wantText("Active: active (listening)"), wantText("Accepted: 1;")),
+		},
+		{
+			command: "journalctl -u " + guideSocket + " -n 10 --no-pager",
+			good:    "the journal tells when it began to listen",
+			settle:  "journalctl --sync",
+			check:   all(wantSuccess, wantText("Listening on ")),
+		},
+		{
+			command: "systemctl disable --now " + guideSocket,
+			good:    "stopped, and the symbolic link is gone",
+			probe:   "readlink " + guideLink + " || echo no link; systemctl is-active " + guideSocket,
+			check: all(wantSuccess, wantText("Removed"), func(o outcome) *mismatch {
+				return differ("no link "+guideLink+" and an inactive socket", "no link\ninactive", o.probe)
+			}),
+		},
+	}
+}
+
+// all is content when each check is.
+func all(checks ...func(outcome) *mismatch) func(outcome) *mismatch {
+	return func(o outcome) *mismatch {
+		for _, check := range checks {
+			if m := check(o); m != nil {
+				return m
+			}
+		}
+		return nil
+	}
+}
+
+func wantSuccess(o outcome) *mismatch {
+	if o.end == "" {
+		return nil
+	}
+	return &mismatch{"exit status 0", o.end}
+}
+
+func wantSilence(o outcome) *mismatch {
+	if o.output == "" {
+		return wantSuccess(o)
+	}
+	return &mismatch{"no output", o.output}
+}
+
+func wantText(text string) func(outcome) *mismatch {
+	return func(o outcome) *mismatch {
+		if strings.Contains(o.output, text) {
+			return nil
+		}
+		return &mismatch{fmt.Sprintf("output with %q", text), orNothing(o.output)}
+	}
+}
+
+// wantLine wants a line of systemctl show, NAME=value; of one that is not there it
+// shows the line of that name.
+func wantLine(want string) func(outcome) *mismatch {
+	return func(o outcome) *mismatch {
+		lines := strings.Split(o.output, "\n")
+		if slices.Contains(lines, want) {
+			return nil
+		}
+		name, _, _ := strings.Cut(want, "=")
+		var same []string
+		for _, line := range lines {
+			if strings.HasPrefix(line, name+"=") {
+				same = append(same, line)
+			}
+		}
+		return &mismatch{want, orNothing(strings.Join(same, "\n"))}
+	}
+}
+
+func differ(what, want, got string) *mismatch {
+	if got == want {
+		return nil
+	}
+	return &mismatch{what, orNothing(got)}
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}

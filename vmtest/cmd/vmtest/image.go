@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/images"
+)
+
+func newImage(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "image",
+		Short: "List, build and remove guest images",
+		Long: `Images are built from Debian's packages on first use and kept in the cache,
+$VMTEST_CACHE or systemd-vmtest in the user's cache folder.`,
+		Example: `  vmtest image list
+  vmtest image build debian-12`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newImageBuild(s), newImageList(s), newImageRemove(s))
+	return cmd
+}
+
+func newImageBuild(s streams) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "build NAME...",
+		Short: "Build images anew",
+		Long:  "Build builds images, also those that are in the cache, for newer packages.",
+		Example: `  vmtest image build debian-12
+  vmtest image build --all`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return errors.New("name the images to build, or give --all")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if all {
+				names = images.Names()
+			}
+			if err := knownImages(names); err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := buildImage(cmd.Context(), s, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "build all images")
+	return cmd
+}
+
+func buildImage(ctx context.Context, s streams, name string) error {
+	p := beginProgress(s.err, "building "+name)
+	image, err := images.Build(ctx, name, images.Options{Progress: p.report})
+	p.stop()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "built %s, %s\n", describe(image.Manifest), megabytes(image.Manifest))
+	return err
+}
+
+func newImageList(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the images that are known and what the cache has of them",
+		Example: "  vmtest image list",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cached, err := images.List(images.Options{})
+			return errors.Join(printImages(s.out, cached), err)
+		},
+	}
+}
+
+func printImages(w io.Writer, cached []images.Manifest) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT")
+	for _, name := range images.Names() {
+		i := slices.IndexFunc(cached, func(m images.Manifest) bool { return m.Name == name })
+		if i < 0 {
+			fmt.Fprintf(t, "%s\t-\t-\t-\tnot yet\n", name)
+			continue
+		}
+		m := cached[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, m.SystemdVersion, m.KernelVersion, megabytes(m), m.Built.Local().Format(time.DateTime))
+	}
+	return t.Flush()
+}
+
+func newImageRemove(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm NAME...",
+		Short:   "Remove images from the cache",
+		Example: "  vmtest image rm debian-11",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := knownImages(names); err != nil {
+				return err
+			}
+			for _, name := range names {
+				p := beginProgress(s.err, "removing "+name)
+				err := images.Remove(cmd.Context(), name, images.Options{Progress: p.report})
+				p.stop()
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// knownImages is the error of the first name that is none, before anything is done
+// about the others.
+func knownImages(names []string) error {
+	for _, name := range names {
+		if !slices.Contains(images.Names(), name) {
+			return &images.UnknownImageError{Name: name}
+		}
+	}
+	return nil
+}
+
+// describe names an image and what matters most about it.
+func describe(m images.Manifest) string {
+	return fmt.Sprintf("%s (systemd %s, kernel %s)", m.Name, m.SystemdVersion, m.KernelVersion)
+}
+
+func megabytes(m images.Manifest) string {
+	var size int64
+	for _, f := range m.Files {
+		size += f.Size
+	}
+	return fmt.Sprintf("%.0f MB", float64(size)/1e6)
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+const (
+	// quietFor is how long a wait may take before it is mentioned where nobody
+	// watches a bar move.
+	quietFor = 2 * time.Second
+
+	frameTime = 200 * time.Millisecond
+)
+
+// progress shows one wait. On a terminal it is a bar, or a spinner with the seconds
+// gone by, which goes away with the wait; notices stay. Elsewhere it is a plain
+// line for each notice and stage.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	quit     chan struct{}
+	done     chan struct{} // closed once the goroutine has ended
+
+	mu    sync.Mutex
+	doing string // what has not been mentioned yet; not on a terminal
+	bar   *progressbar.ProgressBar
+	shown images.Progress // the last one
+}
+
+// beginProgress shows a wait until stop is called.
+func beginProgress(w io.Writer, doing string) *progress {
+	p := &progress{w: w, terminal: isTerminal(w), quit: make(chan struct{}), done: make(chan struct{}), doing: doing}
+	if p.terminal {
+		p.bar = p.newBar(-1, doing)
+		go p.animate()
+	} else {
+		go p.mention()
+	}
+	return p
+}
+
+// stop ends the wait and takes a bar away.
+func (p *progress) stop() {
+	close(p.quit)
+	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		p.bar.Clear() // a terminal that is gone shows nothing anyway
+	}
+}
+
+// report takes what images and vmtest tell of their work.
+func (p *progress) report(e images.Progress) {
+	e.Text = tail.Printable(e.Text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case e.Notice && p.terminal:
+		p.bar.Clear()
+		p.println(e)
+		p.bar.RenderBlank()
+	case e.Notice:
+		p.println(e)
+	case p.terminal:
+		p.draw(e)
+	case e.Stage != p.shown.Stage && announced(e.Stage):
+		p.println(images.Progress{Image: e.Image, Text: string(e.Stage)})
+	}
+	if e.Stage != "" {
+		p.shown = e
+	}
+}
+
+// announced tells the stages of a build from those that every start goes through.
+func announced(s images.Stage) bool {
+	return s != "" && s != images.Checking && s != images.Waiting
+}
+
+func (p *progress) println(e images.Progress) {
+	fmt.Fprintf(p.w, "vmtest: %s: %s\n", e.Image, e.Text)
+	p.doing = ""
+}
+
+// draw changes the bar to what e says.
+func (p *progress) draw(e images.Progress) {
+	if e.Stage != p.shown.Stage || e.Total != p.shown.Total {
+		limit := e.Total
+		if limit == 0 {
+			limit = -1
+		}
+		p.bar.Clear()
+		p.bar = p.newBar(limit, e.Image+": "+string(e.Stage))
+	}
+	if e.Total > 0 {
+		p.bar.Set(min(e.Done, e.Total))
+	}
+}
+
+// newBar returns a bar, or without a limit (-1) a spinner. It moves when it is
+// told to alone: the library's own clock cannot be stopped.
+func (p *progress) newBar(limit int, doing string) *progressbar.ProgressBar {
+	bar := progressbar.NewOptions(limit,
+		progressbar.OptionSetWriter(p.w),
+		progressbar.OptionSetDescription(doing),
+		progressbar.OptionSetWidth(20),
+		progressbar.OptionSetTheme(progressbar.ThemeASCII),
+		progressbar.OptionSpinnerType(9), // - \ | /
+		progressbar.OptionSetSpinnerChangeInterval(0),
+		progressbar.OptionSetElapsedTime(true),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionShowCount(),
+	)
+	bar.RenderBlank()
+	return bar
+}
+
+func (p *progress) animate() {
+	defer close(p.done)
+	frames := time.NewTicker(frameTime)
+	defer frames.Stop()
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-frames.C:
+			p.mu.Lock()
+			p.bar.RenderBlank()
+			p.mu.Unlock()
+		}
+	}
+}
+
+// mention says once what is being waited for, unless a notice did.
+func (p *progress) mention() {
+	defer close(p.done)
+	timer := time.NewTimer(quietFor)
+	defer timer.Stop()
+	select {
+	case <-p.quit:
+		return
+	case <-timer.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doing != "" {
+		fmt.Fprintf(p.w, "vmtest: %s\n", p.doing)
+	}
+}

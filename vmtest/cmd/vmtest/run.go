@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+func newRun(s streams) *cobra.Command {
+	var config vmtest.Config
+	cmd := &cobra.Command{
+		Use:   "run [--image NAME] [--] COMMAND [ARGUMENT...]",
+		Short: "Run one command in a fresh guest",
+		Long: `Run runs one command as root in a guest of its own that is gone afterwards.
+
+Its input and output are the command's, byte for byte; on a terminal, output comes
+a line at a time and without control sequences. The exit status is the command's:
+128 and the signal's number when one ended it, 127 when there is no such command,
+126 when it could not be started.`,
+		Example: `  vmtest run systemctl --version
+  vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runCommand(cmd.Context(), s, config, args)
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the command is its own
+	addImageFlag(cmd, &config.Image)
+	return cmd
+}
+
+func runCommand(ctx context.Context, s streams, config vmtest.Config, args []string) error {
+	m, err := launch(ctx, s, config)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	out, flushOut := guarded(s.out)
+	errOut, flushErr := guarded(s.err)
+	_, err = m.Run(ctx, vmtest.Command{Args: args, Stdin: s.in, Stdout: out, Stderr: errOut})
+	return errors.Join(commandStatus(err), flushOut(), flushErr())
+}
+
+// guarded is w, or where that is a terminal, a writer that keeps a guest from
+// steering it; flush comes after the last write.
+func guarded(w io.Writer) (guarded io.Writer, flush func() error) {
+	if !isTerminal(w) {
+		return w, func() error { return nil }
+	}
+	p := &printableWriter{w: w}
+	return p, p.flush
+}
+
+// commandStatus turns the end of a command into the program's exit status, as
+// shells do.
+func commandStatus(err error) error {
+	var exit *vmtest.ExitError
+	var start *vmtest.StartError
+	switch {
+	case errors.As(err, &exit) && exit.Signal != "":
+		return &statusError{status: 128 + int(unix.SignalNum("SIG"+exit.Signal))}
+	case errors.As(err, &exit):
+		return &statusError{status: exit.Code}
+	case errors.As(err, &start):
+		status := 126
+		if errors.Is(start, fs.ErrNotExist) {
+			status = 127
+		}
+		return &statusError{status, err}
+	}
+	return err
+}

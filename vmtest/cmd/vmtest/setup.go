@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/images"
+)
+
+func newSetup(s streams) *cobra.Command {
+	var print bool
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Install what this host lacks",
+		Long: `Setup installs what this host lacks to build and run guests, from the
+distribution's packages, with sudo when not root. Where nothing is missing it
+does nothing and needs no network. On a distribution other than Debian, Ubuntu and
+their like it lists what to install.`,
+		Example: `  vmtest setup
+  vmtest setup --print   # only show the command`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return hostSetup(s).do(cmd.Context(), print)
+		},
+	}
+	cmd.Flags().BoolVar(&print, "print", false, "print the command instead of running it")
+	return cmd
+}
+
+// setup makes up for what a host lacks.
+type setup struct {
+	streams
+	root    bool
+	sudo    bool // is there
+	missing func() []images.Tool
+	install func([]images.Tool) (argv []string, ok bool)
+	run     func(ctx context.Context, argv []string) error
+}
+
+// hostSetup is the set-up of this host.
+func hostSetup(s streams) setup {
+	_, err := exec.LookPath("sudo")
+	return setup{
+		streams: s,
+		root:    os.Geteuid() == 0,
+		sudo:    err == nil,
+		missing: images.Missing,
+		install: images.InstallCommand,
+		run: func(ctx context.Context, argv []string) error {
+			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+			cmd.Stdout, cmd.Stderr = s.err, s.err
+			// No input: packages then ask nothing. sudo asks at the terminal itself.
+			// TERM, not KILL, which would leave packages half-configured.
+			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+			return cmd.Run()
+		},
+	}
+}
+
+func (s setup) do(ctx context.Context, print bool) error {
+	missing := s.missing()
+	if len(missing) == 0 {
+		fmt.Fprintln(s.err, "vmtest: nothing is missing on this host")
+		return nil
+	}
+	for _, t := range missing {
+		fmt.Fprintf(s.err, "vmtest: missing: %s (package %s), which %s\n", t.Command, t.Package, t.Why)
+	}
+	install, ok := s.install(missing)
+	if !ok {
+		return errors.New("this distribution is not known here; install the above with its own package manager")
+	}
+	update := []string{install[0], "update"}
+	if !s.root && s.sudo {
+		install, update = sudo(install), sudo(update)
+	}
+	both := strings.Join(update, " ") + " && " + strings.Join(install, " ")
+	if print {
+		_, err := fmt.Fprintln(s.out, both)
+		return err
+	}
+	if !s.root && !s.sudo {
+		return fmt.Errorf("not root, and there is no sudo: run as root: %s", both)
+	}
+	return s.installAll(ctx, update, install)
+}
+
+// installAll refreshes the package lists, for stale ones name files that are gone,
+// and installs.
+func (s setup) installAll(ctx context.Context, update, install []string) error {
+	if err := s.command(ctx, update); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		// One bad source among several fails the whole update.
+		fmt.Fprintf(s.err, "vmtest: %v; going on with the package lists at hand\n", err)
+	}
+	if err := s.command(ctx, install); err != nil {
+		return fmt.Errorf("%w (its output is above; a first set-up needs a network)", err)
+	}
+	if left := s.missing(); len(left) > 0 {
+		var names []string
+		for _, t := range left {
+			names = append(names, t.Command)
+		}
+		return fmt.Errorf("install packages: still missing: %s (look for them outside PATH)", strings.Join(names, ", "))
+	}
+	fmt.Fprintln(s.err, "vmtest: installed; nothing is missing on this host")
+	return nil
+}
+
+func (s setup) command(ctx context.Context, argv []string) error {
+	line := strings.Join(argv, " ")
+	fmt.Fprintln(s.err, "vmtest: running", line)
+	if err := s.run(ctx, argv); err != nil {
+		return fmt.Errorf("run %s: %w", line, err)
+	}
+	return nil
+}
+
+func sudo(argv []string) []string { return append([]string{"sudo"}, argv...) }

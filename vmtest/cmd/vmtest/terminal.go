@@ -1,0 +1,61 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// isTerminal tells whether what is written to w is for a person to watch.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// isUTF8 tells whether the user's locale has more than ASCII (locale(7)).
+func isUTF8(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// theme is how a transcript looks.
+type theme struct {
+	utf8   bool // marks and guests' texts may have more than ASCII
+	colour bool
+}
+
+// themeFor is the theme that suits w: colours on a terminal alone, and not where
+// the user has said no to them (https://no-color.org).
+func themeFor(w io.Writer) theme {
+	colour := isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return theme{utf8: isUTF8(os.Getenv), colour: colour}
+}
+
+func (t theme) passed() string  { return t.paint("32", t.mark("✓", "[ok]")) }
+func (t theme) failed() string  { return t.paint("31", t.mark("✗", "[FAILED]")) }
+func (t theme) skipped() string { return t.paint("33", t.mark("–", "[skipped]")) }
+
+func (t theme) bold(s string) string { return t.paint("1", s) }
+func (t theme) dim(s string) string  { return t.paint("2", s) }
+
+func (t theme) mark(utf8, ascii string) string {
+	if t.utf8 {
+		return utf8
+	}
+	return ascii
+}
+
+// paint wraps s in a graphic rendition (ECMA-48, SGR).
+func (t theme) paint(sgr, s string) string {
+	if !t.colour {
+		return s
+	}
+	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
+)
+
+// step is one command of a transcript and what must come of it.
+type step struct {
+	command string // for sh, and as shown
+	good    string // what it means when the check finds nothing wrong
+	settle  string // a command run before, not shown
+	probe   string // a command run after, not shown, whose output is for the check
+	needs   string // the command of an earlier step that must have passed
+	check   func(outcome) *mismatch
+}
+
+// outcome is what came of a step.
+type outcome struct {
+	output string // both streams, as printed on a terminal, less control characters
+	end    string // how the command ended, when not with exit status 0
+	probe  string // the probe's output, trimmed of space at its ends
+}
+
+// mismatch is why a check is not content.
+type mismatch struct{ want, got string }
+
+// runner runs a command in the guest's shell and returns what it wrote. The error
+// is a *vmtest.ExitError when the command ran and did not exit with 0.
+type runner func(ctx context.Context, command string) (output string, err error)
+
+// transcript prints steps as they are taken.
+type transcript struct {
+	w     io.Writer
+	theme theme
+	run   runner
+	limit time.Duration // for each command
+
+	writeErr                error // the first
+	passed, failed, skipped int
+}
+
+// errLimit ends a command that takes too long.
+var errLimit = errors.New("the time for one command is over")
+
+// take takes the steps in turn, also after one has failed: the later ones help to
+// see why. The error is of the guest or of the writer, not of a step.
+func (t *transcript) take(ctx context.Context, steps []step) error {
+	bad := make(map[string]bool)
+	for _, s := range steps {
+		t.printf("%s\n", t.theme.bold("$ "+s.command))
+		if bad[s.needs] {
+			bad[s.command] = true
+			t.skipped++
+			t.printf("%s skipped: it makes no sense unless this step passes: %s\n\n", t.theme.skipped(), s.needs)
+			continue
+		}
+		begin := time.Now()
+		o, err := t.outcome(ctx, s)
+		if err != nil {
+			return err
+		}
+		m := s.check(o)
+		bad[s.command] = m != nil
+		t.verdict(s, m, time.Since(begin))
+		if t.writeErr != nil {
+			return t.writeErr
+		}
+	}
+	return t.writeErr
+}
+
+// outcome runs a step's commands and prints the output of the one that is shown.
+func (t *transcript) outcome(ctx context.Context, s step) (outcome, error) {
+	var o outcome
+	if s.settle != "" {
+		if _, _, err := t.bounded(ctx, s.settle); err != nil {
+			return o, err
+		}
+	}
+	var err error
+	if o.output, o.end, err = t.bounded(ctx, s.command); err != nil {
+		return o, err
+	}
+	t.printf("%s", o.output)
+	if o.output != "" && !strings.HasSuffix(o.output, "\n") {
+		t.printf("\n")
+	}
+	if s.probe != "" {
+		if o.probe, _, err = t.bounded(ctx, s.probe); err != nil {
+			return o, err
+		}
+		o.probe = strings.TrimSpace(o.probe)
+	}
+	return o, nil
+}
+
+// bounded runs one command, for no longer than the limit. That it ended badly, or
+// not at all, is no error.
+func (t *transcript) bounded(ctx context.Context, command string) (output, end string, err error) {
+	limited, cancel := context.WithTimeoutCause(ctx, t.limit, errLimit)
+	defer cancel()
+	output, err = t.run(limited, command)
+	output = tail.Printable(output)
+	var exit *vmtest.ExitError
+	var gone *vmtest.GuestError
+	switch {
+	case err == nil:
+		return output, "", nil
+	case errors.As(err, &exit):
+		return output, exit.Error(), nil
+	case errors.As(err, &gone) || !errors.Is(context.Cause(limited), errLimit):
+		return output, "", err
+	}
+	return output, fmt.Sprintf("no end within %v", t.limit), nil
+}
+
+// verdict prints the mark of a step that was taken.
+func (t *transcript) verdict(s step, m *mismatch, took time.Duration) {
+	seconds := t.theme.dim(seconds(took))
+	if m == nil {
+		t.passed++
+		t.printf("%s %s  %s\n\n", t.theme.passed(), s.good, seconds)
+		return
+	}
+	t.failed++
+	t.printf("%s not as it should be  %s\n", t.theme.failed(), seconds)
+	t.printf("%s%s\n\n", labelled("expected: ", m.want), labelled("came:     ", m.got))
+}
+
+// labelled indents a text of one or more lines under its label.
+func labelled(label, text string) string {
+	const indent = "    "
+	text = strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+indent+strings.Repeat(" ", len(label)))
+	return indent + label + text + "\n"
+}
+
+// summary prints the last line.
+func (t *transcript) summary(guest string, took time.Duration) error {
+	steps := t.passed + t.failed + t.skipped
+	if t.failed == 0 {
+		t.printf("%s  %d steps on %s in %s\n", t.theme.paint("1;32", "PASS"), steps, guest, seconds(took))
+		return t.writeErr
+	}
+	skipped := ""
+	if t.skipped > 0 {
+		skipped = fmt.Sprintf(" and %d skipped", t.skipped)
+	}
+	t.printf("%s  %d of %d steps failed%s on %s in %s\n", t.theme.paint("1;31", "FAIL"), t.failed, steps, skipped, guest, seconds(took))
+	return t.writeErr
+}
+
+func (t *transcript) printf(format string, args ...any) {
+	if t.writeErr == nil {
+		_, t.writeErr = fmt.Fprintf(t.w, format, args...)
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

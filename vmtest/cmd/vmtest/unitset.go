@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// unitSet is unit files of one folder, which are verified together.
+type unitSet struct {
+	dir   string
+	units []string // names in dir, sorted
+	whole bool     // everything in dir belongs to it
+}
+
+// String names the set as the user did.
+func (s unitSet) String() string {
+	if s.whole {
+		return s.dir
+	}
+	var paths []string
+	for _, name := range s.units {
+		paths = append(paths, s.hostPath(name))
+	}
+	return strings.Join(paths, " ")
+}
+
+func (s unitSet) hostPath(name string) string { return filepath.Join(s.dir, name) }
+
+func (s unitSet) guestPaths() []string {
+	var paths []string
+	for _, name := range s.units {
+		paths = append(paths, unitDir+"/"+name)
+	}
+	return paths
+}
+
+// unitSets groups paths of unit files and folders of them, in the order given.
+func unitSets(paths []string) ([]unitSet, error) {
+	var sets []unitSet
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("find units: %w", err)
+		}
+		path = filepath.Clean(path)
+		if info.IsDir() {
+			set, err := wholeFolder(path)
+			if err != nil {
+				return nil, err
+			}
+			sets = append(sets, set)
+			continue
+		}
+		dir, name := filepath.Dir(path), filepath.Base(path)
+		if !isUnit(name) {
+			return nil, fmt.Errorf("find units: %s has no unit's suffix, such as .service (systemd.unit(5))", path)
+		}
+		i := slices.IndexFunc(sets, func(s unitSet) bool { return s.dir == dir && !s.whole })
+		if i < 0 {
+			i = len(sets)
+			sets = append(sets, unitSet{dir: dir})
+		}
+		sets[i].units = append(sets[i].units, name)
+	}
+	for i := range sets {
+		slices.Sort(sets[i].units)
+		sets[i].units = slices.Compact(sets[i].units)
+	}
+	if len(sets) == 0 {
+		return nil, errors.New("find units: no paths")
+	}
+	return sets, nil
+}
+
+func wholeFolder(dir string) (unitSet, error) {
+	set := unitSet{dir: dir, whole: true}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return set, fmt.Errorf("find units: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() && isUnit(e.Name()) {
+			set.units = append(set.units, e.Name())
+		}
+	}
+	if len(set.units) == 0 {
+		return set, fmt.Errorf("find units: %s has no unit files; name the folders that have, one by one", dir)
+	}
+	return set, nil
+}
+
+// isUnit tells a unit's file name by its suffix (systemd.unit(5)). Scopes have no
+// files.
+func isUnit(name string) bool {
+	suffixes := []string{".automount", ".device", ".mount", ".path", ".service", ".slice", ".socket", ".swap", ".target", ".timer"}
+	return slices.Contains(suffixes, filepath.Ext(name))
+}

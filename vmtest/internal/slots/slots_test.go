@@ -1,0 +1,155 @@
+package slots
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func silent(int) {}
+
+func TestSlotsAreBounded(t *testing.T) {
+	q := Queue{Dir: t.TempDir(), Slots: 2}
+	var mu sync.Mutex
+	running, most := 0, 0
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			ticket, err := q.Acquire(t.Context(), silent)
+			if !assert.NoError(t, err) {
+				return
+			}
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			mu.Lock()
+			running--
+			mu.Unlock()
+			assert.NoError(t, ticket.Close())
+		})
+	}
+	wg.Wait()
+	assert.LessOrEqual(t, most, 2)
+	left, err := q.turns()
+	require.NoError(t, err)
+	assert.Empty(t, left, "tickets left behind")
+}
+
+func TestFirstComeFirstServed(t *testing.T) {
+	q := Queue{Dir: t.TempDir(), Slots: 1}
+	first, err := q.Acquire(t.Context(), silent)
+	require.NoError(t, err)
+	order := make(chan int, 5)
+	var wg sync.WaitGroup
+	for i := range 5 {
+		inLine := make(chan struct{})
+		var once sync.Once
+		wg.Go(func() {
+			ticket, err := q.Acquire(t.Context(), func(int) { once.Do(func() { close(inLine) }) })
+			if assert.NoError(t, err) {
+				order <- i
+				assert.NoError(t, ticket.Close())
+			}
+		})
+		<-inLine
+	}
+	require.NoError(t, first.Close())
+	wg.Wait()
+	close(order)
+	want := 0
+	for got := range order {
+		assert.Equal(t, want, got)
+		want++
+	}
+}
+
+// TestWaitingIsQuiet checks that those who wait do not wake each other.
+func TestWaitingIsQuiet(t *testing.T) {
+	q := Queue{Dir: t.TempDir(), Slots: 1}
+	first, err := q.Acquire(t.Context(), silent)
+	require.NoError(t, err)
+	var looks atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		inLine := make(chan struct{})
+		var once sync.Once
+		wg.Go(func() {
+			ticket, err := q.Acquire(t.Context(), func(int) {
+				looks.Add(1)
+				once.Do(func() { close(inLine) })
+			})
+			if assert.NoError(t, err) {
+				assert.NoError(t, ticket.Close())
+			}
+		})
+		<-inLine
+	}
+	require.NoError(t, first.Close())
+	wg.Wait()
+	assert.LessOrEqual(t, looks.Load(), int32(4*(4+3)), "each waiter looks once for each ticket drawn or given back")
+}
+
+func TestContextEndsTheWait(t *testing.T) {
+	q := Queue{Dir: t.TempDir(), Slots: 1}
+	first, err := q.Acquire(t.Context(), silent)
+	require.NoError(t, err)
+	defer first.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = q.Acquire(ctx, func(before int) {
+		assert.Equal(t, 1, before)
+		cancel()
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	turns, err := q.turns()
+	require.NoError(t, err)
+	assert.Len(t, turns, 1, "who gave up is out of the line")
+}
+
+func TestNoRoomWaitsUnlessAlone(t *testing.T) {
+	q := Queue{Dir: t.TempDir(), Slots: 4, Fits: func() bool { return false }}
+	alone, err := q.Acquire(t.Context(), silent)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = q.Acquire(ctx, func(int) { cancel() })
+	assert.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, alone.Close())
+}
+
+// TestDeadProcessFreesItsSlot kills a real process that holds the only slot while
+// this one waits for it.
+func TestDeadProcessFreesItsSlot(t *testing.T) {
+	if dir := os.Getenv("SLOTS_TEST_HOLD"); dir != "" {
+		if _, err := (Queue{Dir: dir, Slots: 1}).Acquire(t.Context(), silent); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("held")
+		select {}
+	}
+	q := Queue{Dir: t.TempDir(), Slots: 1}
+	holder := exec.Command(os.Args[0], "-test.run=^TestDeadProcessFreesItsSlot$")
+	holder.Env = append(os.Environ(), "SLOTS_TEST_HOLD="+q.Dir)
+	out, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "held\n", line)
+
+	var once sync.Once
+	ticket, err := q.Acquire(t.Context(), func(before int) {
+		assert.Equal(t, 1, before)
+		once.Do(func() { assert.NoError(t, holder.Process.Kill()) })
+	})
+	require.NoError(t, err)
+	assert.Error(t, holder.Wait(), "the holder was killed")
+	require.NoError(t, ticket.Close())
+}

@@ -1,0 +1,41 @@
+package slots
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// folderWatch tells when a ticket may have been given back: its file is removed,
+// or closed, which the kernel does for a process that dies (inotify(7)).
+type folderWatch struct{ f *os.File }
+
+func watchFolder(dir string) (*folderWatch, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("inotify_init", err)
+	}
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE|unix.IN_CLOSE_WRITE); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("inotify_add_watch", err)
+	}
+	return &folderWatch{os.NewFile(uintptr(fd), "inotify")}, nil
+}
+
+// wait returns after the next event, or one that came since the last call.
+func (w *folderWatch) wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { w.f.Close() })
+	defer stop()
+	buf := make([]byte, 4<<10)
+	if _, err := w.f.Read(buf); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("watch queue: %w", err)
+	}
+	return nil
+}
+
+func (w *folderWatch) close() { w.f.Close() }
