@@ -104,6 +104,12 @@ func (m *Machine) connect(ctx context.Context) error {
 		return fmt.Errorf("connect to the guest's agent: %w", err)
 	}
 	m.link = client
+	// The stream to QEMU stays open when the guest's end of it closes.
+	closed := m.events.now().portClosed
+	go func() {
+		m.events.wait(context.Background(), func(seen eventCount) bool { return seen.portClosed > closed })
+		client.Close()
+	}()
 	return nil
 }
 

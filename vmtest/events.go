@@ -16,6 +16,7 @@ type eventLog struct {
 
 type eventCount struct {
 	portOpened int    // how often the agent opened the guest link's port
+	portClosed int    // how often it closed it, or died
 	migration  string // last status of a migration, in or out
 	over       bool   // QEMU sends no more
 }
@@ -28,8 +29,12 @@ func (l *eventLog) follow(events <-chan qmp.Event) {
 		l.update(func(seen *eventCount) {
 			switch e.Event {
 			case "VSERPORT_CHANGE":
-				if e.Data["id"] == "link" && e.Data["open"] == true {
+				switch {
+				case e.Data["id"] != "link":
+				case e.Data["open"] == true:
 					seen.portOpened++
+				default:
+					seen.portClosed++
 				}
 			case "MIGRATION":
 				seen.migration, _ = e.Data["status"].(string)

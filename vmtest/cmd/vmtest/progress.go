@@ -86,7 +86,11 @@ func announced(s images.Stage) bool {
 }
 
 func (p *progress) println(e images.Progress) {
-	fmt.Fprintf(p.w, "vmtest: %s: %s\n", e.Image, e.Text)
+	about := ""
+	if e.Image != "" {
+		about = e.Image + ": "
+	}
+	fmt.Fprintf(p.w, "vmtest: %s%s\n", about, e.Text)
 	p.doing = ""
 }
 

@@ -1,0 +1,135 @@
+package qemu
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func files(t *testing.T, n int) []*os.File {
+	var list []*os.File
+	for range n {
+		f, err := os.Open(os.DevNull)
+		require.NoError(t, err)
+		t.Cleanup(func() { f.Close() })
+		list = append(list, f)
+	}
+	return list
+}
+
+// lines puts each option on a line of its own, to be read and compared.
+func lines(args []string) string {
+	var b strings.Builder
+	for i, a := range args {
+		if strings.HasPrefix(a, "-") && i > 0 {
+			b.WriteString("\n")
+		} else if i > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(a)
+	}
+	return b.String()
+}
+
+func TestCommandLineOfABoot(t *testing.T) {
+	f := files(t, 4)
+	m := Machine{
+		Arch: "amd64", Memory: 512, Kernel: "/images/vmlinuz", Initrd: f[0],
+		Cmdline: []string{"quiet", "panic=-1"}, Root: "/images/a,b/root", RootSerial: "root", PortName: "port.name",
+	}
+	args, inherited, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3]})
+	require.NoError(t, err)
+	assert.Equal(t, strings.TrimSpace(`
+-nodefaults
+-no-user-config
+-display none
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+-object memory-backend-ram,id=ram,size=512M
+-machine q35,smm=off,vmport=off,memory-backend=ram
+-accel tcg,tb-size=128
+-cpu qemu64
+-smp 1
+-m 512M
+-no-reboot
+-kernel /images/vmlinuz
+-initrd /proc/self/fd/3
+-append console=ttyS0 quiet panic=-1
+-blockdev driver=file,node-name=root,filename=/images/a,,b/root,read-only=on,locking=off,discard=unmap
+-device virtio-blk-pci,drive=root,serial=root
+-object rng-builtin,id=entropy
+-device virtio-rng-pci,rng=entropy
+-device vmgenid,guid=auto
+-device virtio-serial-pci,max_ports=2
+-chardev socket,id=link,fd=4
+-device virtserialport,id=link,chardev=link,name=port.name
+-chardev socket,id=console,fd=5
+-serial chardev:console
+-chardev socket,id=qmp,fd=6
+-mon chardev=qmp,mode=control`), lines(args))
+	assert.Equal(t, []*os.File{f[0], f[2], f[1], f[3]}, inherited, "in the order of their numbers")
+}
+
+func TestCommandLineOfAFork(t *testing.T) {
+	f := files(t, 5)
+	m := Machine{Arch: "amd64", Memory: 512, Initrd: f[0], RAM: &RAM{File: f[4], Private: true}, Incoming: true}
+	args, inherited, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3]})
+	require.NoError(t, err)
+	text := lines(args)
+	assert.Contains(t, text, "-object memory-backend-file,id=ram,size=512M,mem-path=/proc/self/fd/3,share=off\n")
+	assert.Contains(t, text, "-initrd /proc/self/fd/4\n")
+	assert.Contains(t, text, "-incoming defer\n")
+	assert.Same(t, f[4], inherited[0])
+}
+
+func TestCommandLineWithoutHost(t *testing.T) {
+	f := files(t, 3)
+	m := Machine{Arch: "arm64", Memory: 512, Accel: KVM, CPUs: 2, Initrd: f[0], NoHost: true}
+	args, _, err := m.commandLine(wires{console: f[1], monitor: f[2]})
+	require.NoError(t, err)
+	text := lines(args)
+	assert.Contains(t, text, "-chardev null,id=link\n")
+	assert.Contains(t, text, "-accel kvm\n-cpu host\n-smp 2\n")
+	assert.Contains(t, text, "-append console=ttyAMA0")
+}
+
+func TestUnknownArchitecture(t *testing.T) {
+	_, _, err := Machine{Arch: "m68k"}.commandLine(wires{})
+	assert.EqualError(t, err, `architecture "m68k": no QEMU machine is known for it (amd64 and arm64 are)`)
+}
+
+func TestStartWithoutQEMU(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := Start(Machine{Arch: "amd64"})
+	var host *HostError
+	require.ErrorAs(t, err, &host)
+	assert.Equal(t, "qemu-system-x86_64", host.Missing)
+	assert.NotContains(t, err.Error(), "\n")
+}
+
+// TestQEMURefusesItsArguments runs a real process that ends at once: its last words
+// are the error.
+func TestQEMURefusesItsArguments(t *testing.T) {
+	f := files(t, 1)
+	p, err := Start(Machine{Arch: "amd64", Binary: "false", Memory: 512, Initrd: f[0]})
+	require.NoError(t, err)
+	<-p.Done()
+	assert.EqualError(t, p.Err(), "QEMU exited: exit status 1")
+	p.Kill()
+}
+
+func TestFingerprintIsStable(t *testing.T) {
+	m := Machine{Arch: "amd64", Binary: "true", Memory: 512}
+	emulator, args, err := Fingerprint(m)
+	require.NoError(t, err)
+	emulator2, args2, err := Fingerprint(m)
+	require.NoError(t, err)
+	assert.Equal(t, emulator, emulator2)
+	assert.Equal(t, args, args2)
+	m.Memory = 1024
+	_, args2, err = Fingerprint(m)
+	require.NoError(t, err)
+	assert.NotEqual(t, args, args2)
+}
