@@ -27,7 +27,7 @@ func acquireSlot(ctx context.Context, config Config) (*slots.Ticket, error) {
 		return nil, err
 	}
 	queue := slots.Queue{
-		Dir:   filepath.Join(cache, "slots"),
+		Path:  filepath.Join(cache, "queue"),
 		Slots: n,
 		Fits:  func() bool { return memoryAvailable() >= config.Memory+emulatorMemory },
 	}

@@ -102,15 +102,25 @@ func wantSilence(o outcome) *mismatch {
 	if o.output == "" {
 		return wantSuccess(o)
 	}
-	return &mismatch{"no output", o.output}
+	return &mismatch{"no output", aboveOrNothing(o.output)}
 }
 
+// wantText wants a text in the output; of a "Name: value" that is not there it shows
+// the line of that name.
 func wantText(text string) func(outcome) *mismatch {
 	return func(o outcome) *mismatch {
 		if strings.Contains(o.output, text) {
 			return nil
 		}
-		return &mismatch{fmt.Sprintf("output with %q", text), orNothing(o.output)}
+		m := &mismatch{fmt.Sprintf("output with %q", text), aboveOrNothing(o.output)}
+		if name, _, named := strings.Cut(text, ": "); named {
+			for line := range strings.Lines(o.output) {
+				if line = strings.TrimSpace(line); strings.HasPrefix(line, name+": ") {
+					m.got = line
+				}
+			}
+		}
+		return m
 	}
 }
 
@@ -138,6 +148,14 @@ func differ(what, want, got string) *mismatch {
 		return nil
 	}
 	return &mismatch{what, orNothing(got)}
+}
+
+// aboveOrNothing refers to output that the transcript has printed.
+func aboveOrNothing(output string) string {
+	if output == "" {
+		return "nothing"
+	}
+	return "the output above"
 }
 
 func orNothing(s string) string {

@@ -59,7 +59,7 @@ func (t *transcript) take(ctx context.Context, steps []step) error {
 		if bad[s.needs] {
 			bad[s.command] = true
 			t.skipped++
-			t.printf("%s skipped: it makes no sense unless this step passes: %s\n\n", t.theme.skipped(), s.needs)
+			t.printf("%s not run, for it needs this step to pass: %s\n\n", t.theme.skipped(), s.needs)
 			continue
 		}
 		begin := time.Now()

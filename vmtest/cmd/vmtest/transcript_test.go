@@ -84,7 +84,7 @@ func TestTranscriptFailures(t *testing.T) {
 		want   string // after the mark
 	}{
 		"verify speaks": {0, answer{output: "a.socket:5: Unknown key\n"},
-			"    expected: no output\n    came:     a.socket:5: Unknown key\n"},
+			"    expected: no output\n    came:     the output above\n"},
 		"verify exits": {0, answer{err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
 		"reload":       {1, answer{output: "refused\n", err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
 		"no link":      {2, answer{}, "    expected: output with \"Created symlink\"\n    came:     nothing\n"},
@@ -94,9 +94,9 @@ func TestTranscriptFailures(t *testing.T) {
 			"    expected: the line that was sent, and nothing else\n    came:     socket activation work\n"},
 		"nothing back": {4, answer{}, "    expected: the line that was sent, and nothing else\n    came:     nothing\n"},
 		"two connections": {5, answer{output: "Active: active (listening)\nAccepted: 2; Connected: 0\n"},
-			"    expected: output with \"Accepted: 1;\"\n    came:     Active: active (listening)\n              Accepted: 2; Connected: 0\n"},
+			"    expected: output with \"Accepted: 1;\"\n    came:     Accepted: 2; Connected: 0\n"},
 		"empty journal": {6, answer{output: "-- No entries --\n"},
-			"    expected: output with \"Listening on \"\n    came:     -- No entries --\n"},
+			"    expected: output with \"Listening on \"\n    came:     the output above\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := goodGuide()
@@ -125,7 +125,7 @@ func TestTranscriptSkipsWhatMakesNoSense(t *testing.T) {
 	_, text := show(t, theme{}, fakeGuest(answers))
 	assert.Contains(t, text, "[FAILED] not as it should be  0.0 s\n"+
 		"    expected: Listen=127.0.0.1:9091 (Stream)\n    came:     Listen=127.0.0.1:9092 (Stream)\n")
-	assert.Contains(t, text, "[skipped] skipped: it makes no sense unless this step passes: systemctl show demo-echo.socket")
+	assert.Contains(t, text, "[skipped] not run, for it needs this step to pass: systemctl show demo-echo.socket")
 	assert.Contains(t, text, "FAIL  1 of 8 steps failed and 1 skipped on")
 	for _, r := range text {
 		require.Less(t, r, rune(0x80), "not ASCII")

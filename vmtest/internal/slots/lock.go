@@ -1,34 +1,72 @@
 package slots
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other processes from drawing and counting tickets. It is held for a
-// few system calls at a time, so it blocks: nothing to wait for outlasts ctx.
-func (q Queue) lock(ctx context.Context) (unlock func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+// Locks on single bytes that belong to an open file, not to a process (fcntl(2),
+// open file description locks): two tickets of one process are two, and closing
+// one file does not give up the locks of another.
+
+func lockByte(f *os.File, at int64, block bool) error {
+	cmd := unix.F_OFD_SETLK
+	if block {
+		cmd = unix.F_OFD_SETLKW
 	}
-	// Not opened for writing, so that closing it wakes none of those who watch.
-	f, err := os.OpenFile(filepath.Join(q.Dir, "lock"), os.O_RDONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock of the queue: %w", err)
-	}
+	return setLock(f, cmd, unix.F_WRLCK, at)
+}
+
+func unlockByte(f *os.File, at int64) error {
+	return setLock(f, unix.F_OFD_SETLK, unix.F_UNLCK, at)
+}
+
+func setLock(f *os.File, cmd int, kind int16, at int64) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == unix.EINTR {
-			continue
+		err := unix.FcntlFlock(f.Fd(), cmd, &unix.Flock_t{Type: kind, Start: at, Len: 1})
+		if err != unix.EINTR {
+			return os.NewSyscallError("fcntl", err)
 		}
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("lock queue: %w", err)
+	}
+}
+
+// findLock returns a byte of [from, to) that another open file has locked, not
+// necessarily the first one.
+func findLock(f *os.File, from, to int64) (at int64, found bool, err error) {
+	if from >= to {
+		return 0, false, nil
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: from, Len: to - from}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+		return 0, false, os.NewSyscallError("fcntl", err)
+	}
+	return lock.Start, lock.Type != unix.F_UNLCK, nil
+}
+
+// countLocks counts the bytes of [from, to) that other open files have locked.
+func countLocks(f *os.File, from, to int64) (int, error) {
+	at, found, err := findLock(f, from, to)
+	if err != nil || !found {
+		return 0, err
+	}
+	below, err := countLocks(f, from, at)
+	if err != nil {
+		return 0, err
+	}
+	above, err := countLocks(f, at+1, to)
+	return below + 1 + above, err
+}
+
+// lastLock returns the last byte of [from, to) that another open file has locked,
+// or from-1 when none is.
+func lastLock(f *os.File, from, to int64) (int64, error) {
+	last := from - 1
+	for {
+		at, found, err := findLock(f, last+1, to)
+		if err != nil || !found {
+			return last, err
 		}
-		return func() { f.Close() }, nil
+		last = at
 	}
 }

@@ -1,10 +1,10 @@
 // Package slots bounds how many machines run at once on a host, over all processes
 // of a user, first come first served.
 //
-// Each machine that runs or waits to run is a ticket: a file in a common folder,
-// named by its turn and locked by the process that it belongs to. As many as there
-// are slots may run, those with the lowest turns. A process that dies lets go of
-// its locks, so nothing has to be cleaned up for the next one to move up.
+// Each machine that runs or waits to run holds a ticket: a lock on one byte of a
+// common file, the byte at its turn. As many as there are slots may run, those with
+// the lowest turns. The kernel takes back the locks of a process that dies, so that
+// nothing is left to be cleaned up before the next one can move up.
 package slots
 
 import (
@@ -13,16 +13,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-
-	"github.com/gofrs/flock"
 )
 
-// Queue is the folder that the processes of one user share.
+// Queue is the line in which the processes of one user wait.
 type Queue struct {
-	// Dir holds the tickets. It is made when it is not there.
-	Dir string
+	// Path is the common file. It is made, with its folder, when it is not there.
+	Path string
 	// Slots is how many may run at once, at least 1.
 	Slots int
 	// Fits, when not nil, tells whether the host has room for one more machine. It
@@ -32,123 +28,85 @@ type Queue struct {
 
 // Ticket is the right to run one machine, until it is closed.
 type Ticket struct {
-	turn int
-	lock *flock.Flock
+	file *os.File // holds the lock
+	turn int64
 }
 
 // Close gives the slot to the next in line.
-func (t *Ticket) Close() error {
-	// Removed first: whoever sees the file go away sees it unlocked, or not at all.
-	return errors.Join(os.Remove(t.lock.Path()), t.lock.Close())
-}
+func (t *Ticket) Close() error { return t.file.Close() }
 
-// Acquire waits for a slot. When it has to wait, waiting is told so, each time
-// that something changes, with the number of machines before this one.
+// Acquire waits for a slot. Each time that it finds that it has to wait, waiting is
+// told how many machines are before this one.
 func (q Queue) Acquire(ctx context.Context, waiting func(before int)) (*Ticket, error) {
-	if err := os.MkdirAll(q.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(q.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("open queue for machines: %w", err)
 	}
-	watch, err := watchFolder(q.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("watch queue for machines: %w", err)
-	}
-	defer watch.close()
-	ticket, err := q.draw(ctx)
+	ticket, err := q.draw()
 	if err != nil {
 		return nil, err
 	}
+	if err := q.await(ctx, ticket, waiting); err != nil {
+		return nil, errors.Join(err, ticket.Close())
+	}
+	return ticket, nil
+}
+
+func (q Queue) await(ctx context.Context, t *Ticket, waiting func(before int)) error {
+	watch, err := watchFile(q.Path)
+	if err != nil {
+		return fmt.Errorf("watch queue for machines: %w", err)
+	}
+	defer watch.close()
 	for {
-		before, err := q.before(ctx, ticket)
+		before, err := countLocks(t.file, firstTurn, t.turn)
 		if err != nil {
-			ticket.Close()
-			return nil, err
+			return err
 		}
-		if before < max(q.Slots, 1) && (before == 0 || q.Fits == nil || q.Fits()) {
-			return ticket, nil
+		if before == 0 || before < q.Slots && (q.Fits == nil || q.Fits()) {
+			return nil
 		}
 		waiting(before)
 		if err := watch.wait(ctx); err != nil {
-			ticket.Close()
-			return nil, fmt.Errorf("wait for a slot (%d machines before this one): %w", before, err)
+			return fmt.Errorf("wait for a slot (%d machines before this one): %w", before, err)
 		}
 	}
 }
 
-// draw takes the next turn.
-func (q Queue) draw(ctx context.Context) (*Ticket, error) {
-	unlock, err := q.lock(ctx)
+// The file's bytes, none of which is ever written: the first is locked by who draws
+// a ticket, the others are tickets.
+const (
+	drawByte  = 0
+	firstTurn = 1
+	lastTurn  = 1 << 40
+)
+
+// draw takes the turn after the last one that is taken.
+func (q Queue) draw() (*Ticket, error) {
+	// Opened for writing, so that its end is an event for those who wait.
+	f, err := os.OpenFile(q.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open queue for machines: %w", err)
 	}
-	defer unlock()
-	turns, err := q.turns()
+	turn, err := drawIn(f)
 	if err != nil {
-		return nil, err
+		f.Close()
+		return nil, fmt.Errorf("draw a turn: %w", err)
 	}
-	turn := 1
-	if len(turns) > 0 {
-		turn = turns[len(turns)-1] + 1
-	}
-	// Open for writing, so that its end is an event for those who wait.
-	lock := flock.New(q.path(turn), flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	if ok, err := lock.TryLock(); err != nil || !ok {
-		return nil, fmt.Errorf("lock new ticket (%t): %w", ok, err)
-	}
-	return &Ticket{turn: turn, lock: lock}, nil
+	return &Ticket{file: f, turn: turn}, nil
 }
 
-// before counts the tickets with a lower turn whose process lives, and removes
-// those whose process has died.
-func (q Queue) before(ctx context.Context, t *Ticket) (int, error) {
-	unlock, err := q.lock(ctx)
+func drawIn(f *os.File) (int64, error) {
+	// Held for a few system calls, so it blocks.
+	if err := lockByte(f, drawByte, true); err != nil {
+		return 0, err
+	}
+	last, err := lastLock(f, firstTurn, lastTurn)
 	if err != nil {
 		return 0, err
 	}
-	defer unlock()
-	turns, err := q.turns()
-	if err != nil {
+	turn := max(last+1, firstTurn)
+	if err := lockByte(f, turn, false); err != nil {
 		return 0, err
 	}
-	n := 0
-	for _, turn := range turns {
-		if turn >= t.turn {
-			break
-		}
-		probe := flock.New(q.path(turn), flock.SetFlag(os.O_RDONLY))
-		free, err := probe.TryRLock()
-		switch {
-		case errors.Is(err, os.ErrNotExist): // given back meanwhile
-		case err != nil:
-			return 0, fmt.Errorf("look at ticket %d: %w", turn, err)
-		case free:
-			err := os.Remove(q.path(turn))
-			probe.Close()
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				return 0, fmt.Errorf("remove ticket of a dead process: %w", err)
-			}
-		default:
-			n++
-		}
-	}
-	return n, nil
-}
-
-func (q Queue) path(turn int) string {
-	return filepath.Join(q.Dir, strconv.Itoa(turn))
-}
-
-// turns lists the tickets, lowest turn first.
-func (q Queue) turns() ([]int, error) {
-	entries, err := os.ReadDir(q.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("read queue for machines: %w", err)
-	}
-	var turns []int
-	for _, e := range entries {
-		if turn, err := strconv.Atoi(e.Name()); err == nil {
-			turns = append(turns, turn)
-		}
-	}
-	slices.Sort(turns)
-	return turns, nil
+	return turn, unlockByte(f, drawByte)
 }

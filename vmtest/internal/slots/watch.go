@@ -8,24 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folderWatch tells when a ticket may have been given back: its file is removed,
-// or closed, which the kernel does for a process that dies (inotify(7)).
-type folderWatch struct{ f *os.File }
+// fileWatch tells when a ticket may have been given back: a writer has closed the
+// file, or the kernel did for a process that died (inotify(7)).
+type fileWatch struct{ f *os.File }
 
-func watchFolder(dir string) (*folderWatch, error) {
+func watchFile(path string) (*fileWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init", err)
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE|unix.IN_CLOSE_WRITE); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CLOSE_WRITE); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
-	return &folderWatch{os.NewFile(uintptr(fd), "inotify")}, nil
+	return &fileWatch{os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
 // wait returns after the next event, or one that came since the last call.
-func (w *folderWatch) wait(ctx context.Context) error {
+func (w *fileWatch) wait(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { w.f.Close() })
 	defer stop()
 	buf := make([]byte, 4<<10)
@@ -38,4 +38,4 @@ func (w *folderWatch) wait(ctx context.Context) error {
 	return nil
 }
 
-func (w *folderWatch) close() { w.f.Close() }
+func (w *fileWatch) close() { w.f.Close() }

@@ -1,0 +1,108 @@
+package scenarios
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// A kernel that panics ends the boot at once, with its last words.
+func TestKernelPanics(t *testing.T) {
+	t.Parallel()
+	// Without an init in the initrd the kernel looks for a root of its own.
+	_, err := vmtest.Launch(t.Context(), vmtest.Config{ColdBoot: true, KernelArgs: []string{"rdinit=/nowhere"}})
+	var guest *vmtest.GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, "the guest's kernel panicked: VFS: Unable to mount root fs")
+	assert.NotEmpty(t, guest.Console, "console lines as evidence")
+	assert.LessOrEqual(t, len(guest.Console), 50)
+}
+
+// A guest that never gets ready is an error within its deadline, which says what
+// was waited for.
+func TestGuestNeverGetsReady(t *testing.T) {
+	t.Parallel()
+	const limit = 10 * time.Second
+	begin := time.Now()
+	// The emergency target leaves out sysinit.target, and the agent with it.
+	_, err := vmtest.Launch(t.Context(), vmtest.Config{
+		ColdBoot:    true,
+		KernelArgs:  []string{"systemd.unit=emergency.target"},
+		BootTimeout: limit,
+	})
+	var guest *vmtest.GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, "wait for the guest's agent: not up within 10s")
+	assert.Less(t, time.Since(begin), 4*limit)
+}
+
+// An agent that dies under a command is an error at once, not at a deadline.
+func TestAgentDies(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	_, err := g.Machine.Run(t.Context(), vmtest.Command{
+		Args: []string{"systemctl", "kill", "--signal=KILL", "vmtest-agent.service"},
+	})
+	var guest *vmtest.GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, "agent")
+
+	_, err = g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"true"}})
+	require.ErrorAs(t, err, &guest, "and no later command hangs either")
+}
+
+// A machine that powers off under a command ends it at once, and the error has
+// QEMU's own end.
+func TestMachineGoesUnderACommand(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	_, err := g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"systemctl", "poweroff", "--force", "--force"}})
+	var guest *vmtest.GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, "QEMU exited")
+}
+
+// A command that outlives its context is gone from the guest, with all that it
+// started.
+func TestCommandOutlivesItsContext(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		_, err := g.Machine.Run(ctx, vmtest.Command{
+			Args:   []string{"sh", "-c", "sleep 98765 & echo started; wait"},
+			Stdout: &notifier{text: "started", seen: started},
+		})
+		done <- err
+	}()
+	<-started
+	cancel()
+	assert.ErrorIs(t, <-done, context.Canceled)
+	// The kernel shows no process of that name any more. The shell's own command
+	// line must not match, hence the brackets.
+	r := g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", "grep -l 9876[5] /proc/[0-9]*/cmdline"}})
+	assert.Empty(t, string(r.Stdout), "processes of the command that are left")
+}
+
+// notifier closes seen when text has been written to it.
+type notifier struct {
+	text, got string
+	seen      chan struct{}
+}
+
+func (n *notifier) Write(p []byte) (int, error) {
+	before := strings.Contains(n.got, n.text)
+	n.got += string(p)
+	if !before && strings.Contains(n.got, n.text) {
+		close(n.seen)
+	}
+	return len(p), nil
+}
