@@ -61,7 +61,7 @@ func chooseAccel(ctx context.Context, config Config, in *inputs) (qemu.Accel, er
 	accel := qemu.KVM
 	if verdict.KVMFault != "" {
 		accel = qemu.TCG
-		config.report(images.Progress{Notice: true, Text: "running guests by emulation (TCG): " + verdict.KVMFault})
+		config.Progress(images.Progress{Notice: true, Text: "running guests by emulation (TCG): " + verdict.KVMFault})
 	}
 	if accelerators.chosen == nil {
 		accelerators.chosen = make(map[string]qemu.Accel)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,12 +21,12 @@ import (
 // as long as the process lives.
 var baseSnapshots struct {
 	mu   sync.Mutex
-	open map[string]*snapshot
+	open map[string]*Snapshot
 }
 
 // baseSnapshot returns the snapshot of a machine of this kind right after its
 // boot, which is made when the cache has none.
-func baseSnapshot(ctx context.Context, config Config, in *inputs) (*snapshot, error) {
+func baseSnapshot(ctx context.Context, config Config, in *inputs) (*Snapshot, error) {
 	key, err := snapshotKey(config, in)
 	if err != nil {
 		return nil, err
@@ -35,15 +36,11 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*snapshot, er
 	if s := baseSnapshots.open[key]; s != nil {
 		return s, nil
 	}
-	cache, err := images.CacheDir()
+	store, err := openStore()
 	if err != nil {
 		return nil, err
 	}
-	store, err := snapshots.OpenStore(filepath.Join(cache, "snapshots"))
-	if err != nil {
-		return nil, err
-	}
-	notice := func(text string) { config.report(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
+	notice := func(text string) { config.Progress(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
 	info := snapshots.Info{Key: key, Image: in.image.Name, Memory: config.Memory}
 	files, err := store.Open(ctx, info, notice, func(ram, state *os.File) error {
 		notice("booting " + in.image.Name + " once; tests fork from its snapshot")
@@ -57,12 +54,25 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*snapshot, er
 	if err != nil {
 		return nil, err
 	}
-	if baseSnapshots.open == nil {
-		baseSnapshots.open = make(map[string]*snapshot)
+	// After the use is noted, or the new one would be the first to go.
+	if _, err := store.Prune(snapshots.DefaultLimit); err != nil {
+		return nil, errors.Join(err, files.Close())
 	}
-	s := &snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}
+	if baseSnapshots.open == nil {
+		baseSnapshots.open = make(map[string]*Snapshot)
+	}
+	s := &Snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}
 	baseSnapshots.open[key] = s
 	return s, nil
+}
+
+// openStore opens the cache's store of snapshots.
+func openStore() (*snapshots.Store, error) {
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return snapshots.OpenStore(filepath.Join(cache, "snapshots"))
 }
 
 // snapshotKey is the digest of all that the state of a booted machine depends on.

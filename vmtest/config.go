@@ -43,8 +43,8 @@ type Config struct {
 	// as raw bytes.
 	Console io.Writer
 
-	// Progress, when not nil, is called when something begins that takes a while,
-	// such as the build of the image.
+	// Progress is told of what takes a while, such as the build of the image. nil
+	// prints what a person must know on stderr, a line each.
 	Progress func(images.Progress)
 }
 
@@ -56,6 +56,9 @@ const (
 
 // complete returns c with its defaults filled in.
 func (c Config) complete() (Config, error) {
+	if c.Progress == nil {
+		c.Progress = progressPrinter(os.Stderr)
+	}
 	if c.Image == "" {
 		c.Image = os.Getenv("VMTEST_IMAGE")
 	}
@@ -97,10 +100,4 @@ func timeoutScale() (float64, error) {
 
 func scaled(d time.Duration, factor float64) time.Duration {
 	return time.Duration(float64(d) * factor)
-}
-
-func (c Config) report(p images.Progress) {
-	if c.Progress != nil {
-		c.Progress(p)
-	}
 }

@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"testing"
 	"time"
-
-	"example.org/systemd-vmtest/images"
 )
 
 // Guest is a Machine in the hands of a test: what goes wrong fails the test, and
@@ -21,24 +18,37 @@ type Guest struct {
 	Machine *Machine
 }
 
-// Start gives a test a machine of its own that has booted to systemd's "running",
-// and closes it when the test ends. When the test has failed by then, it logs what
-// the guest can tell of it: its journal, its failed units, its console.
+// Start gives a test a machine of its own whose systemd is "running", as Launch
+// does, and closes it when the test ends. When the test has failed by then, it logs
+// what the guest can tell of it: its failed units, its journal, its console.
+//
+// A test has one slot among the machines of this host, however many it starts;
+// tests that call t.Parallel wait for theirs.
 func Start(t testing.TB, config Config) *Guest {
 	t.Helper()
-	ctx, cancel := testContext(t)
-	defer cancel()
-	if config.Progress == nil {
-		config.Progress = printProgress
-	}
 	config, err := config.complete()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return launch(ctx, config) })
+}
+
+// Start gives a test a fork of the snapshot, as the function Start gives it a
+// machine.
+func (s *Snapshot) Start(t testing.TB) *Guest {
+	t.Helper()
+	return startGuest(t, s.config, func(ctx context.Context) (*Machine, error) { return s.fork(ctx, s.config) })
+}
+
+// startGuest is Start for a machine that launch returns.
+func startGuest(t testing.TB, config Config, launch func(context.Context) (*Machine, error)) *Guest {
+	t.Helper()
+	ctx, cancel := testContext(t)
+	defer cancel()
 	if err := holdSlot(ctx, t, config); err != nil {
 		t.Fatal(err)
 	}
-	m, err := launch(ctx, config)
+	m, err := launch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +76,6 @@ func testContext(t testing.TB) (context.Context, context.CancelFunc) {
 		}
 	}
 	return context.WithCancel(t.Context())
-}
-
-// printProgress tells of what takes long where go test shows it at once.
-func printProgress(p images.Progress) {
-	if p.Notice {
-		fmt.Fprintln(os.Stderr, "vmtest:", p.Text)
-	}
 }
 
 // do runs op with the test's context and fails the test with its error.

@@ -18,11 +18,16 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	return launchInSlot(ctx, config, func() (*Machine, error) { return launch(ctx, config) })
+}
+
+// launchInSlot waits for a slot, which is the machine's until that is closed.
+func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (*Machine, error) {
 	slot, err := acquireSlot(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	m, err := launch(ctx, config)
+	m, err := launch()
 	if err != nil {
 		return nil, errors.Join(err, slot.Close())
 	}

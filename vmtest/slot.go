@@ -33,7 +33,7 @@ func acquireSlot(ctx context.Context, config Config) (*slots.Ticket, error) {
 	}
 	var before atomic.Int32
 	notice := time.AfterFunc(waitNoticed, func() {
-		config.report(images.Progress{Notice: true, Text: fmt.Sprintf(
+		config.Progress(images.Progress{Notice: true, Text: fmt.Sprintf(
 			"waiting for a slot: %d machines are before this one, and %d may run at once (VMTEST_SLOTS)", before.Load(), n)})
 	})
 	defer notice.Stop()

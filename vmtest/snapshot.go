@@ -16,14 +16,44 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// snapshot is a stopped machine, as two files: its memory, and the state of its
+// Snapshot is a stopped machine, as two files: its memory, and the state of its
 // devices. A fork maps the memory copy-on-write and loads nothing, so it costs
 // what it takes to start QEMU, and forks share every page that none has written.
-type snapshot struct {
+type Snapshot struct {
 	config Config
 	inputs *inputs
 	ram    *os.File // Config.Memory MiB, sparse
 	state  *os.File
+}
+
+// Snapshot ends the machine and returns a snapshot of it, which lives as long as
+// this process at most: its files have no name. The machine may be a fork itself.
+// The caller closes the snapshot.
+func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	ram, state, err := store.Scratch()
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.snapshotInto(ctx, ram, state)
+	if err != nil {
+		return nil, errors.Join(err, ram.Close(), state.Close())
+	}
+	return s, nil
+}
+
+// Close gives up the files. Machines that were forked from them run on.
+func (s *Snapshot) Close() error { return errors.Join(s.ram.Close(), s.state.Close()) }
+
+// Launch returns a fork of the snapshot: a machine that goes on where the other was
+// stopped, with the right time and random numbers of its own. Of config only Console
+// and Progress count. When the host is busy with other machines it waits for its
+// turn. The caller closes the machine.
+func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) {
+	return launchInSlot(ctx, s.config, func() (*Machine, error) { return s.fork(ctx, config) })
 }
 
 // migrationTime bounds the move of a machine's memory or device state.
@@ -36,7 +66,7 @@ const migrationTime = time.Minute
 // this one need not. So the machine is first moved, the way of a live migration,
 // to a second QEMU whose memory the file is; that one never runs, and hands out
 // its device state alone.
-func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*snapshot, error) {
+func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*Snapshot, error) {
 	defer m.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, migrationTime, fmt.Errorf("no snapshot within %v", migrationTime))
 	defer cancel()
@@ -63,7 +93,7 @@ func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*snaps
 	if err := still.saveDevices(ctx, state); err != nil {
 		return nil, still.verdict(ctx, "snapshot", err)
 	}
-	return &snapshot{config: m.config, inputs: m.inputs, ram: ram, state: state}, nil
+	return &Snapshot{config: m.config, inputs: m.inputs, ram: ram, state: state}, nil
 }
 
 // quiesce brings the guest to a point that is good to begin from, and stops it:
@@ -113,7 +143,7 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 }
 
 // fork returns a running copy of the machine that the snapshot was made of.
-func (s *snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
+func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	d := description(s.config, s.inputs)
 	d.RAM = &qemu.RAM{File: s.ram, Private: true}
 	d.Incoming = true

@@ -72,7 +72,7 @@ func (f *Files) Close() error {
 // another process makes it.
 func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(ram, state *os.File) error) (*Files, error) {
 	info.Format = format
-	lock := flock.New(filepath.Join(s.dir, info.Key+".lock"), flock.SetPermissions(0o600))
+	lock := flock.New(s.lockPath(info.Key), flock.SetPermissions(0o600))
 	for {
 		// Whoever uses a snapshot holds its lock shared; whoever makes or removes
 		// it, alone.
@@ -114,12 +114,17 @@ func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, make f
 	if err := s.sweep(info.Key); err != nil {
 		return err
 	}
+	files, err := s.record(make)
+	if err != nil {
+		return err
+	}
+	defer files.close()
 	dir, err := os.MkdirTemp(s.dir, ".new-"+info.Key+"-")
 	if err != nil {
 		return fmt.Errorf("make snapshot folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := fill(dir, &info, make); err != nil {
+	if err := files.save(dir, info); err != nil {
 		return err
 	}
 	if err := os.Rename(dir, filepath.Join(s.dir, info.Key)); err != nil {
@@ -139,44 +144,6 @@ func (s *Store) sweep(key string) error {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove old snapshot: %w", err)
 		}
-	}
-	return nil
-}
-
-// fill makes the files of a snapshot, and its description last.
-func fill(dir string, info *Info, make func(ram, state *os.File) error) (err error) {
-	ram, err := os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("make snapshot: %w", err)
-	}
-	defer ram.Close()
-	state, err := os.OpenFile(filepath.Join(dir, stateName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("make snapshot: %w", err)
-	}
-	defer state.Close()
-	if err := make(ram, state); err != nil {
-		return err
-	}
-	// On disk before it is named: what a power cut leaves of a file may look whole.
-	for _, f := range []*os.File{ram, state} {
-		if err := f.Sync(); err != nil {
-			return fmt.Errorf("write snapshot: %w", err)
-		}
-	}
-	if info.RAM, err = identify(ram); err != nil {
-		return err
-	}
-	if info.State, err = digest(state); err != nil {
-		return err
-	}
-	info.Created = time.Now().UTC()
-	data, err := json.MarshalIndent(info, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, infoName), append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("describe snapshot: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,125 @@
+package scenarios
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// A fork has the host's time, and its monotonic clock goes forward.
+func TestForkHasTheRightTime(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	// The guest's clock is read somewhere between the two looks at the host's. Of
+	// several tries the tightest counts: a busy host stretches the others.
+	best := time.Hour
+	var off time.Duration
+	for range 5 {
+		before := time.Now()
+		nanos, err := strconv.ParseInt(strings.TrimSpace(g.Run(t, "date", "+%s%N")), 10, 64)
+		after := time.Now()
+		require.NoError(t, err)
+		if width := after.Sub(before); width < best {
+			best = width
+			guest := time.Unix(0, nanos)
+			off = max(0, before.Sub(guest), guest.Sub(after))
+		}
+	}
+	assert.LessOrEqual(t, off, 50*time.Millisecond, "distance of the guest's clock from the host's")
+
+	uptime := func() float64 {
+		s, err := strconv.ParseFloat(strings.Fields(g.Run(t, "cat", "/proc/uptime"))[0], 64)
+		require.NoError(t, err)
+		return s
+	}
+	first := uptime()
+	assert.GreaterOrEqual(t, uptime(), first)
+}
+
+// Two forks of one snapshot share no random numbers, in the kernel or made from it.
+func TestForksAreUnique(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]int)
+	for i := range 3 {
+		g := vmtest.Start(t, vmtest.Config{})
+		for range 4 {
+			for _, id := range []string{
+				g.Run(t, "cat", "/proc/sys/kernel/random/uuid"),
+				g.Run(t, "od", "-An", "-tx8", "-N16", "/dev/urandom"),
+			} {
+				before, again := seen[id]
+				assert.False(t, again, "fork %d drew %q as fork %d did", i, id, before)
+				seen[id] = i
+			}
+		}
+	}
+}
+
+// What one fork writes, no other sees; nothing of a fork gets into the snapshot.
+func TestForksAreIsolated(t *testing.T) {
+	t.Parallel()
+	a, b := vmtest.Start(t, vmtest.Config{}), vmtest.Start(t, vmtest.Config{})
+	a.WriteFile(t, "/etc/only-in-a", []byte("a"), 0o644)
+	a.WriteFile(t, "/run/only-in-a", []byte("a"), 0o644)
+	c := vmtest.Start(t, vmtest.Config{})
+	for _, g := range []*vmtest.Guest{b, c} {
+		r := g.Exec(t, vmtest.Command{Args: []string{"ls", "/etc/only-in-a", "/run/only-in-a"}})
+		assert.Empty(t, string(r.Stdout))
+		assert.NotZero(t, r.ExitCode)
+	}
+}
+
+// A fork is a healthy system whose journal shows no damage, and a timer that is
+// armed in it goes off.
+func TestForkIsHealthy(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	for _, e := range g.Journal(t, vmtest.JournalQuery{}) {
+		for _, sign := range []string{"corrupted", "uncleanly", "soft lockup", "rcu_sched", "hung task", "Call Trace", "clocksource: timekeeping watchdog"} {
+			assert.NotContains(t, e.Message, sign)
+		}
+	}
+	g.Run(t, "systemd-run", "--on-active=1s", "--unit=alarm", "--timer-property=AccuracySec=1ms", "logger", "the alarm rang")
+	g.WaitJournal(t, vmtest.JournalQuery{Unit: "alarm.service"}, func(e vmtest.Entry) bool { return e.Message == "the alarm rang" })
+}
+
+// prepared is a machine with a file and a running service.
+var prepared = vmtest.Template{
+	Prepare: func(ctx context.Context, m *vmtest.Machine) error {
+		if err := m.WriteFile(ctx, "/etc/prepared", []byte("yes"), 0o644); err != nil {
+			return err
+		}
+		_, err := m.Run(ctx, vmtest.Command{Args: []string{"systemd-run", "--unit=lasting", "sleep", "infinity"}})
+		return err
+	},
+}
+
+// Tests that fork a template find what was prepared, down to a running process, and
+// not what another of its forks did.
+func TestTemplate(t *testing.T) {
+	t.Parallel()
+	a, b := prepared.Start(t), prepared.Start(t)
+	pids := make(map[string]bool)
+	for _, g := range []*vmtest.Guest{a, b} {
+		assert.Equal(t, "yes", string(g.ReadFile(t, "/etc/prepared")))
+		show := g.Show(t, "lasting.service", "ActiveState", "MainPID")
+		assert.Equal(t, "active", show["ActiveState"])
+		pids[show["MainPID"]] = true
+		g.WriteFile(t, "/etc/prepared", []byte("changed"), 0o644)
+	}
+	assert.Len(t, pids, 1, "both go on with the same process")
+
+	// A fork of a fork.
+	snapshot, err := a.Machine.Snapshot(t.Context())
+	require.NoError(t, err)
+	defer snapshot.Close()
+	assert.Equal(t, "changed", string(snapshot.Start(t).ReadFile(t, "/etc/prepared")))
+}

@@ -1,0 +1,229 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	keyA = "aaaaaaaaaaaaaaaaaaaaaaaa"
+	keyB = "bbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+func newStore(t *testing.T) *Store {
+	s, err := OpenStore(filepath.Join(t.TempDir(), "snapshots"))
+	require.NoError(t, err)
+	return s
+}
+
+// fillWith writes what tells one snapshot from another.
+func fillWith(text string) func(ram, state *os.File) error {
+	return func(ram, state *os.File) error {
+		if err := ram.Truncate(1 << 20); err != nil {
+			return err
+		}
+		_, err := ram.WriteAt([]byte("ram "+text), 4096)
+		if err != nil {
+			return err
+		}
+		_, err = state.WriteString("state " + text)
+		return err
+	}
+}
+
+// open opens a snapshot, closes it when the test ends, and tells what was noticed
+// and whether it was made.
+func open(t *testing.T, s *Store, key, text string) (files *Files, notice string, made bool) {
+	files, err := s.Open(t.Context(), Info{Key: key, Image: "debian"},
+		func(n string) { notice = n },
+		func(ram, state *os.File) error { made = true; return fillWith(text)(ram, state) })
+	require.NoError(t, err)
+	t.Cleanup(func() { files.Close() })
+	return files, notice, made
+}
+
+func content(t *testing.T, f *Files) string {
+	state, err := os.ReadFile(f.State.Name())
+	require.NoError(t, err)
+	return string(state)
+}
+
+func TestASnapshotIsMadeOnce(t *testing.T) {
+	s := newStore(t)
+	f, notice, made := open(t, s, keyA, "one")
+	assert.True(t, made)
+	assert.Empty(t, notice)
+	assert.Equal(t, "state one", content(t, f))
+	f, notice, made = open(t, s, keyA, "two")
+	assert.False(t, made)
+	assert.Empty(t, notice)
+	assert.Equal(t, "state one", content(t, f))
+}
+
+func TestNobodyElseMayRead(t *testing.T) {
+	s := newStore(t)
+	open(t, s, keyA, "one")
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		info, err := d.Info()
+		require.NoError(t, err)
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		assert.Equal(t, want, info.Mode().Perm(), path)
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, s *Store, dir string){
+		"memory truncated": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Truncate(filepath.Join(dir, "ram"), 1<<19))
+		},
+		"byte of memory flipped": func(t *testing.T, _ *Store, dir string) { flip(t, filepath.Join(dir, "ram"), 4096) },
+		"state truncated": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Truncate(filepath.Join(dir, "state"), 3))
+		},
+		"byte of state flipped": func(t *testing.T, _ *Store, dir string) { flip(t, filepath.Join(dir, "state"), 2) },
+		"state gone":            func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "state"))) },
+		"memory gone":           func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "ram"))) },
+		"description gone": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Remove(filepath.Join(dir, "snapshot.json")))
+		},
+		"description torn": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Truncate(filepath.Join(dir, "snapshot.json"), 20))
+		},
+		"another one in its place": func(t *testing.T, s *Store, dir string) {
+			other, _, _ := open(t, s, keyB, "other")
+			other.Close()
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.Rename(filepath.Join(s.dir, keyB), dir))
+		},
+		"another one's memory": func(t *testing.T, s *Store, dir string) {
+			other, _, _ := open(t, s, keyB, "other")
+			other.Close()
+			require.NoError(t, os.Rename(filepath.Join(s.dir, keyB, "ram"), filepath.Join(dir, "ram")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			f, _, _ := open(t, s, keyA, "one")
+			f.Close()
+			damage(t, s, filepath.Join(s.dir, keyA))
+			f, notice, made := open(t, s, keyA, "two")
+			assert.True(t, made)
+			assert.Contains(t, notice, "is of no use")
+			assert.Equal(t, "state two", content(t, f))
+		})
+	}
+}
+
+func flip(t *testing.T, path string, at int64) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte{^b[0]}, at)
+	require.NoError(t, err)
+}
+
+func TestAFailedMakeLeavesNothing(t *testing.T) {
+	s := newStore(t)
+	fault := errors.New("no luck")
+	_, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(_, _ *os.File) error { return fault })
+	assert.ErrorIs(t, err, fault)
+	left, err := filepath.Glob(filepath.Join(s.dir, "*"))
+	require.NoError(t, err)
+	hidden, err := filepath.Glob(filepath.Join(s.dir, ".*"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{s.lockPath(keyA)}, append(left, hidden...))
+}
+
+func TestTwoWhoWantTheSameMakeItOnce(t *testing.T) {
+	s := newStore(t)
+	var made atomic.Int32
+	inMake, finish := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 2)
+	waiting := make(chan struct{}, 1)
+	get := func() {
+		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) { waiting <- struct{}{} }, func(ram, state *os.File) error {
+			made.Add(1)
+			close(inMake)
+			<-finish
+			return fillWith("one")(ram, state)
+		})
+		if err == nil {
+			err = f.Close()
+		}
+		results <- err
+	}
+	go get()
+	<-inMake
+	go get()
+	<-waiting
+	close(finish)
+	assert.NoError(t, <-results)
+	assert.NoError(t, <-results)
+	assert.EqualValues(t, 1, made.Load())
+}
+
+func TestContextEndsTheWaitForAnother(t *testing.T) {
+	s := newStore(t)
+	inMake, finish, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(ram, state *os.File) error {
+			close(inMake)
+			<-finish
+			return fillWith("one")(ram, state)
+		})
+		if assert.NoError(t, err) {
+			f.Close()
+		}
+	}()
+	<-inMake
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := s.Open(ctx, Info{Key: keyA}, func(string) { cancel() }, fillWith("two"))
+	assert.ErrorIs(t, err, context.Canceled)
+	close(finish)
+	<-done
+}
+
+func TestPruneTakesTheLongestUnusedAndNoneInUse(t *testing.T) {
+	s := newStore(t)
+	old := time.Now().Add(-time.Hour)
+	a, _, _ := open(t, s, keyA, "one")
+	require.NoError(t, os.Chtimes(filepath.Join(s.dir, keyA), old, old))
+	b, _, _ := open(t, s, keyB, "two")
+	b.Close()
+
+	list, err := s.List()
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	assert.Equal(t, keyB, list[0].Key, "used last")
+	assert.Greater(t, list[0].Bytes, int64(4096))
+
+	removed, err := s.Prune(0)
+	require.NoError(t, err)
+	require.Len(t, removed, 1)
+	assert.Equal(t, keyB, removed[0].Key, "the older one is in use")
+	assert.ErrorIs(t, s.Remove(keyA), ErrInUse)
+
+	a.Close()
+	require.NoError(t, s.Remove(keyA))
+	assert.ErrorIs(t, s.Remove(keyA), fs.ErrNotExist)
+	assert.ErrorIs(t, s.Remove("../snapshots"), fs.ErrNotExist)
+}

@@ -1,0 +1,101 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// Template is a machine that a test package prepares once and forks for each of its
+// tests: files copied in, units installed, services started. Make it a variable of
+// the package:
+//
+//	var withEcho = vmtest.Template{
+//		Prepare: func(ctx context.Context, m *vmtest.Machine) error {
+//			if err := m.CopyFS(ctx, os.DirFS("testdata"), "/etc/systemd/system"); err != nil {
+//				return err
+//			}
+//			return m.DaemonReload(ctx)
+//		},
+//	}
+//
+//	func TestEcho(t *testing.T) {
+//		g := withEcho.Start(t)
+//		...
+//	}
+//
+// What it holds goes with the process. It must not be copied after its first use.
+type Template struct {
+	// Config is the machine to begin from.
+	Config Config
+
+	// Prepare makes of it what the tests want to find. It is called once, when the
+	// first test starts a machine; when it fails, so does every test.
+	Prepare func(context.Context, *Machine) error
+
+	mu       sync.Mutex
+	prepared *Snapshot
+	err      error
+}
+
+// Start gives a test a fork of the prepared machine, as the function Start gives it
+// a machine.
+func (p *Template) Start(t testing.TB) *Guest {
+	t.Helper()
+	config, err := p.Config.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startGuest(t, config, func(ctx context.Context) (*Machine, error) {
+		s, err := p.snapshot(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		return s.fork(ctx, config)
+	})
+}
+
+// Launch returns a fork of the prepared machine, which the caller closes.
+func (p *Template) Launch(ctx context.Context) (*Machine, error) {
+	config, err := p.Config.complete()
+	if err != nil {
+		return nil, err
+	}
+	return launchInSlot(ctx, config, func() (*Machine, error) {
+		s, err := p.snapshot(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		return s.fork(ctx, config)
+	})
+}
+
+// snapshot returns the prepared machine. The caller holds a slot.
+func (p *Template) snapshot(ctx context.Context, config Config) (*Snapshot, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prepared != nil || p.err != nil {
+		return p.prepared, p.err
+	}
+	s, err := p.prepare(ctx, config)
+	if err != nil && ctx.Err() == nil {
+		p.err = err // the next test would only wait for the same
+	}
+	p.prepared = s
+	return s, err
+}
+
+func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error) {
+	m, err := launch(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if p.Prepare != nil {
+		if err := p.Prepare(ctx, m); err != nil {
+			return nil, fmt.Errorf("prepare template: %w", err)
+		}
+	}
+	return m.Snapshot(ctx)
+}
