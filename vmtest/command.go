@@ -47,10 +47,10 @@ func shellQuote(word string) string {
 
 // Result is how a command ended and what it wrote.
 type Result struct {
-	Stdout, Stderr []byte // the bytes as they came; not necessarily text
-	ExitCode       int    // -1 when a signal ended the command
-	Signal         string // the signal's name without SIG, such as "KILL", or ""
-	Duration       time.Duration
+	Stdout, Stderr []byte        // the bytes as they came; not necessarily text
+	ExitCode       int           // -1 when a signal ended the command
+	Signal         string        // the signal's name without SIG, such as "KILL", or ""
+	Duration       time.Duration // how long it ran, by the guest's clock
 }
 
 // outputKept bounds what a Result keeps of each stream, in bytes.
@@ -71,9 +71,10 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &stderr
 	}
-	begin := time.Now()
+	var elapsed time.Duration
+	cmd.Elapsed = &elapsed
 	err := m.link.Exec(ctx, cmd)
-	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: time.Since(begin)}
+	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: elapsed}
 	var exit *ExitError
 	switch {
 	case err == nil:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,16 +15,19 @@ import (
 // process is a child that leads a session and a process group of its own.
 type process struct {
 	*exec.Cmd
+	began   time.Time
+	elapsed time.Duration // from began to the end; set by wait
 
 	mu     sync.Mutex
 	reaped bool // from here on the kernel may give the process id away
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &process{Cmd: cmd}, nil
+	return &process{Cmd: cmd, began: began}, nil
 }
 
 // wait reaps the process when it has ended.
@@ -36,6 +40,7 @@ func (p *process) wait() syscall.WaitStatus {
 			break
 		}
 	}
+	p.elapsed = time.Since(p.began)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_ = p.Cmd.Wait() // an exit other than 0 is an error; the state tells more

@@ -135,6 +135,11 @@ func (s *session) finish(cmd *command) {
 	status := cmd.run(s.ch)
 	s.conn.log.Debug("command ended", "path", cmd.Path, "pid", cmd.Process.Pid, "status", int(status))
 
+	// Before the exit, after which a client need not listen any more.
+	elapsed := ssh.Marshal(wire.Elapsed{Nanoseconds: uint64(cmd.elapsed)})
+	if _, err := s.ch.SendRequest(wire.ElapsedRequest, false, elapsed); err != nil {
+		s.conn.log.Debug("time of command not told", "err", err)
+	}
 	name, payload := "exit-status", ssh.Marshal(wire.ExitStatus{Status: uint32(status.ExitStatus())})
 	if status.Signaled() {
 		name, payload = "exit-signal", ssh.Marshal(wire.ExitSignal{

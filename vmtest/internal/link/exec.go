@@ -39,6 +39,10 @@ type Command struct {
 	// Write happens at a time. Otherwise each is called from its own
 	// goroutine.
 	Stdout, Stderr io.Writer
+
+	// Elapsed, when not nil, is set to how long the command ran by the guest's
+	// clock, once its end is known.
+	Elapsed *time.Duration
 }
 
 // Exec runs a command to its end and hands over all that it wrote. It returns
@@ -69,6 +73,9 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 
 	select {
 	case err := <-result:
+		if cmd.Elapsed != nil {
+			*cmd.Elapsed = x.elapsed
+		}
 		return err
 	case <-ctx.Done():
 	}
@@ -98,6 +105,7 @@ type execution struct {
 	ch             ssh.Channel
 	stdin          io.Reader
 	stdout, stderr *gate
+	elapsed        time.Duration // as the agent told, once run has returned
 
 	mu       sync.Mutex
 	writeErr error // first failure of a caller's writer
@@ -191,6 +199,11 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 	known := false
 	for req := range requests {
 		switch req.Type {
+		case wire.ElapsedRequest:
+			var elapsed wire.Elapsed
+			if err = ssh.Unmarshal(req.Payload, &elapsed); err == nil {
+				x.elapsed = time.Duration(elapsed.Nanoseconds)
+			}
 		case "exit-status":
 			var status wire.ExitStatus
 			err = ssh.Unmarshal(req.Payload, &status)

@@ -19,6 +19,10 @@ const (
 	// start that fails is told by StartErrorRequest.
 	ArgvRequest = "argv" + Domain
 
+	// ElapsedRequest comes from the agent ahead of a command's exit; its payload is
+	// an Elapsed.
+	ElapsedRequest = "elapsed@systemd-vmtest"
+
 	// StartErrorRequest comes from the agent in place of exit-status when the
 	// command never ran; its payload is a StartError as JSON.
 	StartErrorRequest = "start-error" + Domain
@@ -88,6 +92,9 @@ func BareSignal(name string) string {
 	name, _, _ = strings.Cut(name, "@")
 	return name
 }
+
+// Elapsed is how long a command ran, from before its start to its end.
+type Elapsed struct{ Nanoseconds uint64 }
 
 // ExitStatus is the payload of exit-status (RFC 4254, section 6.10).
 type ExitStatus struct {
