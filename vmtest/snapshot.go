@@ -144,15 +144,12 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 
 // fork returns a running copy of the machine that the snapshot was made of.
 func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
-	d := description(s.config, s.inputs)
-	d.RAM = &qemu.RAM{File: s.ram, Private: true}
-	d.Incoming = true
 	c := s.config
 	c.Console, c.Progress = config.Console, config.Progress
 	ctx, cancel := context.WithTimeoutCause(ctx, c.BootTimeout,
 		fmt.Errorf("no fork within %v (VMTEST_TIMEOUT_SCALE stretches that)", c.BootTimeout))
 	defer cancel()
-	m, err := start(ctx, c, s.inputs, d)
+	m, err := start(ctx, c, s.inputs, s.description())
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +161,27 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	return m, nil
 }
 
-// comeAlive loads the devices' state and makes the copy a machine of its own.
+// description is a fork as QEMU is to make it.
+func (s *Snapshot) description() qemu.Machine {
+	d := description(s.config, s.inputs)
+	d.RAM = &qemu.RAM{File: s.ram, Private: true}
+	d.Incoming = true
+	return d
+}
+
+// comeAlive lets the copy run and makes it a machine of its own.
 func (m *Machine) comeAlive(ctx context.Context, state *os.File) error {
+	if err := m.loadDevices(ctx, state); err != nil {
+		return err
+	}
+	if err := m.connect(ctx); err != nil {
+		return err
+	}
+	return m.wake(ctx)
+}
+
+// loadDevices loads the devices' state and lets the guest run.
+func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 	// A descriptor of its own: one that is inherited shares its position with all
 	// other forks.
 	own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", state.Fd()))
@@ -179,13 +195,7 @@ func (m *Machine) comeAlive(ctx context.Context, state *os.File) error {
 	if err := m.migrated(ctx); err != nil {
 		return err
 	}
-	if err := m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
-		return err
-	}
-	if err := m.connect(ctx); err != nil {
-		return err
-	}
-	return m.wake(ctx)
+	return m.monitor.Execute(ctx, "cont", nil, nil, nil)
 }
 
 // wake tells the guest's agent what a copy cannot know by itself.

@@ -1,0 +1,289 @@
+package vmtest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The benchmarks take their own number of samples, so run them with -benchtime=1x:
+//
+//	go test -run '^$' -bench . -benchtime 1x -timeout 60m ./vmtest
+//
+// They report medians. With $VMTEST_BENCH_JSON they also go to that file. "make
+// bench" does both.
+
+// figures are the medians of this run, in the order in which they were measured.
+type figures struct {
+	list []figure
+}
+
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+var measured figures
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path := os.Getenv("VMTEST_BENCH_JSON"); path != "" && len(measured.list) > 0 {
+		data, err := json.MarshalIndent(measured.list, "", "  ")
+		if err == nil {
+			err = os.WriteFile(path, append(data, '\n'), 0o644)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func report(b *testing.B, name string, value float64, unit string) {
+	b.Helper()
+	b.ReportMetric(0, "ns/op") // of no meaning here; 0 leaves it out
+	b.ReportMetric(value, name)
+	measured.list = append(measured.list, figure{name, value, unit})
+}
+
+func (f figures) get(b *testing.B, name string) float64 {
+	b.Helper()
+	for _, x := range f.list {
+		if x.Name == name {
+			return x.Value
+		}
+	}
+	b.Fatalf("%s was not measured in this run", name)
+	return 0
+}
+
+func median(samples []float64) float64 {
+	s := slices.Sorted(slices.Values(samples))
+	n := len(s)
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+// sample calls f n times and returns the median of its seconds.
+func sample(n int, f func()) float64 {
+	var all []float64
+	for range n {
+		begin := time.Now()
+		f()
+		all = append(all, time.Since(begin).Seconds())
+	}
+	return median(all)
+}
+
+func benchConfig(b *testing.B, c Config) Config {
+	c, err := c.complete()
+	require.NoError(b, err)
+	return c
+}
+
+// machine launches past the queue, so that no other bound than this host's counts.
+func machine(b testing.TB, c Config) *Machine {
+	m, err := launch(b.Context(), c)
+	require.NoError(b, err)
+	return m
+}
+
+func runTrue(b testing.TB, m *Machine) {
+	_, err := m.Run(b.Context(), Command{Args: []string{"true"}})
+	require.NoError(b, err)
+}
+
+func BenchmarkColdBoot(b *testing.B) {
+	for name, c := range map[string]Config{
+		"cold_boot_trimmed_s":   {ColdBoot: true},
+		"cold_boot_untrimmed_s": {ColdBoot: true, Untrimmed: true},
+	} {
+		c := benchConfig(b, c)
+		machine(b, c).Close() // the image and the agent are there from here on
+		report(b, name, sample(3, func() { machine(b, c).Close() }), "s")
+	}
+}
+
+func BenchmarkFork(b *testing.B) {
+	c := benchConfig(b, Config{})
+	machine(b, c).Close()
+	var fork, state []float64
+	for range 20 {
+		begin := time.Now()
+		m := machine(b, c)
+		runTrue(b, m)
+		fork = append(fork, time.Since(begin).Seconds())
+		m.Close()
+
+		begin = time.Now()
+		m = machine(b, c)
+		got, err := m.waitSystemState(b.Context())
+		require.NoError(b, err)
+		require.Equal(b, "running", got)
+		state = append(state, time.Since(begin).Seconds())
+		m.Close()
+	}
+	report(b, "fork_s", median(fork), "s")
+	report(b, "fork_slowest_per_median", slices.Max(fork)/median(fork), "ratio")
+	report(b, "fork_to_system_state_s", median(state), "s")
+	report(b, "bare_restore_s", sample(20, func() { bareRestore(b, c) }), "s")
+}
+
+// bareRestore is what QEMU alone needs: from its start to a guest that runs.
+func bareRestore(b *testing.B, c Config) {
+	ctx := b.Context()
+	in, err := findInputs(ctx, c)
+	require.NoError(b, err)
+	s, err := baseSnapshot(ctx, c, in)
+	require.NoError(b, err)
+	m, err := start(ctx, c, in, s.description())
+	require.NoError(b, err)
+	defer m.Close()
+	require.NoError(b, m.loadDevices(ctx, s.state))
+}
+
+// guide runs the steps of the guide on a machine, checks each, and returns the sum
+// of the times that its commands took in the guest.
+func guide(b testing.TB, m *Machine) time.Duration {
+	ctx := b.Context()
+	require.NoError(b, m.CopyFS(ctx, os.DirFS("../scenarios/testdata/guide"), "/etc/systemd/system"))
+	var sum time.Duration
+	for _, step := range []struct {
+		args, want string
+	}{
+		{"systemd-analyze verify /etc/systemd/system/demo-echo@.service /etc/systemd/system/demo-echo.socket", ""},
+		{"systemctl daemon-reload", ""},
+		{"systemctl enable --now demo-echo.socket", ""},
+		{"systemctl show demo-echo.socket -p Listen -p ActiveState -p SubState", "SubState=listening"},
+		{"nc -N 127.0.0.1 9091", "socket activation works"},
+		{"systemctl show demo-echo.socket -p NAccepted", "NAccepted=1"},
+		{"journalctl -u demo-echo.socket -n 10 --no-pager", "Listening on"},
+	} {
+		c := Command{Args: strings.Fields(step.args)}
+		if c.Args[0] == "nc" {
+			c.Stdin = strings.NewReader("socket activation works\n")
+		}
+		r, err := m.Run(ctx, c)
+		require.NoError(b, err)
+		require.Contains(b, string(r.Stdout), step.want, "output of %s", c)
+		sum += r.Duration
+	}
+	return sum
+}
+
+func BenchmarkGuide(b *testing.B) {
+	var total, commands []float64
+	c := benchConfig(b, Config{})
+	machine(b, c).Close()
+	for range 7 {
+		begin := time.Now()
+		m := machine(b, c)
+		sum := guide(b, m)
+		total = append(total, time.Since(begin).Seconds())
+		commands = append(commands, total[len(total)-1]/sum.Seconds())
+		m.Close()
+	}
+	report(b, "guide_fork_s", median(total), "s")
+	report(b, "guide_per_guest_commands", median(commands), "ratio")
+	for _, cold := range []struct {
+		name   string
+		config Config
+	}{
+		{"guide_cold_s", Config{ColdBoot: true}},
+		{"guide_cold_untrimmed_s", Config{ColdBoot: true, Untrimmed: true}},
+	} {
+		c := benchConfig(b, cold.config)
+		report(b, cold.name, sample(3, func() {
+			m := machine(b, c)
+			guide(b, m)
+			m.Close()
+		}), "s")
+	}
+}
+
+func BenchmarkMemory(b *testing.B) {
+	c := benchConfig(b, Config{})
+	for _, n := range []int{1, 4, 8} {
+		var machines []*Machine
+		for range n {
+			m := machine(b, c)
+			guide(b, m)
+			machines = append(machines, m)
+		}
+		var private, resident []float64
+		for _, m := range machines {
+			p, r := memory(b, m.process.Pid())
+			private, resident = append(private, p), append(resident, r)
+		}
+		for _, m := range machines {
+			m.Close()
+		}
+		report(b, fmt.Sprintf("private_mb_at_%d_forks", n), median(private), "MB")
+		report(b, fmt.Sprintf("resident_mb_at_%d_forks", n), median(resident), "MB")
+	}
+	report(b, "private_mb_per_fork", measured.get(b, "private_mb_at_4_forks"), "MB")
+}
+
+// memory returns what a process has for itself and what it has mapped in all, in
+// MB (proc_pid_smaps(5)).
+func memory(b *testing.B, pid int) (private, resident float64) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	require.NoError(b, err)
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var name string
+		var kib float64
+		if n, _ := fmt.Sscanf(lines.Text(), "%s %f kB", &name, &kib); n != 2 {
+			continue
+		}
+		switch name {
+		case "Private_Clean:", "Private_Dirty:":
+			private += kib * 1024 / 1e6
+		case "Rss:":
+			resident = kib * 1024 / 1e6
+		}
+	}
+	return private, resident
+}
+
+func BenchmarkThroughput(b *testing.B) {
+	c := benchConfig(b, Config{})
+	machine(b, c).Close()
+	for _, n := range []int{1, 2, 3, 4} {
+		const each = 5
+		seconds := sample(1, func() {
+			var workers sync.WaitGroup
+			for range n {
+				workers.Go(func() {
+					for range each {
+						m := machine(b, c)
+						guide(b, m)
+						m.Close()
+					}
+				})
+			}
+			workers.Wait()
+		})
+		report(b, fmt.Sprintf("guides_per_minute_at_%d", n), float64(n*each)/seconds*60, "1/min")
+	}
+}
+
+func BenchmarkRatios(b *testing.B) {
+	for _, r := range []struct{ name, above, below string }{
+		{"cold_boot_untrimmed_per_fork", "cold_boot_untrimmed_s", "fork_s"},
+		{"fork_per_bare_restore", "fork_s", "bare_restore_s"},
+		{"guide_cold_untrimmed_per_fork", "guide_cold_untrimmed_s", "guide_fork_s"},
+		{"throughput_2_per_1", "guides_per_minute_at_2", "guides_per_minute_at_1"},
+	} {
+		report(b, r.name, measured.get(b, r.above)/measured.get(b, r.below), "ratio")
+	}
+}
