@@ -92,7 +92,7 @@ func timeoutScale() (float64, error) {
 		return 1, nil
 	}
 	f, err := strconv.ParseFloat(v, 64)
-	if err != nil || f <= 0 || f > 1000 {
+	if err != nil || !(f > 0 && f <= 1000) { // so that NaN is refused too
 		return 0, fmt.Errorf("read VMTEST_TIMEOUT_SCALE: %q is not a factor above 0 and up to 1000", v)
 	}
 	return f, nil

@@ -1,0 +1,55 @@
+package vmtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestZeroConfigIsComplete(t *testing.T) {
+	t.Setenv("VMTEST_IMAGE", "")
+	t.Setenv("VMTEST_TIMEOUT_SCALE", "")
+	t.Setenv("VMTEST_UNTRIMMED", "")
+	c, err := Config{}.complete()
+	require.NoError(t, err)
+	assert.Equal(t, "debian-13", c.Image)
+	assert.Equal(t, 512, c.Memory)
+	assert.Equal(t, 3*time.Minute, c.BootTimeout)
+	assert.False(t, c.Untrimmed)
+}
+
+func TestEnvironmentFillsAConfig(t *testing.T) {
+	t.Setenv("VMTEST_IMAGE", "debian-12")
+	t.Setenv("VMTEST_TIMEOUT_SCALE", "2.5")
+	t.Setenv("VMTEST_UNTRIMMED", "1")
+	c, err := Config{}.complete()
+	require.NoError(t, err)
+	assert.Equal(t, "debian-12", c.Image)
+	assert.Equal(t, 450*time.Second, c.BootTimeout)
+	assert.True(t, c.Untrimmed)
+	c, err = Config{Image: "debian-11"}.complete()
+	require.NoError(t, err)
+	assert.Equal(t, "debian-11", c.Image, "what the test says comes first")
+}
+
+func TestBadConfig(t *testing.T) {
+	_, err := Config{Memory: 16}.complete()
+	assert.ErrorContains(t, err, "16 MiB of memory")
+	_, err = Config{CPUs: -1}.complete()
+	assert.ErrorContains(t, err, "-1 CPUs")
+	for _, v := range []string{"x", "0", "-1", "NaN", "1e9"} {
+		t.Setenv("VMTEST_TIMEOUT_SCALE", v)
+		_, err = Config{}.complete()
+		assert.ErrorContains(t, err, "VMTEST_TIMEOUT_SCALE", v)
+	}
+}
+
+func TestBadSlots(t *testing.T) {
+	for _, v := range []string{"x", "0", "-1"} {
+		t.Setenv("VMTEST_SLOTS", v)
+		_, err := slotCount()
+		assert.ErrorContains(t, err, "VMTEST_SLOTS", v)
+	}
+}
