@@ -66,15 +66,20 @@ func start(ctx context.Context, config Config, in *inputs, d qemu.Machine) (*Mac
 		console:     tail.NewBuffer(consoleKept),
 		events:      newEventLog(),
 		consoleDone: make(chan struct{}),
+		eventsDone:  make(chan struct{}),
 	}
 	go m.readConsole()
 	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
 	if err != nil {
+		close(m.eventsDone)
 		err = m.gone("start", err)
 		m.Close()
 		return nil, err
 	}
-	go m.events.follow(m.monitor.Events())
+	go func() {
+		defer close(m.eventsDone)
+		m.events.follow(m.monitor.Events())
+	}()
 	return m, nil
 }
 

@@ -18,6 +18,7 @@ type eventCount struct {
 	portOpened int    // how often the agent opened the guest link's port
 	portClosed int    // how often it closed it, or died
 	migration  string // last status of a migration, in or out
+	shutdown   string // why QEMU ends (its ShutdownCause)
 	over       bool   // QEMU sends no more
 }
 
@@ -36,6 +37,8 @@ func (l *eventLog) follow(events <-chan qmp.Event) {
 				default:
 					seen.portClosed++
 				}
+			case "SHUTDOWN":
+				seen.shutdown, _ = e.Data["reason"].(string)
 			case "MIGRATION":
 				seen.migration, _ = e.Data["status"].(string)
 			}

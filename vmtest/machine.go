@@ -31,6 +31,7 @@ type Machine struct {
 	slot        *slots.Ticket // nil when the machine's test holds it
 	events      *eventLog
 	consoleDone chan struct{} // closed once all of the console has been read
+	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
 	closeOnce   sync.Once
 	closeErr    error
 }
@@ -105,15 +106,27 @@ func (m *Machine) gone(doing string, err error) error {
 }
 
 // guestError puts err together with the evidence, and names the cause that the
-// console shows, when it does.
+// console or QEMU shows, when one does.
 func (m *Machine) guestError(doing string, err error) error {
+	gone := false
 	select {
 	case <-m.Done():
 		<-m.consoleDone
+		<-m.eventsDone
+		gone = true
 	default:
 	}
 	lines := m.console.Lines(consoleShown)
-	if cause := consoleCause(lines); cause != "" {
+	cause := consoleCause(lines)
+	if cause == "" && gone {
+		switch m.ending() {
+		case Poweroff:
+			cause = "the guest powered off"
+		case Reboot:
+			cause = "the guest rebooted"
+		}
+	}
+	if cause != "" {
 		err = fmt.Errorf("%s: %w", cause, err)
 	}
 	return &GuestError{

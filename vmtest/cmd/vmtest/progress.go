@@ -30,9 +30,10 @@ type progress struct {
 	done     chan struct{} // closed once the goroutine has ended
 
 	mu    sync.Mutex
-	doing string // what has not been mentioned yet; not on a terminal
-	bar   *progressbar.ProgressBar
-	shown images.Progress // the last one
+	doing string                   // what is being waited for
+	said  bool                     // something was; not on a terminal
+	bar   *progressbar.ProgressBar // on a terminal alone
+	shown images.Progress          // the last one
 }
 
 // beginProgress shows a wait until stop is called.
@@ -70,12 +71,13 @@ func (p *progress) report(e images.Progress) {
 		p.bar.RenderBlank()
 	case e.Notice:
 		p.println(e)
+	case !announced(e.Stage):
 	case p.terminal:
 		p.draw(e)
-	case e.Stage != p.shown.Stage && announced(e.Stage):
+	case e.Stage != p.shown.Stage:
 		p.println(images.Progress{Image: e.Image, Text: string(e.Stage)})
 	}
-	if e.Stage != "" {
+	if announced(e.Stage) {
 		p.shown = e
 	}
 }
@@ -91,7 +93,7 @@ func (p *progress) println(e images.Progress) {
 		about = e.Image + ": "
 	}
 	fmt.Fprintf(p.w, "vmtest: %s%s\n", about, e.Text)
-	p.doing = ""
+	p.said = true
 }
 
 // draw changes the bar to what e says.
@@ -101,8 +103,12 @@ func (p *progress) draw(e images.Progress) {
 		if limit == 0 {
 			limit = -1
 		}
+		doing := e.Image + ": " + string(e.Stage)
+		if e.Stage == images.Finished {
+			doing = p.doing // the image was but a part of it
+		}
 		p.bar.Clear()
-		p.bar = p.newBar(limit, e.Image+": "+string(e.Stage))
+		p.bar = p.newBar(limit, doing)
 	}
 	if e.Total > 0 {
 		p.bar.Set(min(e.Done, e.Total))
@@ -112,7 +118,7 @@ func (p *progress) draw(e images.Progress) {
 // newBar returns a bar, or without a limit (-1) a spinner. It moves when it is
 // told to alone: the library's own clock cannot be stopped.
 func (p *progress) newBar(limit int, doing string) *progressbar.ProgressBar {
-	bar := progressbar.NewOptions(limit,
+	options := []progressbar.Option{
 		progressbar.OptionSetWriter(p.w),
 		progressbar.OptionSetDescription(doing),
 		progressbar.OptionSetWidth(20),
@@ -121,8 +127,11 @@ func (p *progress) newBar(limit int, doing string) *progressbar.ProgressBar {
 		progressbar.OptionSetSpinnerChangeInterval(0),
 		progressbar.OptionSetElapsedTime(true),
 		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionShowCount(),
-	)
+	}
+	if limit > 0 {
+		options = append(options, progressbar.OptionShowCount())
+	}
+	bar := progressbar.NewOptions(limit, options...)
 	bar.RenderBlank()
 	return bar
 }
@@ -155,7 +164,7 @@ func (p *progress) mention() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.doing != "" {
+	if !p.said {
 		fmt.Fprintf(p.w, "vmtest: %s\n", p.doing)
 	}
 }

@@ -46,18 +46,23 @@ func TestProgressQuiet(t *testing.T) {
 // nothing but notices left in the end.
 func TestProgressOnTerminal(t *testing.T) {
 	w := &lockedBuilder{}
-	p := &progress{w: w, terminal: true, quit: make(chan struct{}), done: make(chan struct{})}
-	p.bar = p.newBar(-1, "starting debian-13")
+	p := &progress{w: w, terminal: true, doing: "starting debian-13", quit: make(chan struct{}), done: make(chan struct{})}
+	p.bar = p.newBar(-1, p.doing)
 	go p.animate()
-	assert.Contains(t, w.String(), "starting debian-13")
+	p.report(images.Progress{Image: "debian-13", Stage: images.Checking})
+	assert.Contains(t, w.String(), "starting debian-13  [0s]")
+	assert.NotContains(t, w.String(), "checking")
 	p.report(images.Progress{Image: "debian-13", Stage: images.Checking, Notice: true, Text: "building it"})
 	assert.Contains(t, w.String(), "\rvmtest: debian-13: building it\n")
 	p.report(images.Progress{Image: "debian-13", Stage: images.Downloading, Done: 45, Total: 90})
 	assert.Contains(t, w.String(), "debian-13: downloading  50%")
 	assert.Contains(t, w.String(), "(45/90)")
 	p.report(images.Progress{Image: "debian-13", Stage: images.Packing})
+	assert.Contains(t, w.String(), "debian-13: packing  [0s]")
+	p.report(images.Progress{Image: "debian-13", Stage: images.Finished})
 	p.stop()
 	text := w.String()
+	assert.Contains(t, text[strings.LastIndex(text, "packing"):], "starting debian-13  [0s]")
 	last := text[strings.LastIndex(strings.TrimRight(text, "\r"), "\r"):]
 	assert.Empty(t, strings.Trim(last, "\r "), "the bar is gone")
 }

@@ -1,0 +1,129 @@
+package scenarios
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// The echo daemon's own units for Accept=no: no process before the first client,
+// then one for all of them, which inherits the listening socket. See
+// systemd.socket(5), Accept=, and sd_listen_fds(3).
+func TestAcceptNo(t *testing.T) {
+	t.Parallel()
+	g := startEchoGuest(t, "../echo/units/accept-no")
+	g.Verify(t, unitFile(echoService), unitFile(echoSocket))
+	g.EnableNow(t, echoSocket)
+	assertShow(t, g, echoSocket, properties{
+		"Accept": "no", "ActiveState": "active", "SubState": "listening", "Triggers": echoService,
+	})
+	assertShow(t, g, echoService, properties{"ActiveState": "inactive", "MainPID": "0", "TriggeredBy": echoSocket})
+	assert.Empty(t, g.Journal(t, vmtest.JournalQuery{Unit: echoService}), "journal of the service before the first client")
+
+	first := connect(t, g, "tcp", echoAddress)
+	first.echo(t, "first client")
+	pid := mainPID(t, g)
+	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running", "NRestarts": "0"})
+	assertShow(t, g, echoSocket, properties{"SubState": "running"})
+
+	second := connect(t, g, "tcp", echoAddress)
+	second.echo(t, "second client, beside the first")
+	first.echo(t, "first client again")
+	first.finish(t)
+	second.finish(t)
+	third := connect(t, g, "tcp", echoAddress)
+	third.echo(t, "third client, after the others")
+	third.finish(t)
+
+	assertShow(t, g, echoService, properties{"ActiveState": "active", "MainPID": pid})
+	assert.Equal(t, []string{pid, pid, pid}, field(echoEvents(t, g, "accept"), "_PID"), "process of each connection")
+	assert.Equal(t, []string{"demo-echo.socket"}, field(echoEvents(t, g, "listen"), "ECHO_LISTENER"), "names of the inherited listeners")
+	// These count the instances of Accept=yes.
+	assertShow(t, g, echoSocket, properties{"NAccepted": "0", "NConnections": "0"})
+	assertJournal(t, g, echoService, "connection accepted")
+}
+
+// A restart of the service of an Accept=no socket turns nobody away: the socket
+// unit keeps the listening socket, and who connects meanwhile is served by the new
+// process. See systemd.socket(5), Accept=, systemctl(1), restart, and, for the
+// drop-in, systemd.unit(5).
+func TestAcceptNoRestart(t *testing.T) {
+	t.Parallel()
+	g := startEchoGuest(t, "../echo/units/accept-no")
+	g.CopyFS(t, os.DirFS("testdata/long-drain"), unitDir)
+	systemctl(t, g, "start", echoSocket)
+	assertShow(t, g, echoService, properties{
+		"DropInPaths": unitFile("demo-echo.service.d/drain.conf"), "TimeoutStopUSec": "3min",
+	})
+	invocation := show(t, g, echoSocket, "InvocationID")
+	before := connect(t, g, "tcp", echoAddress)
+	before.echo(t, "before the restart")
+	oldPID := mainPID(t, g)
+
+	// The old process waits for its client before it ends, which holds the restart
+	// in the middle for as long as this test wants.
+	systemctl(t, g, "restart", "--no-block", echoService)
+	waitEcho(t, g, "drain", anyEntry)
+	during := connect(t, g, "tcp", echoAddress)
+	during.send(t, "during the restart")
+	assertShow(t, g, echoService, properties{"ActiveState": "deactivating", "MainPID": oldPID})
+	assertShow(t, g, echoSocket, properties{"ActiveState": "active"})
+	before.echo(t, "the old process still serves its client")
+	before.finish(t)
+
+	during.expect(t, "during the restart")
+	newPID := mainPID(t, g)
+	assert.NotEqual(t, oldPID, newPID, "MainPID after the restart, against the one before")
+	after := connect(t, g, "tcp", echoAddress)
+	after.echo(t, "after the restart")
+	assert.Equal(t, []string{oldPID, newPID, newPID}, field(echoEvents(t, g, "accept"), "_PID"),
+		"process of the connection before, during and after the restart")
+	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running", "Result": "success"})
+	// Had the socket been bound anew, it would have a new invocation.
+	assertShow(t, g, echoSocket, properties{
+		"ActiveState": "active", "SubState": "running", "Result": "success", "InvocationID": invocation,
+	})
+}
+
+// Stopping the service of an Accept=no socket leaves the socket listening, and the
+// next client starts the service again; stopping the socket leaves the service to
+// its clients. See systemd.socket(5) and systemctl(1), stop.
+func TestAcceptNoStop(t *testing.T) {
+	t.Parallel()
+	g := startEchoGuest(t, "../echo/units/accept-no")
+	systemctl(t, g, "start", echoSocket)
+	c := connect(t, g, "tcp", echoAddress)
+	c.echo(t, "first client")
+	c.finish(t)
+	oldPID := mainPID(t, g)
+
+	stop := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "stop", echoService}})
+	assert.Equal(t, 0, stop.ExitCode, "exit status of systemctl stop")
+	assert.Contains(t, string(stop.Stderr), echoSocket, "systemctl stop warns of what can start the service again")
+	assertShow(t, g, echoService, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "MainPID": "0"})
+	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening"})
+	drain := waitEcho(t, g, "drain", anyEntry)
+	assert.Equal(t, "0", drain.Fields["ECHO_CONNECTIONS"], "connections open at SIGTERM, in %q", drain.Message)
+
+	c = connect(t, g, "tcp", echoAddress)
+	c.echo(t, "client after the stop")
+	assert.NotEqual(t, oldPID, mainPID(t, g), "MainPID after the next client, against the one before")
+
+	systemctl(t, g, "stop", echoSocket)
+	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead"})
+	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running"})
+	c.echo(t, "client after the stop of the socket")
+	c.finish(t)
+}
+
+// mainPID returns the process of the service, which must have one.
+func mainPID(t testing.TB, g *vmtest.Guest) string {
+	t.Helper()
+	pid := show(t, g, echoService, "MainPID")
+	require.NotEqual(t, "0", pid, "MainPID of %s", echoService)
+	return pid
+}

@@ -1,0 +1,86 @@
+package scenarios
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// The echo daemon's own units for Accept=yes: each connection has an instance of
+// demo-echo@.service to itself, several at a time, each gone with its client, and
+// told in REMOTE_ADDR and REMOTE_PORT who that is. See systemd.socket(5), Accept=.
+func TestAcceptYes(t *testing.T) {
+	t.Parallel()
+	const clients = 3
+	g := startEchoGuest(t, "../echo/units/accept-yes")
+	g.Verify(t, unitFile(echoTemplate), unitFile(echoSocket))
+	g.EnableNow(t, echoSocket)
+	assertShow(t, g, echoSocket, properties{
+		"Accept": "yes", "SubState": "listening", "NAccepted": "0", "NConnections": "0",
+	})
+
+	var open []*client
+	for n := range clients {
+		c := connect(t, g, "tcp", echoAddress)
+		c.send(t, fmt.Sprintf("hello from client %d", n))
+		open = append(open, c)
+	}
+	for n, c := range open {
+		c.expect(t, fmt.Sprintf("hello from client %d", n))
+	}
+	assertShow(t, g, echoSocket, properties{
+		"SubState": "listening", "NAccepted": fmt.Sprint(clients), "NConnections": fmt.Sprint(clients), "NRefused": "0",
+	})
+	running := listUnits(t, g, "active", echoInstances)
+	assert.Len(t, running, clients, "instances while %d clients are connected", clients)
+	var pids []string
+	for _, unit := range running {
+		assertShow(t, g, unit, properties{"ActiveState": "active", "SubState": "running", "StandardInput": "socket"})
+		pids = append(pids, show(t, g, unit, "MainPID"))
+	}
+	accepts := echoEvents(t, g, "accept")
+	assert.ElementsMatch(t, pids, field(accepts, "_PID"), "processes that accepted, against MainPID of the instances")
+	for _, e := range accepts {
+		assert.Equal(t, "127.0.0.1", e.Fields["ECHO_REMOTE_ADDR"], "REMOTE_ADDR in %q", e.Message)
+		assert.Equal(t, e.Fields["ECHO_PEER"], "127.0.0.1:"+e.Fields["ECHO_REMOTE_PORT"], "peer of the connection, against REMOTE_PORT, in %q", e.Message)
+	}
+
+	// One leaves: its instance ends, and the others serve on.
+	open[0].finish(t)
+	waitShow(t, g, echoSocket, "NConnections", fmt.Sprint(clients-1))
+	open[1].echo(t, "still served")
+	assert.Len(t, listUnits(t, g, "active", echoInstances), clients-1, "instances after one client has left")
+
+	for _, c := range open[1:] {
+		c.finish(t)
+	}
+	waitShow(t, g, echoSocket, "NConnections", "0")
+	waitGone(t, g, echoInstances)
+	assertShow(t, g, echoSocket, properties{
+		"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(clients), "NConnections": "0",
+	})
+	// 20 bytes of "hello from client N\n", and 13 more for the one that was still served.
+	assert.ElementsMatch(t, []string{"20", "33", "20"}, field(echoEvents(t, g, "close"), "ECHO_BYTES"), "bytes echoed by each instance")
+}
+
+// Stopping the socket of Accept=yes closes the door and leaves who is inside: an
+// instance keeps its connection, since that is not the socket's any more. See
+// systemd.socket(5), Accept=.
+func TestAcceptYesStopSocket(t *testing.T) {
+	t.Parallel()
+	g := startEchoGuest(t, "../echo/units/accept-yes")
+	systemctl(t, g, "start", echoSocket)
+	inside := connect(t, g, "tcp", echoAddress)
+	inside.echo(t, "before")
+
+	systemctl(t, g, "stop", echoSocket)
+	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "NConnections": "1"})
+	refused := g.Exec(t, vmtest.Command{Args: []string{"nc", "-N", "127.0.0.1", "9091"}})
+	assert.Equal(t, 1, refused.ExitCode, "exit status of nc, for nothing is to listen any more")
+	inside.echo(t, "after")
+	inside.finish(t)
+	waitGone(t, g, echoInstances)
+}

@@ -1,0 +1,103 @@
+package scenarios
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// Socket activation with an instance of cat for each connection, from the unit
+// files to the connection and back: ListenStream=, Accept=yes, StandardInput=socket,
+// WantedBy=. See systemd.socket(5), systemd.exec(5) and systemctl(1).
+func TestGuide(t *testing.T) {
+	t.Parallel()
+	const link = unitDir + "/sockets.target.wants/" + echoSocket
+	g := vmtest.Start(t, vmtest.Config{})
+	texts := guideTextsOf(g)
+
+	g.CopyFS(t, os.DirFS("testdata/guide"), unitDir)
+	g.Verify(t, unitFile(echoTemplate), unitFile(echoSocket))
+	g.DaemonReload(t)
+	// The service has the connection on both sides. Should StandardOutput= be
+	// missing, cat would still answer: without it output goes where input is from.
+	assertShow(t, g, "demo-echo@any.service", properties{
+		"LoadState": "loaded", "StandardInput": "socket", "StandardOutput": "socket", "StandardError": "journal",
+	})
+
+	out := g.EnableNow(t, echoSocket)
+	assert.Equal(t, fmt.Sprintf(texts.created, link, unitFile(echoSocket)), strings.TrimSpace(out), "systemctl enable --now")
+	assert.Equal(t, unitFile(echoSocket), strings.TrimSpace(g.Run(t, "readlink", link)), "target of %s", link)
+	assertShow(t, g, echoSocket, properties{
+		"Listen": "127.0.0.1:9091 (Stream)", "ActiveState": "active", "SubState": "listening",
+		"Accept": "yes", "UnitFileState": "enabled", "NAccepted": "0", "NConnections": "0",
+	})
+	assert.Empty(t, listUnits(t, g, "active", echoInstances), "instances before the first connection")
+
+	for n := 1; n <= 2; n++ {
+		echo := g.Run(t, "sh", "-c", `printf 'socket activation works\n' | nc -N 127.0.0.1 9091`)
+		assert.Equal(t, "socket activation works\n", echo, "what nc received on connection %d", n)
+		waitShow(t, g, echoSocket, "NConnections", "0")
+		assertShow(t, g, echoSocket, properties{
+			"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(n), "NConnections": "0",
+		})
+		status := systemctl(t, g, "status", "--no-pager", "--full", echoSocket)
+		assertStatus(t, status, "Active:", "active (listening) since")
+		assertStatus(t, status, "Listen:", "127.0.0.1:9091 (Stream)")
+		assertStatus(t, status, "Accepted:", fmt.Sprintf("%d; Connected: 0;", n))
+	}
+	waitGone(t, g, echoInstances)
+	assertJournal(t, g, echoSocket, texts.listening)
+
+	out = g.Disable(t, echoSocket)
+	assert.Equal(t, fmt.Sprintf(texts.removed, link), strings.TrimSpace(out), "systemctl disable")
+	gone := g.Exec(t, vmtest.Command{Args: []string{"readlink", link}})
+	assert.Equal(t, 1, gone.ExitCode, "exit status of readlink, for %s is to be gone", link)
+	// Disabled is not stopped.
+	assertShow(t, g, echoSocket, properties{"UnitFileState": "disabled", "ActiveState": "active", "SubState": "listening"})
+}
+
+// guideTexts are what systemctl and systemd say for people to read, which differs
+// between versions.
+type guideTexts struct {
+	created   string // link, its target
+	removed   string // link
+	listening string
+}
+
+func guideTextsOf(g *vmtest.Guest) guideTexts {
+	const description = "Listening socket of the echo demonstration"
+	texts := guideTexts{
+		created:   "Created symlink '%s' → '%s'.",
+		removed:   "Removed '%s'.",
+		listening: "Listening on demo-echo.socket - " + description + ".",
+	}
+	major := g.Machine.Image().SystemdMajor
+	if major < 256 {
+		texts.created = "Created symlink %s → %s."
+		texts.removed = `Removed "%s".`
+	}
+	if major < 250 {
+		texts.removed = "Removed %s."
+		texts.listening = "Listening on " + description + "."
+	}
+	return texts
+}
+
+// assertStatus asserts how the line of systemctl status goes on that begins with
+// the label.
+func assertStatus(t testing.TB, status, label, want string) {
+	t.Helper()
+	for line := range strings.Lines(status) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), label); ok {
+			got := strings.TrimSpace(rest)
+			assert.True(t, strings.HasPrefix(got, want), "systemctl status, %s\nexpected: %s\nactual:   %s", label, want, got)
+			return
+		}
+	}
+	assert.Fail(t, "systemctl status has no line "+label, status)
+}

@@ -1,0 +1,192 @@
+package scenarios
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// A port that is in use: the socket unit fails with Result=resources and its
+// journal names the address; once the port is free, a start suffices. See
+// systemd.socket(5), ListenStream=, and bind(2), EADDRINUSE.
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/port-in-use")
+	// Nothing is wrong with the files.
+	g.Verify(t, unitFile(echoSocket), unitFile("holder.socket"))
+	systemctl(t, g, "start", "holder.socket")
+
+	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
+	assert.Equal(t, 1, start.ExitCode, "exit status of systemctl start")
+	assertShow(t, g, echoSocket, properties{"ActiveState": "failed", "SubState": "failed", "Result": "resources"})
+	assertJournal(t, g, echoSocket, "listening socket ("+echoAddress+")")
+	assertJournal(t, g, echoSocket, "Failed with result 'resources'.")
+	// The reason comes from a process that systemd forks to listen, and often ends
+	// before the journal has found out whose it was: journalctl -u may not show it.
+	entries := g.Journal(t, vmtest.JournalQuery{Match: []string{"UNIT=" + echoSocket}})
+	assertLine(t, entries, "UNIT="+echoSocket, "Failed to create listening socket ("+echoAddress+"): Address already in use")
+	assertShow(t, g, "holder.socket", properties{"ActiveState": "active", "SubState": "listening", "NAccepted": "0"})
+
+	systemctl(t, g, "stop", "holder.socket")
+	systemctl(t, g, "start", echoSocket)
+	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "Result": "success"})
+}
+
+// A service whose program does not exist: verify says so; the socket listens and
+// accepts all the same, and the error stands in the journal of the service. See
+// systemd.exec(5), exit status 203 (EXEC).
+func TestMissingBinary(t *testing.T) {
+	t.Parallel()
+	const program = "/usr/local/bin/not-installed"
+	g := startGuest(t, "testdata/missing-binary")
+	found := verifyError(t, g, echoTemplate, echoSocket)
+	assert.Contains(t, found, "Command "+program+" is not executable: No such file or directory", "systemd-analyze verify")
+	systemctl(t, g, "start", echoSocket)
+
+	c := connect(t, g, "tcp", echoAddress)
+	c.finish(t) // accepted, and closed without a byte
+	waitShow(t, g, echoSocket, "NConnections", "0")
+	assertShow(t, g, echoSocket, properties{
+		"ActiveState": "active", "SubState": "listening", "Result": "success", "NAccepted": "1", "NConnections": "0",
+	})
+	failed := listUnits(t, g, "failed", "demo-echo*")
+	require.Len(t, failed, 1, "failed units")
+	instance := failed[0]
+	assert.True(t, strings.HasPrefix(instance, "demo-echo@"), "failed unit is an instance of the service: %s", instance)
+	assertShow(t, g, instance, properties{
+		"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "203",
+	})
+
+	assertJournal(t, g, instance, "Failed at step EXEC spawning "+program+": No such file or directory")
+	assertJournal(t, g, instance, "Main process exited, code=exited, status=203/EXEC")
+	ofSocket := g.Journal(t, vmtest.JournalQuery{Unit: echoSocket})
+	assertLine(t, ofSocket, "the journal of "+echoSocket, "Listening on")
+	assertNoLine(t, ofSocket, "the journal of "+echoSocket, "not-installed")
+	assertNoLine(t, ofSocket, "the journal of "+echoSocket, "Failed")
+}
+
+// Accept=yes without a template of the socket's name: verify says so; the socket
+// starts and fails at the first connection, and its own journal has the reason. See
+// systemd.socket(5), Accept= and Service=.
+func TestMissingTemplate(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/missing-template")
+	found := verifyError(t, g, echoSocket)
+	assert.Contains(t, found, "demo-echo.socket: service demo-echo@", "systemd-analyze verify")
+	assert.Contains(t, found, "not loaded, socket cannot be started", "systemd-analyze verify")
+	systemctl(t, g, "start", echoSocket)
+	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "Accept": "yes"})
+
+	c := connect(t, g, "tcp", echoAddress)
+	c.finish(t)
+	g.WaitUnit(t, echoSocket, "failed")
+	assertShow(t, g, echoSocket, properties{
+		"ActiveState": "failed", "SubState": "failed", "Result": "resources", "NConnections": "0",
+	})
+	assertJournal(t, g, echoSocket, missingTemplateText(g))
+	assertJournal(t, g, echoSocket, "Failed with result 'resources'.")
+	// The service without @ is not what Accept=yes looks for.
+	assertShow(t, g, echoService, properties{"LoadState": "loaded", "ActiveState": "inactive", "ExecMainPID": "0"})
+}
+
+// missingTemplateText is why a socket fails that has no template to start.
+func missingTemplateText(g *vmtest.Guest) string {
+	if g.Machine.Image().SystemdMajor < 257 {
+		return "demo-echo.socket: Failed to queue service startup job (Maybe the service file is missing or not a template unit?): Invalid argument"
+	}
+	return "demo-echo.socket: Failed to load connection service unit: No such file or directory"
+}
+
+// A misspelt directive: verify names file and line; systemd ignores the line, and
+// refuses the unit for what is missing then. See systemd-analyze(1), verify, and
+// systemd.socket(5), ListenStream=.
+func TestTypo(t *testing.T) {
+	t.Parallel()
+	const typo = "ListenStraem"
+	g := startGuest(t, "testdata/typo")
+	place := fmt.Sprintf("%s:%d: ", unitFile(echoSocket), lineOf(t, "testdata/typo/demo-echo.socket", typo+"="))
+	found := verifyError(t, g, echoSocket)
+	assert.Contains(t, found, place+"Unknown key", "systemd-analyze verify")
+	assert.Contains(t, found, "'"+typo+"'", "systemd-analyze verify")
+
+	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
+	assert.Equal(t, 1, start.ExitCode, "exit status of systemctl start")
+	assert.Contains(t, string(start.Stderr), "Unit demo-echo.socket has a bad unit file setting.", "stderr of systemctl start")
+	assertShow(t, g, echoSocket, properties{"LoadState": "bad-setting", "ActiveState": "inactive", "SubState": "dead"})
+	assertJournal(t, g, echoSocket, place+"Unknown key")
+	assertJournal(t, g, echoSocket, "Unit has no Listen setting")
+}
+
+// A service that never answers: the client's own deadline ends the wait, and the
+// units say what happened: the connection is open, the instance runs and has logged
+// no error. See systemd.socket(5), Accept=; RuntimeMaxSec= of systemd.service(5)
+// would bound it.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/no-answer")
+	systemctl(t, g, "start", echoSocket)
+
+	c := connect(t, g, "tcp", echoAddress)
+	c.send(t, "is anybody there?")
+	waitShow(t, g, echoSocket, "NConnections", "1")
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Second)))
+	n, err := c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "read of an answer")
+	assert.Zero(t, n, "bytes answered")
+
+	assertShow(t, g, echoSocket, properties{
+		"ActiveState": "active", "SubState": "listening", "NAccepted": "1", "NConnections": "1",
+	})
+	running := listUnits(t, g, "active", echoInstances)
+	require.Len(t, running, 1, "active instances")
+	assertShow(t, g, running[0], properties{"ActiveState": "active", "SubState": "running", "Result": "success"})
+	command := g.ReadFile(t, "/proc/"+show(t, g, running[0], "MainPID")+"/cmdline")
+	assert.Equal(t, "/bin/sleep\x00infinity\x00", string(command), "what the instance runs")
+	entries := g.Journal(t, vmtest.JournalQuery{Unit: running[0]})
+	assertLine(t, entries, "the journal of the instance", "Started ")
+	assertNoLine(t, entries, "the journal of the instance", "Failed")
+
+	// The client's leaving does not end an instance that does not read either.
+	require.NoError(t, c.Close())
+	assert.Equal(t, running, listUnits(t, g, "active", echoInstances), "active instances after the client has gone")
+	systemctl(t, g, "stop", running[0])
+	waitGone(t, g, echoInstances)
+	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "NConnections": "0"})
+}
+
+// verifyError returns what systemd-analyze verify says of units, which must be
+// something.
+func verifyError(t testing.TB, g *vmtest.Guest, units ...string) string {
+	t.Helper()
+	paths := make([]string, len(units))
+	for i, unit := range units {
+		paths[i] = unitFile(unit)
+	}
+	var found *vmtest.VerifyError
+	require.ErrorAs(t, g.Machine.Verify(t.Context(), paths...), &found, "systemd-analyze verify")
+	return found.Output
+}
+
+// lineOf returns the number of the first line of a file of the host that begins
+// with the text.
+func lineOf(t testing.TB, file, text string) int {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		if strings.HasPrefix(line, text) {
+			return n
+		}
+	}
+	require.Fail(t, "no line of "+file+" begins with "+text)
+	return 0
+}

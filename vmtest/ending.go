@@ -1,0 +1,44 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Ending is how a guest went.
+type Ending string
+
+// The endings that QEMU tells apart, and a panic, which to QEMU is a reset.
+const (
+	Poweroff Ending = "poweroff" // the guest switched itself off
+	Reboot   Ending = "reboot"   // it reset itself; what it had written is gone with its RAM
+	Panic    Ending = "panic"    // its kernel panicked
+	Killed   Ending = "killed"   // QEMU ended by itself or was ended, without the guest's doing
+)
+
+// Wait waits until the guest has gone and tells how. It does not close the machine.
+func (m *Machine) Wait(ctx context.Context) (Ending, error) {
+	select {
+	case <-m.Done():
+		<-m.consoleDone
+		<-m.eventsDone
+		return m.ending(), nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for the guest to go: %w", context.Cause(ctx))
+	}
+}
+
+// ending is the ending of a machine that has gone.
+func (m *Machine) ending() Ending {
+	switch m.events.now().shutdown {
+	case "guest-shutdown":
+		return Poweroff
+	case "guest-reset", "guest-panic":
+		if strings.Contains(consoleCause(m.console.Lines(consoleShown)), "panicked") {
+			return Panic
+		}
+		return Reboot
+	}
+	return Killed
+}
