@@ -1,0 +1,36 @@
+# Everything runs as root and as an ordinary user. VMTEST_IMAGE=debian-12 picks
+# another guest, VMTEST_CACHE another cache folder.
+
+GO ?= go
+VMTEST = $(GO) run ./vmtest/cmd/vmtest
+
+# An ordinary user's PATH may lack these.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+.PHONY: help demo test lint setup images
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: setup ## watch socket activation on a real systemd
+	@$(VMTEST) demo
+
+# The image and its snapshot are made before go test, which would hide the progress.
+test: setup ## run all tests
+	@$(VMTEST) run true
+	$(GO) test -timeout 30m ./...
+
+lint: setup ## check format, code, go.mod and units
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	CGO_ENABLED=0 $(GO) build -o "$$dir/demo-echo" ./echo/cmd/demo-echo && \
+	$(VMTEST) verify --with "$$dir/demo-echo:/usr/local/bin/demo-echo" $(wildcard echo/units/*) scenarios/testdata/guide
+
+setup: ## install what this host lacks
+	@$(VMTEST) setup
+
+images: setup ## build all guest images anew
+	@$(VMTEST) image build --all
