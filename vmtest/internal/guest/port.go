@@ -89,18 +89,30 @@ func (p *Port) waitHost() error {
 	p.users.RLock()
 	defer p.users.RUnlock()
 	for !p.closed {
-		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, 0); err != nil && err != unix.EINTR {
-			return fmt.Errorf("poll port: %w", err)
-		}
-		if fds[0].Revents&unix.POLLHUP == 0 {
-			return nil
+		here, err := p.hostHere()
+		if here || err != nil {
+			return err
 		}
 		if err := p.wait(p.readable); err != nil {
 			return err
 		}
 	}
 	return io.ErrClosedPipe
+}
+
+// hostHere tells whether the host's end is connected.
+func (p *Port) hostHere() (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, 0)
+		switch err {
+		case nil:
+			return fds[0].Revents&unix.POLLHUP == 0, nil
+		case unix.EINTR:
+		default:
+			return false, fmt.Errorf("poll port: %w", err)
+		}
+	}
 }
 
 // Read implements io.Reader. It returns io.EOF when the host has gone.
@@ -126,7 +138,8 @@ func (p *Port) Read(b []byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It fails with EPIPE when the host has gone; the
+// driver itself would have the writer wait for the next host.
 func (p *Port) Write(b []byte) (int, error) {
 	p.users.RLock()
 	defer p.users.RUnlock()
@@ -141,7 +154,14 @@ func (p *Port) Write(b []byte) (int, error) {
 			done += n
 		case err == nil || err == unix.EINTR:
 		case err == unix.EAGAIN:
-			if err := p.wait(p.writable); err != nil {
+			here, err := p.hostHere()
+			if err == nil && !here {
+				err = fmt.Errorf("write port: %w", unix.EPIPE)
+			}
+			if err == nil {
+				err = p.wait(p.writable)
+			}
+			if err != nil {
 				return done, err
 			}
 		default:

@@ -24,6 +24,8 @@ IgnoreOnIsolate=yes
 
 [Service]
 ExecStart=` + AgentPath + `
+# What it has to say is wanted most when it cannot be asked any more.
+StandardError=journal+console
 OOMScoreAdjust=-1000
 # What a test runs belongs to the agent's control group; its limits are no one's.
 TasksMax=infinity
