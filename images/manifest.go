@@ -14,7 +14,7 @@ import (
 
 // formatVersion changes with the layout of an image folder or with what a
 // build leaves in or out, so that images of an older program are built anew.
-const formatVersion = 1
+const formatVersion = 2
 
 // Files of an image folder.
 const (

@@ -47,6 +47,7 @@ func packages() []string {
 		"kmod",           // modules after the initrd
 		"iproute2",       // ss and ip, to look at sockets from inside
 		"netcat-openbsd", // the client that the how-to uses
+		"libseccomp2",    // newer systemd loads it if it is there; without it SystemCallFilter= does nothing
 		kernel,
 	}
 }

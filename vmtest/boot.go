@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -65,6 +66,7 @@ func start(ctx context.Context, config Config, in *inputs, d qemu.Machine) (*Mac
 		process:     process,
 		console:     tail.NewBuffer(consoleKept),
 		events:      newEventLog(),
+		began:       time.Now(),
 		consoleDone: make(chan struct{}),
 		eventsDone:  make(chan struct{}),
 	}

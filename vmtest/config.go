@@ -39,6 +39,11 @@ type Config struct {
 	// times $VMTEST_TIMEOUT_SCALE.
 	BootTimeout time.Duration
 
+	// OpTimeout bounds each call of a Guest's method, so that a command or a wait
+	// that hangs fails its test with evidence and leaves the others their time. 0
+	// is two minutes, times $VMTEST_TIMEOUT_SCALE.
+	OpTimeout time.Duration
+
 	// Console, when not nil, gets all that the guest writes to its serial console,
 	// as raw bytes.
 	Console io.Writer
@@ -52,6 +57,7 @@ const (
 	defaultMemory      = 512
 	minMemory          = 256
 	defaultBootTimeout = 3 * time.Minute
+	defaultOpTimeout   = 2 * time.Minute
 )
 
 // complete returns c with its defaults filled in.
@@ -81,6 +87,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.BootTimeout == 0 {
 		c.BootTimeout = scaled(defaultBootTimeout, scale)
+	}
+	if c.OpTimeout == 0 {
+		c.OpTimeout = scaled(defaultOpTimeout, scale)
 	}
 	return c, nil
 }

@@ -21,8 +21,9 @@ func logEvidence(t testing.TB, m *Machine) {
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s)", m.Image().Name, m.Image().SystemdVersion)
 	answered := section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
-		section(ctx, &b, m, fmt.Sprintf("journal, last %d lines", journalShown),
-			"journalctl", "--boot", "--no-pager", "--output=short-monotonic", fmt.Sprintf("--lines=%d", journalShown))
+		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),
+			"journalctl", "--boot", "--no-pager", "--output=short-precise",
+			fmt.Sprintf("--since=@%d", m.began.Unix()), fmt.Sprintf("--lines=%d", journalShown))
 	if !answered {
 		fmt.Fprintf(&b, "\nconsole, last %d lines:", consoleShown)
 		for _, line := range m.console.Lines(consoleShown) {

@@ -78,10 +78,14 @@ func testContext(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
 }
 
-// do runs op with the test's context and fails the test with its error.
-func do(t testing.TB, op func(ctx context.Context) error) {
+// do runs op within the test's time and the guest's OpTimeout, and fails the test
+// with its error.
+func (g *Guest) do(t testing.TB, op func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := testContext(t)
+	defer cancel()
+	limit := g.Machine.config.OpTimeout
+	ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %v (Config.OpTimeout)", limit))
 	defer cancel()
 	if err := op(ctx); err != nil {
 		t.Fatal(err)
@@ -92,7 +96,7 @@ func do(t testing.TB, op func(ctx context.Context) error) {
 func (g *Guest) Run(t testing.TB, args ...string) string {
 	t.Helper()
 	var r Result
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		r, err = g.Machine.Run(ctx, Command{Args: args})
 		return err
 	})
@@ -104,7 +108,7 @@ func (g *Guest) Run(t testing.TB, args ...string) string {
 func (g *Guest) Exec(t testing.TB, c Command) Result {
 	t.Helper()
 	var r Result
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		r, err = g.Machine.Run(ctx, c)
 		if asExit(err) {
 			return nil
@@ -117,26 +121,26 @@ func (g *Guest) Exec(t testing.TB, c Command) Result {
 // Copy copies a file or folder of the host, as Machine.Copy.
 func (g *Guest) Copy(t testing.TB, hostPath, guestPath string) {
 	t.Helper()
-	do(t, func(ctx context.Context) error { return g.Machine.Copy(ctx, hostPath, guestPath) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.Copy(ctx, hostPath, guestPath) })
 }
 
 // CopyFS copies all of fsys into a folder of the guest, as Machine.CopyFS.
 func (g *Guest) CopyFS(t testing.TB, fsys fs.FS, guestDir string) {
 	t.Helper()
-	do(t, func(ctx context.Context) error { return g.Machine.CopyFS(ctx, fsys, guestDir) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.CopyFS(ctx, fsys, guestDir) })
 }
 
 // WriteFile makes or replaces a file in the guest.
 func (g *Guest) WriteFile(t testing.TB, guestPath string, data []byte, mode fs.FileMode) {
 	t.Helper()
-	do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, data, mode) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, data, mode) })
 }
 
 // ReadFile returns the content of a file in the guest.
 func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
 	t.Helper()
 	var data []byte
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		data, err = g.Machine.ReadFile(ctx, guestPath)
 		return err
 	})
@@ -147,7 +151,7 @@ func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
 // puts it at guestPath.
 func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 	t.Helper()
-	do(t, func(ctx context.Context) error {
+	g.do(t, func(ctx context.Context) error {
 		program, err := BuildGo(ctx, pkg, g.Machine.Image().Arch)
 		if err != nil {
 			return err
@@ -161,7 +165,7 @@ func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
 	t.Helper()
 	var conn net.Conn
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		conn, err = g.Machine.Dial(ctx, network, address)
 		return err
 	})
@@ -173,20 +177,20 @@ func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
 // files, named by path in the guest.
 func (g *Guest) Verify(t testing.TB, paths ...string) {
 	t.Helper()
-	do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, paths...) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, paths...) })
 }
 
 // DaemonReload makes systemd read its unit files again.
 func (g *Guest) DaemonReload(t testing.TB) {
 	t.Helper()
-	do(t, g.Machine.DaemonReload)
+	g.do(t, g.Machine.DaemonReload)
 }
 
 // EnableNow enables and starts units, and returns what systemctl printed.
 func (g *Guest) EnableNow(t testing.TB, units ...string) string {
 	t.Helper()
 	var out string
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		out, err = g.Machine.EnableNow(ctx, units...)
 		return err
 	})
@@ -197,7 +201,7 @@ func (g *Guest) EnableNow(t testing.TB, units ...string) string {
 func (g *Guest) Disable(t testing.TB, units ...string) string {
 	t.Helper()
 	var out string
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		out, err = g.Machine.Disable(ctx, units...)
 		return err
 	})
@@ -209,7 +213,7 @@ func (g *Guest) Disable(t testing.TB, units ...string) string {
 func (g *Guest) Show(t testing.TB, unit string, properties ...string) map[string]string {
 	t.Helper()
 	var values map[string]string
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		values, err = g.Machine.Show(ctx, unit, properties...)
 		return err
 	})
@@ -220,14 +224,14 @@ func (g *Guest) Show(t testing.TB, unit string, properties ...string) map[string
 // test at once when the unit fails instead.
 func (g *Guest) WaitUnit(t testing.TB, unit, state string) {
 	t.Helper()
-	do(t, func(ctx context.Context) error { return g.Machine.WaitUnit(ctx, unit, state) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.WaitUnit(ctx, unit, state) })
 }
 
 // Journal returns the journal entries that q selects, oldest first.
 func (g *Guest) Journal(t testing.TB, q JournalQuery) []Entry {
 	t.Helper()
 	var entries []Entry
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		entries, err = g.Machine.Journal(ctx, q)
 		return err
 	})
@@ -239,7 +243,7 @@ func (g *Guest) Journal(t testing.TB, q JournalQuery) []Entry {
 func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool) Entry {
 	t.Helper()
 	var entry Entry
-	do(t, func(ctx context.Context) (err error) {
+	g.do(t, func(ctx context.Context) (err error) {
 		entry, err = g.Machine.WaitJournal(ctx, q, match)
 		return err
 	})

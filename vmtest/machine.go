@@ -31,6 +31,7 @@ type Machine struct {
 	slot        *slots.Ticket // nil when the machine's test holds it
 	events      *eventLog
 	consoleDone chan struct{} // closed once all of the console has been read
+	began       time.Time     // of this machine, be it by a boot or a fork
 	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
 	closeOnce   sync.Once
 	closeErr    error

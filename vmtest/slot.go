@@ -41,7 +41,7 @@ func acquireSlot(ctx context.Context, config Config) (*slots.Ticket, error) {
 }
 
 // waitNoticed is how long a wait may last before somebody asks what is going on.
-const waitNoticed = 2 * time.Second
+const waitNoticed = 10 * time.Second
 
 // emulatorMemory is what QEMU needs besides the guest's memory, in MiB.
 const emulatorMemory = 200

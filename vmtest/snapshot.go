@@ -49,8 +49,8 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 func (s *Snapshot) Close() error { return errors.Join(s.ram.Close(), s.state.Close()) }
 
 // Launch returns a fork of the snapshot: a machine that goes on where the other was
-// stopped, with the right time and random numbers of its own. Of config only Console
-// and Progress count. When the host is busy with other machines it waits for its
+// stopped, with the right time and random numbers of its own. Of config only
+// Console, Progress and OpTimeout count. When the host is busy with other machines it waits for its
 // turn. The caller closes the machine.
 func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) {
 	return launchInSlot(ctx, s.config, func() (*Machine, error) { return s.fork(ctx, config) })
@@ -145,7 +145,7 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 // fork returns a running copy of the machine that the snapshot was made of.
 func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	c := s.config
-	c.Console, c.Progress = config.Console, config.Progress
+	c.Console, c.Progress, c.OpTimeout = config.Console, config.Progress, config.OpTimeout
 	ctx, cancel := context.WithTimeoutCause(ctx, c.BootTimeout,
 		fmt.Errorf("no fork within %v (VMTEST_TIMEOUT_SCALE stretches that)", c.BootTimeout))
 	defer cancel()

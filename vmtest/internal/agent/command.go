@@ -33,6 +33,7 @@ func baseEnv() []string {
 		"HOME=/root",
 		"LANG=C.UTF-8",
 		"TERM=dumb",
+		"SYSTEMD_COLORS=0", // systemd 247 colours its stderr on no terminal too
 	}
 }
 

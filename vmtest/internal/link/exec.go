@@ -24,8 +24,8 @@ type Command struct {
 	// program without a slash is looked for in the PATH of the guest.
 	Args []string
 
-	// Env is added to the guest's PATH, HOME=/root, LANG=C.UTF-8 and
-	// TERM=dumb; the last entry of a name wins.
+	// Env is added to the guest's PATH, HOME=/root, LANG=C.UTF-8, TERM=dumb
+	// and SYSTEMD_COLORS=0; the last entry of a name wins.
 	Env []string
 
 	// Dir is the working directory, / by default.
