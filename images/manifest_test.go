@@ -39,7 +39,7 @@ func TestManifestDamage(t *testing.T) {
 		name, old, new, want string
 	}{
 		{"torn", "}\n", "", "not valid JSON"},
-		{"other format", `"format": 1`, `"format": 99`, "its format is 99"},
+		{"other format", `"format": 2`, `"format": 99`, "its format is 99"},
 		{"package version", "deb13u2", "deb13u3", "altered"},
 		{"file hash", `"aa"`, `"ab"`, "altered"},
 		{"build time", "2025-06-01", "2025-06-02", "altered"},

@@ -1,0 +1,73 @@
+package images
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOpenPath(t *testing.T) {
+	_, image := builtSample(t)
+	require.NoError(t, os.Chmod(image.Dir(), 0o500)) // as in a Nix store
+	other := cache{dir: filepath.Join(t.TempDir(), "images")}
+	got, err := other.openPath(image.Dir())
+	require.NoError(t, err)
+	assert.Equal(t, image, got)
+	assert.Equal(t, filepath.Join(image.Dir(), kernelFile), got.Kernel())
+	assert.FileExists(t, other.pathStamp(image.Dir()))
+
+	_, err = Build(t.Context(), image.Dir(), Options{Cache: t.TempDir()})
+	var unknown *UnknownImageError
+	require.ErrorAs(t, err, &unknown, "Build of a folder")
+}
+
+func TestOpenPathRelative(t *testing.T) {
+	c, image := builtSample(t)
+	t.Chdir(filepath.Dir(image.Dir()))
+	got, err := c.openPath("./sample")
+	require.NoError(t, err)
+	assert.Equal(t, image.Dir(), got.Dir())
+}
+
+func TestOpenPathOfABadImage(t *testing.T) {
+	otherArch := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	for _, tc := range []struct {
+		name  string
+		spoil func(t *testing.T, i *Image)
+		want  string
+	}{
+		{"missing", func(t *testing.T, i *Image) { require.NoError(t, os.RemoveAll(i.Dir())) },
+			"there is no such folder"},
+		{"foreign", func(t *testing.T, i *Image) { require.NoError(t, os.Remove(filepath.Join(i.Dir(), manifestFile))) },
+			"the manifest is missing"},
+		{"a file", func(t *testing.T, i *Image) {
+			require.NoError(t, os.RemoveAll(i.Dir()))
+			require.NoError(t, os.WriteFile(i.Dir(), nil, 0o600))
+		}, "it is not a folder"},
+		{"other architecture", func(t *testing.T, i *Image) {
+			i.Arch = otherArch
+			require.NoError(t, os.Remove(filepath.Join(i.Dir(), manifestFile)))
+			require.NoError(t, i.write(i.Dir()))
+		}, "it was built for " + otherArch},
+		{"altered", func(t *testing.T, i *Image) { require.NoError(t, os.Truncate(i.Root(), 3)) },
+			"rootfs.squashfs has 3 bytes instead of 26"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, image := builtSample(t)
+			tc.spoil(t, image)
+			other := cache{dir: filepath.Join(t.TempDir(), "images")}
+			_, err := other.openPath(image.Dir())
+			var host *HostError
+			require.ErrorAs(t, err, &host)
+			assert.Equal(t, "cannot use the image "+image.Dir()+": "+tc.want, host.Cause)
+			assert.Contains(t, host.Cure, "debian-13")
+			built, err := filepath.Glob(filepath.Join(other.dir, "*", manifestFile))
+			require.NoError(t, err)
+			assert.Empty(t, built, "an image was built in its place")
+		})
+	}
+}

@@ -1,0 +1,117 @@
+# A NixOS guest as the framework boots it: kernel, modules, read-only root and
+# manifest in a folder, config.system.build.vmtestImage. Like the other images it is
+# a plain system, with no agent and nothing of a test inside.
+#
+#   VMTEST_IMAGE=$(nix build --no-link --print-out-paths .#image-nixos) go test ./scenarios
+#
+# The framework's own initrd mounts the root under an overlay in RAM and starts
+# /sbin/init, which here is NixOS's stage 2: it activates the system and becomes
+# systemd.
+#
+# Each option that is set here is declared in a module of nixpkgs, named beside it as
+# a path below nixos/modules.
+{
+  config,
+  lib,
+  modulesPath,
+  pkgs,
+  seal, # this repository's command that makes the manifest
+  ...
+}:
+let
+  units = "/run/systemd/system"; # /etc/systemd/system is a link into the read-only store
+  programs = "/run/current-system/sw/bin";
+
+  arch =
+    {
+      x86_64-linux = "amd64";
+      aarch64-linux = "arm64";
+    }
+    .${pkgs.stdenv.hostPlatform.system};
+
+  # images.Manifest, as far as it is known here; seal finds out the rest.
+  manifest = {
+    name = "nixos";
+    distribution = "NixOS ${config.system.nixos.release}"; # misc/version.nix
+    suite = config.system.nixos.release;
+    inherit arch;
+    systemdVersion = config.systemd.package.version;
+    packages = map (package: {
+      name = lib.getName package;
+      version = lib.getVersion package;
+      inherit arch;
+    }) (config.environment.systemPackages ++ [ config.systemd.package ]);
+    unitDir = units;
+    binDir = programs;
+  };
+
+  # nixos/lib/make-squashfs.nix: the closure of the system, and what a root needs
+  # before the system has been activated.
+  root = pkgs.callPackage (modulesPath + "/../lib/make-squashfs.nix") {
+    fileName = "vmtest-root";
+    storeContents = [ config.system.build.toplevel ];
+    noStrip = true; # /nix/store/..., for this is the whole root
+    comp = null; # guests share its pages, and under emulation decompression is dear
+    pseudoFiles = [
+      "/dev d 0755 0 0"
+      "/etc d 0755 0 0" # the initrd writes machine-id
+      "/proc d 0555 0 0"
+      "/run d 0755 0 0"
+      "/sbin d 0755 0 0"
+      "/sbin/init s 0555 0 0 ${config.system.build.toplevel}/init"
+      "/sys d 0555 0 0"
+      "/tmp d 1777 0 0"
+      "/usr d 0755 0 0"
+      "/usr/local d 0755 0 0" # where tests install programs
+      "/usr/local/bin d 0755 0 0"
+      "/var d 0755 0 0"
+    ];
+  };
+in
+{
+  # No documentation, no default packages, no services of a desktop.
+  imports = [ (modulesPath + "/profiles/minimal.nix") ];
+
+  # The framework brings the initrd: /init is then stage 2 itself.
+  boot.initrd.enable = false; # system/boot/stage-1.nix
+  boot.loader.grub.enable = false; # system/boot/loader/grub/grub.nix
+  # Said for those who read /etc/fstab; it is mounted when systemd starts.
+  fileSystems."/" = {
+    device = "overlay";
+    fsType = "overlay";
+  }; # tasks/filesystems.nix
+
+  # What the other images carry, for tests to use.
+  environment.systemPackages = [
+    # config/system-path.nix
+    pkgs.iproute2
+    pkgs.netcat-openbsd
+  ];
+
+  # What does nothing in a machine without network, disk and seat. Debian's images
+  # do not have it either, or the framework's list of what it trims masks it.
+  networking.firewall.enable = false; # services/networking/firewall.nix
+  networking.useDHCP = false; # tasks/network-interfaces.nix
+  nix.enable = false; # services/system/nix-daemon.nix
+  services.timesyncd.enable = false; # system/boot/timesyncd.nix; the host sets the clock
+  systemd.oomd.enable = false; # system/boot/systemd/oomd.nix
+  systemd.services."getty@tty1".enable = false; # services/ttys/getty.nix; no screen
+  systemd.services."serial-getty@ttyS0".enable = false; # likewise; the console is for the kernel
+
+  system.stateVersion = "26.05"; # misc/version.nix
+
+  # system/build.nix
+  system.build.vmtestImage =
+    pkgs.runCommand "vmtest-image-nixos-${config.system.nixos.release}"
+      {
+        manifest = builtins.toJSON manifest;
+        passAsFile = [ "manifest" ];
+        nativeBuildInputs = [ seal ];
+      }
+      ''
+        mkdir $out
+        cp ${config.system.build.kernel}/${config.system.boot.loader.kernelFile} $out/vmlinuz
+        cp ${root} $out/rootfs.squashfs
+        SOURCE_DATE_EPOCH=1 seal $out ${config.system.modulesTree} <$manifestPath
+      '';
+}
