@@ -7,10 +7,10 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 # An ordinary user's PATH may lack these.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test lint setup images
+.PHONY: help demo test lint setup images bench flake-check
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: setup ## watch socket activation on a real systemd
 	@$(VMTEST) demo
@@ -34,3 +34,11 @@ setup: ## install what this host lacks
 
 images: setup ## build all guest images anew
 	@$(VMTEST) image build --all
+
+bench: setup ## measure boots, forks and the guide on this machine; writes bench.json
+	@$(VMTEST) run true
+	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
+
+flake-check: setup ## run everything as Nix builds, with a stand-in for nixpkgs
+	@$(VMTEST) run true
+	images/nixos/with-standin flake check -L --keep-going

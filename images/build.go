@@ -70,19 +70,7 @@ func (b *builder) finish(dir string, t *tree) error {
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
 		return err
 	}
-	paths, err := listFiles(dir)
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		f, err := hashFile(dir, path)
-		if err != nil {
-			return err
-		}
-		m.Files = append(m.Files, f)
-	}
-	m.Digest = digestFiles(m.Files)
-	return m.write(dir)
+	return m.describe(dir)
 }
 
 // runTools lets mmdebstrap's tree flow through the filter into sqfstar.

@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// isPath tells an image folder of its own from the name of a recipe.
+func isPath(name string) bool { return strings.ContainsRune(name, filepath.Separator) }
+
 // openPath gives the image in a folder outside the cache, such as one that Nix has
 // built. The folder is verified as one in the cache is, but never changed: what is
 // wrong with it is a *HostError.

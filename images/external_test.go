@@ -13,12 +13,16 @@ import (
 func TestOpenPath(t *testing.T) {
 	_, image := builtSample(t)
 	require.NoError(t, os.Chmod(image.Dir(), 0o500)) // as in a Nix store
-	other := cache{dir: filepath.Join(t.TempDir(), "images")}
-	got, err := other.openPath(image.Dir())
+	cacheDir := t.TempDir()
+	got, err := Open(t.Context(), image.Dir(), Options{Cache: cacheDir, Progress: func(p Progress) {
+		assert.False(t, p.Notice, "said %q of an image that is all right", p.Text)
+	}})
 	require.NoError(t, err)
 	assert.Equal(t, image, got)
 	assert.Equal(t, filepath.Join(image.Dir(), kernelFile), got.Kernel())
-	assert.FileExists(t, other.pathStamp(image.Dir()))
+	stamps, err := filepath.Glob(filepath.Join(cacheDir, "images", "path-*.stamp"))
+	require.NoError(t, err)
+	assert.Len(t, stamps, 1)
 
 	_, err = Build(t.Context(), image.Dir(), Options{Cache: t.TempDir()})
 	var unknown *UnknownImageError

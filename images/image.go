@@ -22,8 +22,8 @@ type Options struct {
 	Progress func(Progress)
 }
 
-// Image is a verified image in the cache. It stays usable until it is removed
-// or built anew; files that are open then stay whole.
+// Image is a verified image. In the cache it stays usable until it is removed or
+// built anew; files that are open then stay whole.
 type Image struct {
 	Manifest
 	dir string
@@ -48,9 +48,20 @@ func (i *Image) ModulesDir() string { return filepath.Join(i.dir, modulesDir) }
 // image that is absent, torn or altered is built, and a notice says so. It waits
 // for another process that works on the same image.
 //
+// A name with a slash is the path of an image folder elsewhere, such as one that
+// Nix has built (see [Seal]). It is verified alike, and an error when it will not
+// do: it is never built nor changed.
+//
 // Errors are *UnknownImageError, *HostError, *BuildError, those of ctx, and of
 // the file system.
 func Open(ctx context.Context, name string, o Options) (*Image, error) {
+	if isPath(name) {
+		c, err := openCache(o.Cache)
+		if err != nil {
+			return nil, err
+		}
+		return c.openPath(name)
+	}
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err

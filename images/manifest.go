@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -26,23 +28,38 @@ const (
 
 // Manifest describes an image; it is stored as manifest.json in its folder.
 type Manifest struct {
-	Format         int       `json:"format"`         // version of this layout
-	Name           string    `json:"name"`           // one of Names
-	Distribution   string    `json:"distribution"`   // PRETTY_NAME of os-release(5)
-	Suite          string    `json:"suite"`          // the archive's code name
-	Arch           string    `json:"arch"`           // as in runtime.GOARCH
-	SystemdVersion string    `json:"systemdVersion"` // version of the package
-	SystemdMajor   int       `json:"systemdMajor"`   // as systemctl --version prints first
-	KernelVersion  string    `json:"kernelVersion"`  // as uname -r prints
-	Modules        []string  `json:"modules"`        // what the initrd loads, in this order
-	Packages       []Package `json:"packages"`       // sorted by name
-	Files          []File    `json:"files"`          // sorted by path
-	Digest         string    `json:"digest"`         // of Files; equal for equal content
+	Format         int       `json:"format"`            // version of this layout
+	Name           string    `json:"name"`              // one of Names, or what Seal was told
+	Distribution   string    `json:"distribution"`      // PRETTY_NAME of os-release(5)
+	Suite          string    `json:"suite"`             // the archive's code name
+	Arch           string    `json:"arch"`              // as in runtime.GOARCH
+	SystemdVersion string    `json:"systemdVersion"`    // version of the package
+	SystemdMajor   int       `json:"systemdMajor"`      // as systemctl --version prints first
+	KernelVersion  string    `json:"kernelVersion"`     // as uname -r prints
+	Modules        []string  `json:"modules"`           // what the initrd loads, in this order
+	Packages       []Package `json:"packages"`          // sorted by name
+	Units          string    `json:"unitDir,omitempty"` // see UnitDir
+	Bin            string    `json:"binDir,omitempty"`  // see BinDir
+	Files          []File    `json:"files"`             // sorted by path
+	Digest         string    `json:"digest"`            // of Files; equal for equal content
 	Built          time.Time `json:"built"`
 	// Seal is the SHA-256 of this manifest with an empty Seal: an altered
 	// manifest shows, also where Files and Digest were left alone.
 	Seal string `json:"seal"`
 }
+
+// UnitDir is the guest's folder for the unit files that a test brings along, where
+// they can also be enabled: /etc/systemd/system, unless the distribution keeps that
+// read-only, as NixOS does.
+func (m Manifest) UnitDir() string { return cmp.Or(m.Units, "/etc/systemd/system") }
+
+// RuntimeUnits says that UnitDir is below /run, where units are enabled with the
+// option --runtime of systemctl(1).
+func (m Manifest) RuntimeUnits() bool { return strings.HasPrefix(m.UnitDir(), "/run/") }
+
+// BinDir is the guest's folder of ordinary programs, such as cat: /bin, unless the
+// distribution has none there.
+func (m Manifest) BinDir() string { return cmp.Or(m.Bin, "/bin") }
 
 // Package is one package of the guest.
 type Package struct {

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,7 +37,8 @@ func foreignManifest() Manifest {
 	return Manifest{
 		Name: "nixos", Distribution: "NixOS 26.05", Suite: "26.05", Arch: runtime.GOARCH, SystemdVersion: "259.3",
 		Packages: []Package{{"systemd", "259.3", runtime.GOARCH}, {"bash", "5.3", runtime.GOARCH}, {"bash", "5.3", runtime.GOARCH}},
-		Built:    time.Unix(1, 0).UTC(),
+		Units:    "/run/systemd/system", Bin: "/run/current-system/sw/bin",
+		Built: time.Unix(1, 0).UTC(),
 	}
 }
 
@@ -53,6 +55,9 @@ func TestSeal(t *testing.T) {
 	module, err := os.ReadFile(filepath.Join(image.ModulesDir(), "lib/modules/6.18.1/kernel/overlay.ko"))
 	require.NoError(t, err)
 	assert.Equal(t, "overlay", string(module))
+	assert.Equal(t, "/run/systemd/system", image.UnitDir())
+	assert.True(t, image.RuntimeUnits())
+	assert.Equal(t, "/run/current-system/sw/bin", image.BinDir())
 	assert.NoFileExists(t, filepath.Join(image.ModulesDir(), "lib/modules/6.18.1/kernel/sound.ko"))
 }
 
@@ -94,4 +99,15 @@ func TestSealRefuses(t *testing.T) {
 			assert.NoFileExists(t, filepath.Join(dir, manifestFile))
 		})
 	}
+}
+
+// An image of before the fields for other folders has the same seal as ever.
+func TestManifestLeavesOutUsualFolders(t *testing.T) {
+	b, err := json.Marshal(Manifest{})
+	require.NoError(t, err)
+	assert.NotContains(t, string(b), "unitDir")
+	assert.NotContains(t, string(b), "binDir")
+	assert.Equal(t, "/etc/systemd/system", Manifest{}.UnitDir())
+	assert.Equal(t, "/bin", Manifest{}.BinDir())
+	assert.False(t, Manifest{}.RuntimeUnits())
 }

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -16,7 +15,7 @@ import (
 func TestAcceptNo(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
-	g.Verify(t, unitFile(echoService), unitFile(echoSocket))
+	g.Verify(t, unitFile(g, echoService), unitFile(g, echoSocket))
 	g.EnableNow(t, echoSocket)
 	assertShow(t, g, echoSocket, properties{
 		"Accept": "no", "ActiveState": "active", "SubState": "listening", "Triggers": echoService,
@@ -54,10 +53,10 @@ func TestAcceptNo(t *testing.T) {
 func TestAcceptNoRestart(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
-	g.CopyFS(t, os.DirFS("testdata/long-drain"), unitDir)
+	copyUnits(t, g, "testdata/long-drain")
 	systemctl(t, g, "start", echoSocket)
 	assertShow(t, g, echoService, properties{
-		"DropInPaths": unitFile("demo-echo.service.d/drain.conf"), "TimeoutStopUSec": "3min",
+		"DropInPaths": unitFile(g, "demo-echo.service.d/drain.conf"), "TimeoutStopUSec": "3min",
 	})
 	invocation := show(t, g, echoSocket, "InvocationID")
 	before := connect(t, g, "tcp", echoAddress)

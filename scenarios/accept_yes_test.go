@@ -16,7 +16,7 @@ func TestAcceptYes(t *testing.T) {
 	t.Parallel()
 	const clients = 3
 	g := startEchoGuest(t, "../echo/units/accept-yes")
-	g.Verify(t, unitFile(echoTemplate), unitFile(echoSocket))
+	g.Verify(t, unitFile(g, echoTemplate), unitFile(g, echoSocket))
 	g.EnableNow(t, echoSocket)
 	assertShow(t, g, echoSocket, properties{
 		"Accept": "yes", "SubState": "listening", "NAccepted": "0", "NConnections": "0",

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,12 +15,12 @@ import (
 // WantedBy=. See systemd.socket(5), systemd.exec(5) and systemctl(1).
 func TestGuide(t *testing.T) {
 	t.Parallel()
-	const link = unitDir + "/sockets.target.wants/" + echoSocket
 	g := vmtest.Start(t, vmtest.Config{})
+	link := unitDir(g) + "/sockets.target.wants/" + echoSocket
 	texts := guideTextsOf(g)
 
-	g.CopyFS(t, os.DirFS("testdata/guide"), unitDir)
-	g.Verify(t, unitFile(echoTemplate), unitFile(echoSocket))
+	copyUnits(t, g, "testdata/guide")
+	g.Verify(t, unitFile(g, echoTemplate), unitFile(g, echoSocket))
 	g.DaemonReload(t)
 	// The service has the connection on both sides. Should StandardOutput= be
 	// missing, cat would still answer: without it output goes where input is from.
@@ -30,11 +29,11 @@ func TestGuide(t *testing.T) {
 	})
 
 	out := g.EnableNow(t, echoSocket)
-	assert.Equal(t, fmt.Sprintf(texts.created, link, unitFile(echoSocket)), strings.TrimSpace(out), "systemctl enable --now")
-	assert.Equal(t, unitFile(echoSocket), strings.TrimSpace(g.Run(t, "readlink", link)), "target of %s", link)
+	assert.Equal(t, fmt.Sprintf(texts.created, link, unitFile(g, echoSocket)), strings.TrimSpace(out), "systemctl enable --now")
+	assert.Equal(t, unitFile(g, echoSocket), strings.TrimSpace(g.Run(t, "readlink", link)), "target of %s", link)
 	assertShow(t, g, echoSocket, properties{
 		"Listen": "127.0.0.1:9091 (Stream)", "ActiveState": "active", "SubState": "listening",
-		"Accept": "yes", "UnitFileState": "enabled", "NAccepted": "0", "NConnections": "0",
+		"Accept": "yes", "UnitFileState": enabledState(g), "NAccepted": "0", "NConnections": "0",
 	})
 	assert.Empty(t, listUnits(t, g, "active", echoInstances), "instances before the first connection")
 

@@ -20,7 +20,7 @@ func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/port-in-use")
 	// Nothing is wrong with the files.
-	g.Verify(t, unitFile(echoSocket), unitFile("holder.socket"))
+	g.Verify(t, unitFile(g, echoSocket), unitFile(g, "holder.socket"))
 	systemctl(t, g, "start", "holder.socket")
 
 	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
@@ -111,7 +111,7 @@ func TestTypo(t *testing.T) {
 	t.Parallel()
 	const typo = "ListenStraem"
 	g := startGuest(t, "testdata/typo")
-	place := fmt.Sprintf("%s:%d: ", unitFile(echoSocket), lineOf(t, "testdata/typo/demo-echo.socket", typo+"="))
+	place := fmt.Sprintf("%s:%d: ", unitFile(g, echoSocket), lineOf(t, "testdata/typo/demo-echo.socket", typo+"="))
 	found := verifyError(t, g, echoSocket)
 	assert.Contains(t, found, place+"Unknown key", "systemd-analyze verify")
 	assert.Contains(t, found, "'"+typo+"'", "systemd-analyze verify")
@@ -148,7 +148,7 @@ func TestNoAnswer(t *testing.T) {
 	require.Len(t, running, 1, "active instances")
 	assertShow(t, g, running[0], properties{"ActiveState": "active", "SubState": "running", "Result": "success"})
 	command := g.ReadFile(t, "/proc/"+show(t, g, running[0], "MainPID")+"/cmdline")
-	assert.Equal(t, "/bin/sleep\x00infinity\x00", string(command), "what the instance runs")
+	assert.Equal(t, g.Machine.Image().BinDir()+"/sleep\x00infinity\x00", string(command), "what the instance runs")
 	entries := g.Journal(t, vmtest.JournalQuery{Unit: running[0]})
 	assertLine(t, entries, "the journal of the instance", "Started ")
 	assertNoLine(t, entries, "the journal of the instance", "Failed")
@@ -167,7 +167,7 @@ func verifyError(t testing.TB, g *vmtest.Guest, units ...string) string {
 	t.Helper()
 	paths := make([]string, len(units))
 	for i, unit := range units {
-		paths[i] = unitFile(unit)
+		paths[i] = unitFile(g, unit)
 	}
 	var found *vmtest.VerifyError
 	require.ErrorAs(t, g.Machine.Verify(t.Context(), paths...), &found, "systemd-analyze verify")

@@ -1,20 +1,52 @@
 package scenarios
 
 import (
+	"bytes"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// unitDir is where an administrator puts units, systemd.unit(5).
-const unitDir = "/etc/systemd/system"
+// unitDir is where the guest takes units from a test, systemd.unit(5).
+func unitDir(g *vmtest.Guest) string { return g.Machine.Image().UnitDir() }
+
+// enabledState is the UnitFileState of a unit that is enabled there, systemctl(1):
+// in /run it lasts until the next boot.
+func enabledState(g *vmtest.Guest) string {
+	if g.Machine.Image().RuntimeUnits() {
+		return "enabled-runtime"
+	}
+	return "enabled"
+}
+
+// copyUnits puts the unit files of a folder into the guest. What they run from /bin
+// is run from where the guest has its programs.
+func copyUnits(t testing.TB, g *vmtest.Guest, unitFolder string) {
+	t.Helper()
+	units := fstest.MapFS{}
+	files := os.DirFS(unitFolder)
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, name)
+		text = bytes.ReplaceAll(text, []byte("=/bin/"), []byte("="+g.Machine.Image().BinDir()+"/"))
+		units[name] = &fstest.MapFile{Data: text, Mode: 0o644}
+		return err
+	})
+	require.NoError(t, err)
+	g.CopyFS(t, units, unitDir(g))
+}
 
 // What most units of these tests are called, and where they listen.
 const (
@@ -31,7 +63,7 @@ const (
 func startGuest(t testing.TB, unitFolder string) *vmtest.Guest {
 	t.Helper()
 	g := vmtest.Start(t, vmtest.Config{})
-	g.CopyFS(t, os.DirFS(unitFolder), unitDir)
+	copyUnits(t, g, unitFolder)
 	return g
 }
 
@@ -50,7 +82,7 @@ func systemctl(t testing.TB, g *vmtest.Guest, args ...string) string {
 }
 
 // unitFile is where a unit's file is in the guest.
-func unitFile(unit string) string { return path.Join(unitDir, unit) }
+func unitFile(g *vmtest.Guest, unit string) string { return path.Join(unitDir(g), unit) }
 
 // properties of a unit, by name.
 type properties = map[string]string

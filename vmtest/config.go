@@ -12,8 +12,9 @@ import (
 
 // Config says what machine is wanted. The zero value is a good one.
 type Config struct {
-	// Image is the name of a guest image, such as "debian-12". "" takes
-	// $VMTEST_IMAGE, and without that images.Default.
+	// Image is the name of a guest image, such as "debian-12", or the path of an
+	// image folder, which has a slash. "" takes $VMTEST_IMAGE, and without that
+	// images.Default.
 	Image string
 
 	// Memory of the guest in MiB. 0 is 512.

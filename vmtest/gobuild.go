@@ -30,8 +30,13 @@ const lockPoll = 50 * time.Millisecond
 // path or a ./path, seen from the current folder's module, which is the test's.
 //
 // The result is kept in the cache, where the go command finds out by itself
-// whether it is up to date.
+// whether it is up to date. Where there is no go command, $VMTEST_GO_PREBUILT names
+// a folder of executables, each called after the last element of its import path;
+// then nothing is built.
 func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
+	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
+		return prebuilt(dir, pkg, arch)
+	}
 	cache, err := images.CacheDir()
 	if err != nil {
 		return nil, err

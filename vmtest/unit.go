@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -48,13 +49,22 @@ func (m *Machine) DaemonReload(ctx context.Context) error {
 // EnableNow enables and starts units, and returns what systemctl printed: the
 // symbolic links that it made.
 func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
-	return m.systemctl(ctx, append([]string{"enable", "--now"}, units...))
+	return m.systemctl(ctx, slices.Concat([]string{"enable", "--now"}, m.runtime(), units))
 }
 
 // Disable disables units, without stopping them, and returns what systemctl
 // printed: the symbolic links that it removed.
 func (m *Machine) Disable(ctx context.Context, units ...string) (string, error) {
-	return m.systemctl(ctx, append([]string{"disable"}, units...))
+	return m.systemctl(ctx, slices.Concat([]string{"disable"}, m.runtime(), units))
+}
+
+// runtime is the option that keeps links of enabled units in /run, for guests where
+// no others can be made.
+func (m *Machine) runtime() []string {
+	if m.Image().RuntimeUnits() {
+		return []string{"--runtime"}
+	}
+	return nil
 }
 
 // systemctl returns both streams: it reports links on stderr.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,8 @@ func (d demo) show(ctx context.Context) error {
 	defer m.Close()
 	up := time.Since(begin)
 	for name, data := range units {
-		if err := m.WriteFile(ctx, unitDir+"/"+name, data, 0o644); err != nil {
+		data = bytes.ReplaceAll(data, []byte("=/bin/"), []byte("="+m.Image().BinDir()+"/"))
+		if err := m.WriteFile(ctx, m.Image().UnitDir()+"/"+name, data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -70,7 +72,7 @@ func (d demo) show(ctx context.Context) error {
 	t := &transcript{w: d.out, theme: look, run: guestShell(m, look), limit: d.limit}
 	t.printf("%s\n\n", look.dim(fmt.Sprintf("# %s, up after %s", describe(m.Image()), seconds(up))))
 	begin = time.Now()
-	if err := t.take(ctx, guideSteps()); err != nil {
+	if err := t.take(ctx, guideSteps(m.Image())); err != nil {
 		return err
 	}
 	if err := t.summary(describe(m.Image()), time.Since(begin)); err != nil {

@@ -4,22 +4,30 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"example.org/systemd-vmtest/images"
 )
 
-// The units of the guide, and where it puts them.
+// The units of the guide.
 const (
 	guideSocket  = "demo-echo.socket"
 	guideService = "demo-echo@.service"
 	guideAddress = "127.0.0.1:9091"
-
-	unitDir   = "/etc/systemd/system"
-	guideLink = unitDir + "/sockets.target.wants/" + guideSocket
 )
+
+// guideLink is the link by which the guide's socket is enabled.
+func guideLink(guest images.Manifest) string {
+	return guest.UnitDir() + "/sockets.target.wants/" + guideSocket
+}
 
 // guideSteps are those of a how-to for socket activation with one instance a
 // connection. They lean on properties; of texts only what all systemd versions have
 // in common.
-func guideSteps() []step {
+func guideSteps(guest images.Manifest) []step {
+	unitDir, link, runtime := guest.UnitDir(), guideLink(guest), ""
+	if guest.RuntimeUnits() {
+		runtime = "--runtime "
+	}
 	const show = "systemctl show " + guideSocket + " -p Listen -p ActiveState -p SubState"
 	return []step{
 		{
@@ -33,11 +41,11 @@ func guideSteps() []step {
 			check:   wantSuccess,
 		},
 		{
-			command: "systemctl enable --now " + guideSocket,
+			command: "systemctl enable " + runtime + "--now " + guideSocket,
 			good:    "enabled, by a symbolic link, and started",
-			probe:   "readlink -f " + guideLink,
+			probe:   "readlink -f " + link,
 			check: all(wantSuccess, wantText("Created symlink"), func(o outcome) *mismatch {
-				return differ("link "+guideLink+" to "+unitDir+"/"+guideSocket, unitDir+"/"+guideSocket, o.probe)
+				return differ("link "+link+" to "+unitDir+"/"+guideSocket, unitDir+"/"+guideSocket, o.probe)
 			}),
 		},
 		{
@@ -69,11 +77,11 @@ func guideSteps() []step {
 			check:   all(wantSuccess, wantText("Listening on ")),
 		},
 		{
-			command: "systemctl disable --now " + guideSocket,
+			command: "systemctl disable " + runtime + "--now " + guideSocket,
 			good:    "stopped, and the symbolic link is gone",
-			probe:   "readlink " + guideLink + " || echo no link; systemctl is-active " + guideSocket,
+			probe:   "readlink " + link + " || echo no link; systemctl is-active " + guideSocket,
 			check: all(wantSuccess, wantText("Removed"), func(o outcome) *mismatch {
-				return differ("no link "+guideLink+" and an inactive socket", "no link\ninactive", o.probe)
+				return differ("no link "+link+" and an inactive socket", "no link\ninactive", o.probe)
 			}),
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -46,12 +47,12 @@ func goodGuide() map[string]answer {
 		"systemd[1]: Listening on demo-echo.socket - Some text.\n",
 		"Removed A.\n",
 	}
-	for i, s := range guideSteps() {
+	for i, s := range guideSteps(images.Manifest{}) {
 		answers[s.command] = answer{output: outputs[i]}
 	}
 	answers["journalctl --sync"] = answer{}
-	answers["readlink -f "+guideLink] = answer{output: unitDir + "/" + guideSocket + "\n"}
-	answers[guideSteps()[7].probe] = answer{output: "no link\ninactive\n", err: exits(3)}
+	answers["readlink -f "+guideLink(images.Manifest{})] = answer{output: "/etc/systemd/system/" + guideSocket + "\n"}
+	answers[guideSteps(images.Manifest{})[7].probe] = answer{output: "no link\ninactive\n", err: exits(3)}
 	return answers
 }
 
@@ -62,7 +63,7 @@ func show(t *testing.T, look theme, run runner) (*transcript, string) {
 	t.Helper()
 	var b strings.Builder
 	tr := &transcript{w: &b, theme: look, run: run, limit: time.Minute}
-	require.NoError(t, tr.take(t.Context(), guideSteps()))
+	require.NoError(t, tr.take(t.Context(), guideSteps(images.Manifest{})))
 	require.NoError(t, tr.summary("an image", 14*time.Second))
 	return tr, anyTime.ReplaceAllString(b.String(), "0.0 s")
 }
@@ -100,7 +101,7 @@ func TestTranscriptFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := goodGuide()
-			answers[guideSteps()[tc.step].command] = tc.answer
+			answers[guideSteps(images.Manifest{})[tc.step].command] = tc.answer
 			tr, text := show(t, theme{utf8: true}, fakeGuest(answers))
 			assert.Contains(t, text, "✗ not as it should be  0.0 s\n"+tc.want)
 			assert.Equal(t, 7, tr.passed, "the other steps are still taken")
@@ -111,17 +112,17 @@ func TestTranscriptFailures(t *testing.T) {
 
 func TestTranscriptProbesFail(t *testing.T) {
 	answers := goodGuide()
-	answers["readlink -f "+guideLink] = answer{err: exits(1)}
-	answers[guideSteps()[7].probe] = answer{output: "no link\nactive\n"}
+	answers["readlink -f "+guideLink(images.Manifest{})] = answer{err: exits(1)}
+	answers[guideSteps(images.Manifest{})[7].probe] = answer{output: "no link\nactive\n"}
 	_, text := show(t, theme{}, fakeGuest(answers))
-	assert.Contains(t, text, "    expected: link "+guideLink+" to /etc/systemd/system/demo-echo.socket\n    came:     nothing\n")
-	assert.Contains(t, text, "    expected: no link "+guideLink+" and an inactive socket\n    came:     no link\n              active\n")
+	assert.Contains(t, text, "    expected: link "+guideLink(images.Manifest{})+" to /etc/systemd/system/demo-echo.socket\n    came:     nothing\n")
+	assert.Contains(t, text, "    expected: no link "+guideLink(images.Manifest{})+" and an inactive socket\n    came:     no link\n              active\n")
 	assert.Contains(t, text, "FAIL  2 of 8 steps failed on")
 }
 
 func TestTranscriptSkipsWhatMakesNoSense(t *testing.T) {
 	answers := goodGuide()
-	answers[guideSteps()[3].command] = answer{output: "Listen=127.0.0.1:9092 (Stream)\nActiveState=active\nSubState=listening\n"}
+	answers[guideSteps(images.Manifest{})[3].command] = answer{output: "Listen=127.0.0.1:9092 (Stream)\nActiveState=active\nSubState=listening\n"}
 	_, text := show(t, theme{}, fakeGuest(answers))
 	assert.Contains(t, text, "[FAILED] not as it should be  0.0 s\n"+
 		"    expected: Listen=127.0.0.1:9091 (Stream)\n    came:     Listen=127.0.0.1:9092 (Stream)\n")
@@ -134,7 +135,7 @@ func TestTranscriptSkipsWhatMakesNoSense(t *testing.T) {
 
 func TestTranscriptEndsACommandThatHangs(t *testing.T) {
 	good := fakeGuest(goodGuide())
-	hang := guideSteps()[4].command
+	hang := guideSteps(images.Manifest{})[4].command
 	var b strings.Builder
 	tr := &transcript{w: &b, theme: theme{utf8: true}, limit: 20 * time.Millisecond, run: func(ctx context.Context, command string) (string, error) {
 		if command != hang {
@@ -143,7 +144,7 @@ func TestTranscriptEndsACommandThatHangs(t *testing.T) {
 		<-ctx.Done()
 		return "half a li", ctx.Err()
 	}}
-	require.NoError(t, tr.take(t.Context(), guideSteps()))
+	require.NoError(t, tr.take(t.Context(), guideSteps(images.Manifest{})))
 	assert.Contains(t, b.String(), "half a li\n✗")
 	assert.Contains(t, b.String(), "came:     no end within 20ms\n")
 	assert.Equal(t, 7, tr.passed)
@@ -152,10 +153,10 @@ func TestTranscriptEndsACommandThatHangs(t *testing.T) {
 func TestTranscriptStopsWithoutAGuest(t *testing.T) {
 	gone := &vmtest.GuestError{Image: "debian-13", Doing: "lost", Err: errors.New("QEMU exited")}
 	answers := goodGuide()
-	answers[guideSteps()[2].command] = answer{err: gone}
+	answers[guideSteps(images.Manifest{})[2].command] = answer{err: gone}
 	var b strings.Builder
 	tr := &transcript{w: &b, run: fakeGuest(answers), limit: time.Minute}
-	require.ErrorIs(t, tr.take(t.Context(), guideSteps()), gone)
+	require.ErrorIs(t, tr.take(t.Context(), guideSteps(images.Manifest{})), gone)
 	assert.NotContains(t, b.String(), "systemctl show")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -164,20 +165,20 @@ func TestTranscriptStopsWithoutAGuest(t *testing.T) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}}
-	require.ErrorIs(t, tr.take(ctx, guideSteps()), context.Canceled)
+	require.ErrorIs(t, tr.take(ctx, guideSteps(images.Manifest{})), context.Canceled)
 }
 
 func TestTranscriptStopsWithoutAReader(t *testing.T) {
 	r, w := io.Pipe()
 	r.Close()
 	tr := &transcript{w: w, run: fakeGuest(goodGuide()), limit: time.Minute}
-	require.ErrorIs(t, tr.take(t.Context(), guideSteps()), io.ErrClosedPipe)
+	require.ErrorIs(t, tr.take(t.Context(), guideSteps(images.Manifest{})), io.ErrClosedPipe)
 	assert.Equal(t, 1, tr.passed)
 }
 
 func TestTranscriptIsSafeToPrint(t *testing.T) {
 	answers := goodGuide()
-	answers[guideSteps()[5].command] = answer{output: "\x1b[2J\x1b]0;title\x07Active: active (listening)\nAccepted: 1;\xff\r\n"}
+	answers[guideSteps(images.Manifest{})[5].command] = answer{output: "\x1b[2J\x1b]0;title\x07Active: active (listening)\nAccepted: 1;\xff\r\n"}
 	_, text := show(t, theme{utf8: true}, fakeGuest(answers))
 	assert.NotContains(t, text, "\x1b")
 	assert.NotContains(t, text, "\x07")

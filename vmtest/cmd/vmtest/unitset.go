@@ -30,10 +30,11 @@ func (s unitSet) String() string {
 
 func (s unitSet) hostPath(name string) string { return filepath.Join(s.dir, name) }
 
-func (s unitSet) guestPaths() []string {
+// guestPaths are the units' files in the guest, in its folder dir.
+func (s unitSet) guestPaths(dir string) []string {
 	var paths []string
 	for _, name := range s.units {
-		paths = append(paths, unitDir+"/"+name)
+		paths = append(paths, dir+"/"+name)
 	}
 	return paths
 }

@@ -23,7 +23,7 @@ func TestUnitSets(t *testing.T) {
 	}, sets)
 	assert.Equal(t, "b/y.service b/y.timer", sets[0].String())
 	assert.Equal(t, "a", sets[1].String())
-	assert.Equal(t, []string{"/etc/systemd/system/x.socket", "/etc/systemd/system/x@.service"}, sets[1].guestPaths())
+	assert.Equal(t, []string{"/etc/systemd/system/x.socket", "/etc/systemd/system/x@.service"}, sets[1].guestPaths("/etc/systemd/system"))
 }
 
 func TestExtraFiles(t *testing.T) {

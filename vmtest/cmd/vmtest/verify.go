@@ -91,7 +91,7 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 	if err := v.copyIn(ctx, m, set); err != nil {
 		return false, err
 	}
-	err = m.Verify(ctx, set.guestPaths()...)
+	err = m.Verify(ctx, set.guestPaths(m.Image().UnitDir())...)
 	var found *vmtest.VerifyError
 	if err != nil && !errors.As(err, &found) {
 		return false, err
@@ -115,10 +115,10 @@ func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet
 		}
 	}
 	if set.whole {
-		return m.Copy(ctx, set.dir, unitDir)
+		return m.Copy(ctx, set.dir, m.Image().UnitDir())
 	}
 	for _, name := range set.units {
-		if err := m.Copy(ctx, set.hostPath(name), unitDir+"/"+name); err != nil {
+		if err := m.Copy(ctx, set.hostPath(name), m.Image().UnitDir()+"/"+name); err != nil {
 			return err
 		}
 	}

@@ -26,10 +26,11 @@ const leftoverWait = time.Second
 // copyBuffer is an SSH channel's largest packet in bytes.
 const copyBuffer = 32 << 10
 
-// baseEnv is what every command starts with; the client's entries win.
+// baseEnv is what every command starts with; the client's entries win. The last
+// folder of PATH is where NixOS has its programs.
 func baseEnv() []string {
 	return []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
 		"HOME=/root",
 		"LANG=C.UTF-8",
 		"TERM=dumb",
