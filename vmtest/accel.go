@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -31,12 +30,9 @@ type accelVerdict struct {
 	KVMFault string `json:"kvmFault"`
 }
 
-// accelerators holds the choices of this process, so that each is made, and said,
-// once.
-var accelerators struct {
-	mu     sync.Mutex
-	chosen map[string]qemu.Accel // by digest of the image
-}
+// accelVerdicts keeps the verdicts of this process by digest of the image, so that
+// each is said once.
+var accelVerdicts memo[string, qemu.Accel]
 
 // chooseAccel returns the accelerator for an image, as $VMTEST_ACCEL says: "kvm",
 // "tcg", or by default "auto", which is KVM where it is proved to run this image's
@@ -49,25 +45,17 @@ func chooseAccel(ctx context.Context, config Config, in *inputs) (qemu.Accel, er
 	default:
 		return "", fmt.Errorf("read VMTEST_ACCEL: %q is none of kvm, tcg and auto", v)
 	}
-	accelerators.mu.Lock()
-	defer accelerators.mu.Unlock()
-	if a, ok := accelerators.chosen[in.image.Digest]; ok {
-		return a, nil
-	}
-	verdict, err := judgeKVM(ctx, in)
-	if err != nil {
-		return "", err
-	}
-	accel := qemu.KVM
-	if verdict.KVMFault != "" {
-		accel = qemu.TCG
+	return accelVerdicts.get(ctx, in.image.Digest, func() (qemu.Accel, error) {
+		verdict, err := judgeKVM(ctx, in)
+		if err != nil {
+			return "", err
+		}
+		if verdict.KVMFault == "" {
+			return qemu.KVM, nil
+		}
 		config.Progress(images.Progress{Notice: true, Text: "running guests by emulation (TCG): " + verdict.KVMFault})
-	}
-	if accelerators.chosen == nil {
-		accelerators.chosen = make(map[string]qemu.Accel)
-	}
-	accelerators.chosen[in.image.Digest] = accel
-	return accel, nil
+		return qemu.TCG, nil
+	})
 }
 
 // judgeKVM looks the verdict up, or tries KVM and writes the verdict down.

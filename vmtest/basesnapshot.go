@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -19,10 +18,7 @@ import (
 // baseSnapshots are the snapshots of freshly booted machines that this process has
 // opened, by key. They stay open, and so out of reach of a clean-up of the cache,
 // as long as the process lives.
-var baseSnapshots struct {
-	mu   sync.Mutex
-	open map[string]*Snapshot
-}
+var baseSnapshots memo[string, *Snapshot]
 
 // baseSnapshot returns the snapshot of a machine of this kind right after its
 // boot, which is made when the cache has none.
@@ -31,11 +27,10 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*Snapshot, er
 	if err != nil {
 		return nil, err
 	}
-	baseSnapshots.mu.Lock()
-	defer baseSnapshots.mu.Unlock()
-	if s := baseSnapshots.open[key]; s != nil {
-		return s, nil
-	}
+	return baseSnapshots.get(ctx, key, func() (*Snapshot, error) { return openBaseSnapshot(ctx, config, in, key) })
+}
+
+func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string) (*Snapshot, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, err
@@ -58,12 +53,7 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*Snapshot, er
 	if _, err := store.Prune(snapshots.DefaultLimit); err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	if baseSnapshots.open == nil {
-		baseSnapshots.open = make(map[string]*Snapshot)
-	}
-	s := &Snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}
-	baseSnapshots.open[key] = s
-	return s, nil
+	return &Snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}, nil
 }
 
 // openStore opens the cache's store of snapshots.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"sync"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
@@ -29,10 +28,7 @@ type inputs struct {
 }
 
 // inputsOf holds what has been found.
-var inputsOf struct {
-	mu    sync.Mutex
-	found map[inputsKey]*inputs
-}
+var inputsOf memo[inputsKey, *inputs]
 
 type inputsKey struct {
 	image     string
@@ -40,12 +36,12 @@ type inputsKey struct {
 }
 
 func findInputs(ctx context.Context, config Config) (*inputs, error) {
-	inputsOf.mu.Lock()
-	defer inputsOf.mu.Unlock()
-	key := inputsKey{config.Image, config.Untrimmed}
-	if in := inputsOf.found[key]; in != nil {
-		return in, nil
-	}
+	return inputsOf.get(ctx, inputsKey{config.Image, config.Untrimmed}, func() (*inputs, error) {
+		return makeInputs(ctx, config)
+	})
+}
+
+func makeInputs(ctx context.Context, config Config) (*inputs, error) {
 	image, err := images.Open(ctx, config.Image, images.Options{Progress: config.Progress})
 	if err != nil {
 		return nil, err
@@ -72,10 +68,6 @@ func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	if in.accel, err = chooseAccel(ctx, config, in); err != nil {
 		return nil, err
 	}
-	if inputsOf.found == nil {
-		inputsOf.found = make(map[inputsKey]*inputs)
-	}
-	inputsOf.found[key] = in
 	return in, nil
 }
 

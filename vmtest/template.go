@@ -3,7 +3,6 @@ package vmtest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 )
 
@@ -31,12 +30,11 @@ type Template struct {
 	Config Config
 
 	// Prepare makes of it what the tests want to find. It is called once, when the
-	// first test starts a machine; when it fails, so does every test.
+	// first test starts a machine; when it fails, so does that test, and the next one
+	// tries again.
 	Prepare func(context.Context, *Machine) error
 
-	mu       sync.Mutex
-	prepared *Snapshot
-	err      error
+	prepared memo[struct{}, *Snapshot]
 }
 
 // Start gives a test a fork of the prepared machine, as the function Start gives it
@@ -73,17 +71,7 @@ func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 
 // snapshot returns the prepared machine. The caller holds a slot.
 func (p *Template) snapshot(ctx context.Context, config Config) (*Snapshot, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.prepared != nil || p.err != nil {
-		return p.prepared, p.err
-	}
-	s, err := p.prepare(ctx, config)
-	if err != nil && ctx.Err() == nil {
-		p.err = err // the next test would only wait for the same
-	}
-	p.prepared = s
-	return s, err
+	return p.prepared.get(ctx, struct{}{}, func() (*Snapshot, error) { return p.prepare(ctx, config) })
 }
 
 func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error) {

@@ -1,0 +1,64 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// memo keeps what is made once for a key in the life of a process. Who asks while
+// another makes it waits for that, no longer than its context.
+type memo[K comparable, V any] struct {
+	mu   sync.Mutex
+	made map[K]*making[V]
+}
+
+type making[V any] struct {
+	done  chan struct{}
+	value V
+	err   error
+}
+
+// get returns the value of a key, by calling create when there is none. A failure is
+// not kept: those who waited share it, unless it was the maker's own context that
+// ended, and later calls try again.
+func (m *memo[K, V]) get(ctx context.Context, key K, create func() (V, error)) (V, error) {
+	for {
+		m.mu.Lock()
+		one := m.made[key]
+		if one == nil {
+			return m.make(key, create) // unlocks
+		}
+		m.mu.Unlock()
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			var none V
+			return none, context.Cause(ctx)
+		}
+		if !errors.Is(one.err, context.Canceled) && !errors.Is(one.err, context.DeadlineExceeded) {
+			return one.value, one.err
+		}
+	}
+}
+
+// make creates the value with m.mu held, which it gives back.
+func (m *memo[K, V]) make(key K, create func() (V, error)) (V, error) {
+	one := &making[V]{done: make(chan struct{})}
+	if m.made == nil {
+		m.made = make(map[K]*making[V])
+	}
+	m.made[key] = one
+	m.mu.Unlock()
+	defer func() {
+		if one.err != nil {
+			m.mu.Lock()
+			delete(m.made, key)
+			m.mu.Unlock()
+		}
+		close(one.done)
+	}()
+	one.err = errors.New("the one who made it panicked") // unless create returns
+	one.value, one.err = create()
+	return one.value, one.err
+}
