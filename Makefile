@@ -7,7 +7,7 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 # An ordinary user's PATH may lack these.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test lint setup images bench flake-check
+.PHONY: help demo test lint setup images bench soak flake-check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,9 @@ images: setup ## build all guest images anew
 bench: setup ## measure boots, forks and the guide on this machine; writes bench.json
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
+
+soak: setup ## 500 forks, four at a time, and 50 killed test binaries
+	VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing' ./scenarios
 
 flake-check: setup ## run everything as Nix builds, with a stand-in for nixpkgs
 	@$(VMTEST) run true
