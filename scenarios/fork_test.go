@@ -91,6 +91,13 @@ func TestForkIsHealthy(t *testing.T) {
 	g.WaitJournal(t, vmtest.JournalQuery{Unit: "alarm.service"}, func(e vmtest.Entry) bool { return e.Message == "the alarm rang" })
 }
 
+// A fork has the host name that it was given.
+func TestForkHasItsName(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{Hostname: "fork-7.example"})
+	assert.Equal(t, "fork-7.example\n", g.Run(t, "uname", "-n"))
+}
+
 // prepared is a machine with a file and a running service.
 var prepared = vmtest.Template{
 	Prepare: func(ctx context.Context, m *vmtest.Machine) error {

@@ -33,7 +33,7 @@ func times(t *testing.T, variable string, few int) int {
 }
 
 // Many forks, four at a time: none fails, none leaves a descriptor or a process, and
-// the slowest is not far from the median.
+// under "make soak" the slowest is not far from the median.
 func TestManyForks(t *testing.T) {
 	n := times(t, "VMTEST_FORKS", 20)
 	t.Setenv("VMTEST_SLOTS", "4")
@@ -75,7 +75,10 @@ func TestManyForks(t *testing.T) {
 	slices.Sort(took)
 	median, slowest := took[len(took)/2], took[len(took)-1]
 	t.Logf("%d forks: median %v, slowest %v", n, median, slowest)
-	assert.LessOrEqual(t, slowest, 5*median, "slowest of %d forks", n)
+	if os.Getenv("VMTEST_FORKS") != "" {
+		// A bound on time is for a run that has the machine to itself.
+		assert.LessOrEqual(t, slowest, 5*median, "slowest of %d forks", n)
+	}
 	assert.LessOrEqual(t, descriptors(t), before, "open descriptors")
 	assert.Empty(t, children(t), "processes left")
 }
@@ -102,8 +105,8 @@ func children(t *testing.T) []string {
 	return all
 }
 
-// A test binary that is killed, at whatever moment, leaves no process and no file
-// behind.
+// A test binary that is killed, at whatever moment, leaves no process behind, and no
+// snapshot or image in the making.
 func TestKilledTestLeavesNothing(t *testing.T) {
 	const mark = "VMTEST_KILLED_TEST"
 	if os.Getenv(mark) != "" {

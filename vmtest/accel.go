@@ -73,11 +73,14 @@ func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
 	if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &v) == nil {
 		return v, nil
 	}
-	fault, err := tryKVM(ctx, in)
+	fault, final, err := tryKVM(ctx, in)
 	if err != nil {
 		return v, err
 	}
 	v.KVMFault = fault
+	if !final {
+		return v, nil
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return v, err
@@ -117,13 +120,14 @@ func probeMachine(in *inputs) qemu.Machine {
 	return d
 }
 
-// tryKVM runs the image's own kernel to the initrd and returns what went wrong. To
+// tryKVM runs the image's own kernel to the initrd and returns what went wrong, and
+// whether that is final: a trial that took too long may have met a busy host. To
 // open the device or to create a machine proves nothing: hosts that are virtual
 // machines themselves often offer a KVM that does both and runs no guest.
-func tryKVM(ctx context.Context, in *inputs) (fault string, err error) {
+func tryKVM(ctx context.Context, in *inputs) (fault string, final bool, err error) {
 	p, err := qemu.Start(probeMachine(in))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer p.Kill()
 	console := tail.NewBuffer(consoleKept)
@@ -136,17 +140,17 @@ func tryKVM(ctx context.Context, in *inputs) (fault string, err error) {
 	case <-p.Done():
 		<-read
 		if data, _ := console.Bytes(); bytes.Contains(data, []byte(guest.ProbeAnswer)) {
-			return "", nil
+			return "", true, nil
 		}
 		var exit *qemu.ExitError
 		if errors.As(p.Err(), &exit) && exit.Stderr != "" {
 			first, _, _ := strings.Cut(exit.Stderr, "\n")
-			return "KVM runs no guest here: " + tail.Printable(first), nil
+			return "KVM runs no guest here: " + tail.Printable(first), true, nil
 		}
-		return "KVM runs no guest here: " + p.Err().Error(), nil
+		return "KVM runs no guest here: " + p.Err().Error(), true, nil
 	case <-time.After(probeTime):
-		return fmt.Sprintf("KVM runs no guest here: the kernel did not come up within %v", probeTime), nil
+		return fmt.Sprintf("KVM runs no guest here: the kernel did not come up within %v", probeTime), false, nil
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return "", false, context.Cause(ctx)
 	}
 }

@@ -31,6 +31,7 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*Snapshot, er
 }
 
 func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string) (*Snapshot, error) {
+	config.Hostname, config.Console = "", nil // a fork's own
 	store, err := openStore()
 	if err != nil {
 		return nil, err
@@ -43,8 +44,7 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 		if err != nil {
 			return err
 		}
-		_, err = m.snapshotInto(ctx, ram, state)
-		return err
+		return m.snapshotInto(ctx, ram, state)
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 	if _, err := store.Prune(snapshots.DefaultLimit); err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	return &Snapshot{config: config, inputs: in, ram: files.RAM, state: files.State}, nil
+	return &Snapshot{config: config, inputs: in, files: files}, nil
 }
 
 // openStore opens the cache's store of snapshots.

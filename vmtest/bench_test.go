@@ -148,7 +148,7 @@ func bareRestore(b *testing.B, c Config) {
 	m, err := start(ctx, c, in, s.description())
 	require.NoError(b, err)
 	defer m.Close()
-	require.NoError(b, m.loadDevices(ctx, s.state))
+	require.NoError(b, m.loadDevices(ctx, s.files.State))
 }
 
 // guide runs the steps of the guide on a machine, checks each, and returns the sum

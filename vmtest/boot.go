@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -91,26 +92,38 @@ func (m *Machine) bootUp(ctx context.Context) error {
 	if err != nil {
 		return m.verdict(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
 	}
-	if err := m.connect(ctx); err != nil {
-		return m.verdict(ctx, "boot", err)
+	return m.settle(ctx, "boot", m.process.Link)
+}
+
+// settle connects to the agent of a system that has just booted, over conn, and
+// waits until systemd runs.
+func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn) error {
+	if err := m.connect(ctx, conn); err != nil {
+		return m.verdict(ctx, doing, err)
 	}
 	state, err := m.waitSystemState(ctx)
 	if err != nil {
-		return m.verdict(ctx, "boot", fmt.Errorf("wait for systemd: %w", err))
+		return m.verdict(ctx, doing, fmt.Errorf("wait for systemd: %w", err))
 	}
 	if state != "running" {
-		return m.verdict(ctx, "boot", m.explainState(ctx, state))
+		return m.verdict(ctx, doing, m.explainState(ctx, state))
+	}
+	// The same as for a fork, so that both are alike to a test.
+	if err := m.wake(ctx); err != nil {
+		return m.verdict(ctx, doing, err)
 	}
 	return nil
 }
 
-// connect opens a session with the guest's agent.
-func (m *Machine) connect(ctx context.Context) error {
-	client, err := link.Dial(ctx, m.process.Link)
+// connect opens a session with the guest's agent over conn, which it owns.
+func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
+	client, err := link.Dial(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("connect to the guest's agent: %w", err)
 	}
+	m.linkMu.Lock()
 	m.link = client
+	m.linkMu.Unlock()
 	// The stream to QEMU stays open when the guest's end of it closes.
 	closed := m.events.now().portClosed
 	go func() {

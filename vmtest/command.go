@@ -73,7 +73,7 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	}
 	var elapsed time.Duration
 	cmd.Elapsed = &elapsed
-	err := m.link.Exec(ctx, cmd)
+	err := m.session().Exec(ctx, cmd)
 	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: elapsed}
 	var exit *ExitError
 	switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -16,6 +17,10 @@ type Config struct {
 	// image folder, which has a slash. "" takes $VMTEST_IMAGE, and without that
 	// images.Default.
 	Image string
+
+	// Hostname is the guest's host name, of letters, digits, hyphens and dots. "" is
+	// the image's own.
+	Hostname string
 
 	// Memory of the guest in MiB. 0 is 512.
 	Memory int
@@ -61,6 +66,9 @@ const (
 	defaultOpTimeout   = 2 * time.Minute
 )
 
+// hostnames are those of hostname(7), or none.
+var hostnames = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?)?$`)
+
 // complete returns c with its defaults filled in.
 func (c Config) complete() (Config, error) {
 	if c.Progress == nil {
@@ -81,6 +89,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.CPUs < 0 {
 		return c, fmt.Errorf("configure machine: %d CPUs: must be 1 or more, or 0 for the default", c.CPUs)
+	}
+	if !hostnames.MatchString(c.Hostname) {
+		return c, fmt.Errorf("configure machine: %q is no host name (hostname(7))", c.Hostname)
 	}
 	scale, err := timeoutScale()
 	if err != nil {

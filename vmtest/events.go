@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
@@ -31,7 +32,7 @@ func (l *eventLog) follow(events <-chan qmp.Event) {
 			switch e.Event {
 			case "VSERPORT_CHANGE":
 				switch {
-				case e.Data["id"] != "link":
+				case e.Data["id"] != qemu.LinkID:
 				case e.Data["open"] == true:
 					seen.portOpened++
 				default:

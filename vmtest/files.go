@@ -12,7 +12,7 @@ import (
 // folder that is there already, what has the same name is replaced.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 	return m.fileOp(ctx, "copy "+hostPath+" into", func(ctx context.Context) error {
-		return m.link.CopyIn(ctx, hostPath, guestPath)
+		return m.session().CopyIn(ctx, hostPath, guestPath)
 	})
 }
 
@@ -20,7 +20,7 @@ func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 // not there. Modes are kept as fsys reports them; an embed.FS reports 0444.
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
 	return m.fileOp(ctx, "copy files into", func(ctx context.Context) error {
-		return m.link.CopyFS(ctx, fsys, guestDir)
+		return m.session().CopyFS(ctx, fsys, guestDir)
 	})
 }
 
@@ -28,14 +28,14 @@ func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error
 // half of it.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	return m.fileOp(ctx, "write a file in", func(ctx context.Context) error {
-		return m.link.WriteFile(ctx, guestPath, data, mode)
+		return m.session().WriteFile(ctx, guestPath, data, mode)
 	})
 }
 
 // ReadFile returns the content of a file in the guest, of at most 64 MiB.
 func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
 	err = m.fileOp(ctx, "read a file in", func(ctx context.Context) error {
-		data, err = m.link.ReadFile(ctx, guestPath)
+		data, err = m.session().ReadFile(ctx, guestPath)
 		return err
 	})
 	return data, err
@@ -44,7 +44,7 @@ func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, 
 // CopyOut copies a file of the guest to hostPath.
 func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	return m.fileOp(ctx, "copy "+guestPath+" out of", func(ctx context.Context) error {
-		return m.link.CopyOut(ctx, guestPath, hostPath)
+		return m.session().CopyOut(ctx, guestPath, hostPath)
 	})
 }
 
@@ -65,7 +65,7 @@ func (m *Machine) fileOp(ctx context.Context, doing string, op func(context.Cont
 func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	conn, err := m.link.Dial(ctx, network, address)
+	conn, err := m.session().Dial(ctx, network, address)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -73,8 +73,8 @@ func (m *Machine) Journal(ctx context.Context, q JournalQuery) ([]Entry, error) 
 	return entries, err
 }
 
-// errMatched ends the command that WaitJournal follows.
-var errMatched = errors.New("entry found")
+// errMatched ends the command whose output WaitJournal has read enough of.
+var errMatched = errors.New("no more entries are wanted")
 
 // WaitJournal returns the first entry that q selects and match accepts, among
 // those that are there and those still to come, until ctx ends.
@@ -98,10 +98,10 @@ func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(En
 			return true
 		}
 		found = e
-		cancel(errMatched)
 		return false
 	})
 	r.Close()
+	cancel(errMatched)
 	runErr := <-ended
 	switch {
 	case err != nil:

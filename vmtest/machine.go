@@ -24,7 +24,8 @@ type Machine struct {
 	inputs  *inputs
 	process *qemu.Process
 	monitor *qmp.Client
-	link    *link.Client
+	link    *link.Client // once connected; see session
+	linkMu  sync.Mutex
 	console *tail.Buffer
 	manager managerConn
 
@@ -63,11 +64,11 @@ func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
 // left of it. Closing it again does nothing.
 func (m *Machine) Close() error {
 	m.closeOnce.Do(func() {
-		m.manager.close()
-		if m.link != nil {
-			m.link.Close()
+		m.process.Kill() // first: whoever waits for the guest lets go with it
+		if s := m.session(); s != nil {
+			s.Close()
 		}
-		m.process.Kill()
+		m.manager.close()
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
@@ -77,6 +78,14 @@ func (m *Machine) Close() error {
 		}
 	})
 	return m.closeErr
+}
+
+// session is the current session with the guest's agent, nil before the first one.
+// It changes when the guest reboots.
+func (m *Machine) session() *link.Client {
+	m.linkMu.Lock()
+	defer m.linkMu.Unlock()
+	return m.link
 }
 
 // readConsole keeps the guest's console until QEMU closes it.

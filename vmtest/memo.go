@@ -14,20 +14,21 @@ type memo[K comparable, V any] struct {
 }
 
 type making[V any] struct {
-	done  chan struct{}
-	value V
-	err   error
+	done      chan struct{}
+	value     V
+	err       error
+	abandoned bool // the maker's context ended
 }
 
 // get returns the value of a key, by calling create when there is none. A failure is
-// not kept: those who waited share it, unless it was the maker's own context that
-// ended, and later calls try again.
+// kept too, for the next one would only wait for the same; but when it was the
+// maker's own context that ended, another makes it.
 func (m *memo[K, V]) get(ctx context.Context, key K, create func() (V, error)) (V, error) {
 	for {
 		m.mu.Lock()
 		one := m.made[key]
 		if one == nil {
-			return m.make(key, create) // unlocks
+			return m.make(ctx, key, create) // unlocks
 		}
 		m.mu.Unlock()
 		select {
@@ -36,14 +37,14 @@ func (m *memo[K, V]) get(ctx context.Context, key K, create func() (V, error)) (
 			var none V
 			return none, context.Cause(ctx)
 		}
-		if !errors.Is(one.err, context.Canceled) && !errors.Is(one.err, context.DeadlineExceeded) {
+		if !one.abandoned {
 			return one.value, one.err
 		}
 	}
 }
 
 // make creates the value with m.mu held, which it gives back.
-func (m *memo[K, V]) make(key K, create func() (V, error)) (V, error) {
+func (m *memo[K, V]) make(ctx context.Context, key K, create func() (V, error)) (V, error) {
 	one := &making[V]{done: make(chan struct{})}
 	if m.made == nil {
 		m.made = make(map[K]*making[V])
@@ -51,7 +52,8 @@ func (m *memo[K, V]) make(key K, create func() (V, error)) (V, error) {
 	m.made[key] = one
 	m.mu.Unlock()
 	defer func() {
-		if one.err != nil {
+		if one.err != nil && ctx.Err() != nil {
+			one.abandoned = true
 			m.mu.Lock()
 			delete(m.made, key)
 			m.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 // Snapshot is a stopped machine, as two files: its memory, and the state of its
@@ -22,8 +23,7 @@ import (
 type Snapshot struct {
 	config Config
 	inputs *inputs
-	ram    *os.File // Config.Memory MiB, sparse
-	state  *os.File
+	files  *snapshots.Files // the memory has Config.Memory MiB and is sparse
 }
 
 // Snapshot ends the machine and returns a snapshot of it, which lives as long as
@@ -34,47 +34,51 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	ram, state, err := store.Scratch()
+	files, err := store.Scratch()
 	if err != nil {
 		return nil, err
 	}
-	s, err := m.snapshotInto(ctx, ram, state)
-	if err != nil {
-		return nil, errors.Join(err, ram.Close(), state.Close())
+	if err := m.snapshotInto(ctx, files.RAM, files.State); err != nil {
+		return nil, errors.Join(err, files.Close())
 	}
-	return s, nil
+	config := m.config
+	config.Console, config.Hostname = nil, "" // those of the machine that was
+	return &Snapshot{config: config, inputs: m.inputs, files: files}, nil
 }
 
 // Close gives up the files. Machines that were forked from them run on.
-func (s *Snapshot) Close() error { return errors.Join(s.ram.Close(), s.state.Close()) }
+func (s *Snapshot) Close() error { return s.files.Close() }
 
 // Launch returns a fork of the snapshot: a machine that goes on where the other was
-// stopped, with the right time and random numbers of its own. Of config only
-// Console, Progress and OpTimeout count. When the host is busy with other machines it waits for its
+// stopped, with the right time and random numbers of its own. What of config
+// makes the guest, such as its memory, is the snapshot's; the rest is the fork's. When the host is busy with other machines it waits for its
 // turn. The caller closes the machine.
 func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) {
-	return launchInSlot(ctx, s.config, func() (*Machine, error) { return s.fork(ctx, config) })
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	return launchInSlot(ctx, config, func() (*Machine, error) { return s.fork(ctx, config) })
 }
 
 // migrationTime bounds the move of a machine's memory or device state.
 const migrationTime = time.Minute
 
-// snapshotInto ends the machine and leaves a snapshot of it in two empty files,
-// which then belong to the snapshot.
+// snapshotInto ends the machine and leaves a snapshot of it in two empty files.
 //
 // QEMU writes memory into the file only of a machine that runs on that file, and
 // this one need not. So the machine is first moved, the way of a live migration,
 // to a second QEMU whose memory the file is; that one never runs, and hands out
 // its device state alone.
-func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*Snapshot, error) {
+func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
 	defer m.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, migrationTime, fmt.Errorf("no snapshot within %v", migrationTime))
 	defer cancel()
 	if err := m.quiesce(ctx); err != nil {
-		return nil, m.verdict(ctx, "snapshot", err)
+		return m.verdict(ctx, "snapshot", err)
 	}
 	if err := ram.Truncate(int64(m.config.Memory) << 20); err != nil {
-		return nil, fmt.Errorf("snapshot: make room for memory: %w", err)
+		return fmt.Errorf("snapshot: make room for memory: %w", err)
 	}
 	d := description(m.config, m.inputs)
 	d.RAM = &qemu.RAM{File: ram}
@@ -84,16 +88,16 @@ func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) (*Snaps
 	d.NoHost = true
 	still, err := start(ctx, Config{}, m.inputs, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer still.Close()
 	if err := m.moveTo(ctx, still); err != nil {
-		return nil, m.verdict(ctx, "snapshot", err)
+		return m.verdict(ctx, "snapshot", err)
 	}
 	if err := still.saveDevices(ctx, state); err != nil {
-		return nil, still.verdict(ctx, "snapshot", err)
+		return still.verdict(ctx, "snapshot", err)
 	}
-	return &Snapshot{config: m.config, inputs: m.inputs, ram: ram, state: state}, nil
+	return nil
 }
 
 // quiesce brings the guest to a point that is good to begin from, and stops it:
@@ -104,7 +108,7 @@ func (m *Machine) quiesce(ctx context.Context) error {
 	}
 	m.manager.close()
 	opened := m.events.now().portOpened
-	m.link.Close()
+	m.session().Close()
 	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
 	if err != nil {
 		return fmt.Errorf("wait for the agent to wait for a host: %w", err)
@@ -135,7 +139,6 @@ func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 
 // saveDevices writes the state of a stopped machine, less its memory, to a file.
 func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
-	m.events.update(func(seen *eventCount) { seen.migration = "" })
 	if err := m.migrateOut(ctx, state, true); err != nil {
 		return err
 	}
@@ -145,7 +148,8 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 // fork returns a running copy of the machine that the snapshot was made of.
 func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	c := s.config
-	c.Console, c.Progress, c.OpTimeout = config.Console, config.Progress, config.OpTimeout
+	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
+	c.Console, c.Progress = config.Console, config.Progress
 	ctx, cancel := context.WithTimeoutCause(ctx, c.BootTimeout,
 		fmt.Errorf("no fork within %v (VMTEST_TIMEOUT_SCALE stretches that)", c.BootTimeout))
 	defer cancel()
@@ -153,7 +157,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.comeAlive(ctx, s.state); err != nil {
+	if err := m.comeAlive(ctx, s.files.State); err != nil {
 		err = m.verdict(ctx, "fork", err)
 		m.Close()
 		return nil, err
@@ -164,7 +168,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 // description is a fork as QEMU is to make it.
 func (s *Snapshot) description() qemu.Machine {
 	d := description(s.config, s.inputs)
-	d.RAM = &qemu.RAM{File: s.ram, Private: true}
+	d.RAM = &qemu.RAM{File: s.files.RAM, Private: true}
 	d.Incoming = true
 	return d
 }
@@ -174,7 +178,7 @@ func (m *Machine) comeAlive(ctx context.Context, state *os.File) error {
 	if err := m.loadDevices(ctx, state); err != nil {
 		return err
 	}
-	if err := m.connect(ctx); err != nil {
+	if err := m.connect(ctx, m.process.Link); err != nil {
 		return err
 	}
 	return m.wake(ctx)
@@ -202,11 +206,11 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 func (m *Machine) wake(ctx context.Context) error {
 	seed := make([]byte, 64)
 	rand.Read(seed) // never fails (crypto/rand)
-	payload, err := json.Marshal(guest.Wake{UnixNano: time.Now().UnixNano(), Seed: seed})
+	payload, err := json.Marshal(guest.Wake{UnixNano: time.Now().UnixNano(), Seed: seed, Hostname: m.config.Hostname})
 	if err != nil {
 		return err
 	}
-	if _, err := m.link.Control(ctx, guest.WakeRequest, payload); err != nil {
+	if _, err := m.session().Control(ctx, guest.WakeRequest, payload); err != nil {
 		return fmt.Errorf("wake guest: %w", err)
 	}
 	return nil
@@ -236,6 +240,7 @@ func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly 
 		Capability string `json:"capability"`
 		State      bool   `json:"state"`
 	}
+	m.events.update(func(seen *eventCount) { seen.migration = "" }) // of the one before
 	err := m.monitor.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{
 		{"events", true},
 		{"x-ignore-shared", devicesOnly},

@@ -46,6 +46,8 @@ func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
 }
 
 func (m *Machine) dialSystemd(ctx context.Context) (*dbus.Conn, *godbus.Conn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
 	m.manager.mu.Lock()
 	defer m.manager.mu.Unlock()
 	if c := m.manager.typed; c != nil {
@@ -72,7 +74,7 @@ func (m *Machine) dialSystemd(ctx context.Context) (*dbus.Conn, *godbus.Conn, er
 // dialManager connects to systemd's private socket and authenticates as the
 // guest's root, which is who the agent is; the host's user is nobody there.
 func (m *Machine) dialManager(ctx context.Context) (*godbus.Conn, error) {
-	stream, err := m.link.Dial(ctx, "unix", privateSocket)
+	stream, err := m.session().Dial(ctx, "unix", privateSocket)
 	if err != nil {
 		return nil, fmt.Errorf("connect to systemd: %w", err)
 	}

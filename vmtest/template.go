@@ -30,8 +30,7 @@ type Template struct {
 	Config Config
 
 	// Prepare makes of it what the tests want to find. It is called once, when the
-	// first test starts a machine; when it fails, so does that test, and the next one
-	// tries again.
+	// first test starts a machine; when it fails, so does every test.
 	Prepare func(context.Context, *Machine) error
 
 	prepared memo[struct{}, *Snapshot]

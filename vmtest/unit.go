@@ -160,6 +160,7 @@ func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, su
 	}
 	signals := watchSignals(raw)
 	defer signals.close()
+	loaded := false
 	for {
 		props, err := conn.GetUnitPropertiesContext(ctx, unit)
 		if err != nil {
@@ -167,13 +168,14 @@ func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, su
 		}
 		active, _ = props["ActiveState"].(string)
 		sub, _ = props["SubState"].(string)
+		loaded = loaded || props["LoadState"] != "not-found"
 		switch {
+		case !loaded: // a unit that was there and is unloaded is another matter
+			return active, sub, errors.New("there is no such unit")
 		case want == active || want == sub:
 			return active, sub, nil
 		case active == "failed":
 			return active, sub, errFailed
-		case props["LoadState"] == "not-found":
-			return active, sub, errors.New("there is no such unit")
 		}
 		if err := signals.next(ctx, concerns(unit)); err != nil {
 			return active, sub, err

@@ -21,6 +21,9 @@ const (
 Description=Guest agent of systemd-vmtest
 DefaultDependencies=no
 IgnoreOnIsolate=yes
+# Stopped in order, so that it is started again after a soft reboot.
+Conflicts=shutdown.target
+Before=shutdown.target
 
 [Service]
 ExecStart=` + AgentPath + `

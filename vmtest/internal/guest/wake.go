@@ -19,6 +19,7 @@ const WakeRequest = "wake"
 type Wake struct {
 	UnixNano int64  `json:"unixNano"` // the host's clock when it asked
 	Seed     []byte `json:"seed"`     // random bytes of the host's
+	Hostname string `json:"hostname"` // "" keeps the one it has
 }
 
 // control answers the host's control requests.
@@ -39,6 +40,11 @@ func (w Wake) apply() error {
 	ts := unix.NsecToTimespec(w.UnixNano)
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
 		return fmt.Errorf("set clock to %v: %w", time.Unix(0, w.UnixNano), err)
+	}
+	if w.Hostname != "" {
+		if err := unix.Sethostname([]byte(w.Hostname)); err != nil {
+			return fmt.Errorf("set host name: %w", err)
+		}
 	}
 	return stir(w.Seed)
 }

@@ -26,7 +26,7 @@ func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error)
 	content := &limited{left: maxReadFile}
 	err := c.transfer(ctx, func(client *sftp.Client) error {
 		_, err := download(ctx, client, guestPath, func(info fs.FileInfo) (io.Writer, error) {
-			if info.Size() > maxReadFile {
+			if info.Size() < 0 || info.Size() > maxReadFile {
 				return nil, ErrTooLarge
 			}
 			content.Grow(int(info.Size()) + bytes.MinRead)

@@ -53,6 +53,10 @@ func (c serialConsole) args(a *args) {
 	a.add("-serial", "chardev:console")
 }
 
+// LinkID names the guest link's port, and the stream behind it, in QEMU's commands
+// and events.
+const LinkID = "link"
+
 // port is a virtio-serial port on an inherited stream socket.
 type port struct {
 	file   *os.File
@@ -63,11 +67,11 @@ type port struct {
 func (p port) args(a *args) {
 	a.add("-device", "virtio-serial-pci,max_ports=2")
 	if p.noHost {
-		a.add("-chardev", "null,id=link")
+		a.add("-chardev", "null,id="+LinkID)
 	} else {
-		a.add("-chardev", fmt.Sprintf("socket,id=link,fd=%d", a.inherit(p.file)))
+		a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d", LinkID, a.inherit(p.file)))
 	}
-	a.add("-device", "virtserialport,id=link,chardev=link,name="+escape(p.name))
+	a.add("-device", fmt.Sprintf("virtserialport,id=%s,chardev=%s,name=%s", LinkID, LinkID, escape(p.name)))
 }
 
 // monitor is QMP on an inherited stream socket.

@@ -71,9 +71,9 @@ func Start(m Machine) (*Process, error) {
 			}
 		}
 	}()
-	if p.Console, w.console, err = wire("console"); err == nil {
-		if p.Link, w.link, err = wire("link"); err == nil {
-			p.Monitor, w.monitor, err = wire("monitor")
+	if p.Console, w.console, err = Wire("console"); err == nil {
+		if p.Link, w.link, err = Wire("link"); err == nil {
+			p.Monitor, w.monitor, err = Wire("monitor")
 		}
 	}
 	if err != nil {
@@ -150,9 +150,10 @@ func (p *Process) closeWires() {
 	}
 }
 
-// wire makes a connected pair of stream sockets: one end for this process, the
-// other for QEMU to inherit. Neither has a name that a third party could use.
-func wire(name string) (*net.UnixConn, *os.File, error) {
+// Wire makes a connected pair of stream sockets: one end for this process, the
+// other for QEMU to inherit. Neither has a name that a third party could use. The
+// caller closes both.
+func Wire(name string) (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make %s socket: %w", name, err)

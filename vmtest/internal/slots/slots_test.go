@@ -30,28 +30,29 @@ func (q Queue) taken(t *testing.T) int {
 }
 
 func TestSlotsAreBounded(t *testing.T) {
-	q := Queue{Path: queuePath(t), Slots: 2}
-	var mu sync.Mutex
-	running, most := 0, 0
-	var wg sync.WaitGroup
-	for range 12 {
-		wg.Go(func() {
-			ticket, err := q.Acquire(t.Context(), silent)
+	const all, slots = 12, 2
+	q := Queue{Path: queuePath(t), Slots: slots}
+	held, release := make(chan struct{}, all), make(chan struct{})
+	var waiting, done sync.WaitGroup
+	waiting.Add(all - slots)
+	for range all {
+		done.Go(func() {
+			var once sync.Once
+			ticket, err := q.Acquire(t.Context(), func(int) { once.Do(waiting.Done) })
 			if !assert.NoError(t, err) {
 				return
 			}
-			mu.Lock()
-			running++
-			most = max(most, running)
-			mu.Unlock()
-			mu.Lock()
-			running--
-			mu.Unlock()
+			held <- struct{}{}
+			<-release
 			assert.NoError(t, ticket.Close())
 		})
 	}
-	wg.Wait()
-	assert.LessOrEqual(t, most, 2)
+	waiting.Wait() // all others have been told to wait
+	<-held
+	<-held
+	assert.Empty(t, held, "more than %d hold a slot", slots)
+	close(release)
+	done.Wait()
 	assert.Zero(t, q.taken(t), "tickets left behind")
 }
 

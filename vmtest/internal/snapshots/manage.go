@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -76,10 +77,16 @@ func (s *Store) describe(key string) (Listed, error) {
 	return l, nil
 }
 
+// keys are SHA-256 digests or, in short, the beginning of one.
+var keys = regexp.MustCompile("^[0-9a-f]{12,64}$")
+
 // Remove removes a snapshot. The error wraps ErrInUse when a process uses it, and
 // fs.ErrNotExist when there is none.
 func (s *Store) Remove(key string) error {
-	if _, err := os.Stat(filepath.Join(s.dir, key)); err != nil || key != filepath.Base(key) {
+	if !keys.MatchString(key) {
+		return fmt.Errorf("remove snapshot %q: that is no key of one", key)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, key)); err != nil {
 		return fmt.Errorf("remove snapshot %.12s: %w", key, fs.ErrNotExist)
 	}
 	lock := flock.New(s.lockPath(key), flock.SetPermissions(0o600))

@@ -10,21 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recording is a snapshot in the making: two files without a name, which the kernel
-// takes back when the process dies before it has named them.
-type recording struct{ ram, state *os.File }
-
-// Scratch returns two empty files for a snapshot that is not to be kept. They have
-// no name and go when they are closed. The caller closes them.
-func (s *Store) Scratch() (ram, state *os.File, err error) {
-	if ram, err = nameless(s.dir); err != nil {
-		return nil, nil, err
+// Scratch returns two empty files for a snapshot that is not in the store. They have
+// no name, so the kernel takes them back when they are closed or the process dies.
+// The caller closes them.
+func (s *Store) Scratch() (*Files, error) {
+	ram, err := nameless(s.dir)
+	if err != nil {
+		return nil, err
 	}
-	if state, err = nameless(s.dir); err != nil {
+	state, err := nameless(s.dir)
+	if err != nil {
 		ram.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return ram, state, nil
+	return &Files{RAM: ram, State: state}, nil
 }
 
 // nameless returns an empty file in the file system of dir (open(2), O_TMPFILE).
@@ -36,22 +35,22 @@ func nameless(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "unnamed file in "+dir), nil
 }
 
-// record has make fill the two files.
-func (s *Store) record(make func(ram, state *os.File) error) (_ *recording, err error) {
-	r := &recording{}
-	if r.ram, r.state, err = s.Scratch(); err != nil {
+// record has make fill two files, which the caller closes.
+func (s *Store) record(make func(ram, state *os.File) error) (*Files, error) {
+	files, err := s.Scratch()
+	if err != nil {
 		return nil, err
 	}
-	if err := make(r.ram, r.state); err != nil {
-		r.close()
+	if err := make(files.RAM, files.State); err != nil {
+		files.Close()
 		return nil, err
 	}
-	return r, nil
+	return files, nil
 }
 
 // save names the files in dir and describes them.
-func (r *recording) save(dir string, info Info) (err error) {
-	for name, f := range map[string]*os.File{ramName: r.ram, stateName: r.state} {
+func save(files *Files, dir string, info Info) (err error) {
+	for name, f := range map[string]*os.File{ramName: files.RAM, stateName: files.State} {
 		// On disk before it is named: what a power cut leaves may look whole.
 		if err := f.Sync(); err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
@@ -61,10 +60,10 @@ func (r *recording) save(dir string, info Info) (err error) {
 			return fmt.Errorf("name snapshot's %s: %w", name, err)
 		}
 	}
-	if info.RAM, err = identify(r.ram); err != nil {
+	if info.RAM, err = identify(files.RAM); err != nil {
 		return err
 	}
-	if info.State, err = digest(r.state); err != nil {
+	if info.State, err = digest(files.State); err != nil {
 		return err
 	}
 	info.Created = time.Now().UTC()
@@ -76,9 +75,4 @@ func (r *recording) save(dir string, info Info) (err error) {
 		return fmt.Errorf("describe snapshot: %w", err)
 	}
 	return nil
-}
-
-func (r *recording) close() {
-	r.ram.Close()
-	r.state.Close()
 }

@@ -58,12 +58,16 @@ const lockPoll = 50 * time.Millisecond
 // which may be removed from the store from then on.
 type Files struct {
 	RAM, State *os.File
-	use        *flock.Flock
+	use        *flock.Flock // nil for a snapshot that is not in the store
 }
 
 // Close closes the files.
 func (f *Files) Close() error {
-	return errors.Join(f.RAM.Close(), f.State.Close(), f.use.Close())
+	err := errors.Join(f.RAM.Close(), f.State.Close())
+	if f.use != nil {
+		err = errors.Join(err, f.use.Close())
+	}
+	return err
 }
 
 // Open returns the snapshot of that key. When there is none, or it is torn or
@@ -73,7 +77,7 @@ func (f *Files) Close() error {
 func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(ram, state *os.File) error) (*Files, error) {
 	info.Format = format
 	lock := flock.New(s.lockPath(info.Key), flock.SetPermissions(0o600))
-	for {
+	for made := false; ; made = true {
 		// Whoever uses a snapshot holds its lock shared; whoever makes or removes
 		// it, alone.
 		if ok, err := lock.TryRLock(); err != nil {
@@ -89,13 +93,17 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 			files.use = lock
 			return files, nil
 		}
+		if made {
+			lock.Close()
+			return nil, fmt.Errorf("open the snapshot that was just made: %w", err)
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			notice(fmt.Sprintf("the snapshot of %s is of no use (%v); making it again", info.Image, err))
 		}
 		if err := lock.Unlock(); err != nil {
 			return nil, fmt.Errorf("unlock snapshot: %w", err)
 		}
-		if err := s.create(ctx, lock, info, make); err != nil {
+		if err := s.create(ctx, lock, info, notice, make); err != nil {
 			lock.Close()
 			return nil, err
 		}
@@ -103,13 +111,18 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 }
 
 // create makes the snapshot unless another process did so meanwhile.
-func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, make func(ram, state *os.File) error) error {
-	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice func(string), make func(ram, state *os.File) error) error {
+	if ok, err := lock.TryLock(); err != nil {
 		return fmt.Errorf("lock snapshot: %w", err)
+	} else if !ok {
+		notice("waiting for other processes that use or make the snapshot of " + info.Image)
+		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+			return fmt.Errorf("wait for snapshot: %w", err)
+		}
 	}
 	defer lock.Unlock()
 	if files, err := s.load(info); err == nil {
-		return errors.Join(files.RAM.Close(), files.State.Close())
+		return files.Close()
 	}
 	if err := s.sweep(info.Key); err != nil {
 		return err
@@ -118,13 +131,13 @@ func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, make f
 	if err != nil {
 		return err
 	}
-	defer files.close()
+	defer files.Close()
 	dir, err := os.MkdirTemp(s.dir, ".new-"+info.Key+"-")
 	if err != nil {
 		return fmt.Errorf("make snapshot folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := files.save(dir, info); err != nil {
+	if err := save(files, dir, info); err != nil {
 		return err
 	}
 	if err := os.Rename(dir, filepath.Join(s.dir, info.Key)); err != nil {

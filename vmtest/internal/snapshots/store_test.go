@@ -225,5 +225,7 @@ func TestPruneTakesTheLongestUnusedAndNoneInUse(t *testing.T) {
 	a.Close()
 	require.NoError(t, s.Remove(keyA))
 	assert.ErrorIs(t, s.Remove(keyA), fs.ErrNotExist)
-	assert.ErrorIs(t, s.Remove("../snapshots"), fs.ErrNotExist)
+	for _, key := range []string{"../snapshots", "..", ".", "", "a/b"} {
+		assert.ErrorContains(t, s.Remove(key), "no key", key)
+	}
 }

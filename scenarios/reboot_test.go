@@ -1,0 +1,42 @@
+package scenarios
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// A guest that reboots comes up as its image is, on a new boot ID; a machine that
+// has done so goes on being usable. See systemctl(1).
+func TestReboot(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
+	g.WriteFile(t, "/etc/written", []byte("before"), 0o644)
+	before := g.Run(t, "cat", "/proc/sys/kernel/random/boot_id")
+	require.NoError(t, g.Machine.Reboot(t.Context()))
+	assert.NotEqual(t, before, g.Run(t, "cat", "/proc/sys/kernel/random/boot_id"))
+	r := g.Exec(t, vmtest.Command{Args: []string{"cat", "/etc/written"}})
+	assert.Equal(t, 1, r.ExitCode, "exit status of cat for a file that was written before the reboot")
+	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+}
+
+// A soft reboot keeps the kernel and the files, and starts user space anew. See
+// systemd-soft-reboot.service(8).
+func TestSoftReboot(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
+	if major := g.Machine.Image().SystemdMajor; major < 254 {
+		t.Skipf("soft-reboot is of systemd 254; this guest has %d", major)
+	}
+	g.WriteFile(t, "/etc/written", []byte("before"), 0o644)
+	g.Run(t, "systemd-run", "--unit=mortal", "sleep", "infinity")
+	before := g.Run(t, "cat", "/proc/sys/kernel/random/boot_id")
+	require.NoError(t, g.Machine.SoftReboot(t.Context()))
+	assert.Equal(t, before, g.Run(t, "cat", "/proc/sys/kernel/random/boot_id"), "the kernel's boot ID")
+	assert.Equal(t, "before", string(g.ReadFile(t, "/etc/written")))
+	assert.Equal(t, "inactive", g.Show(t, "mortal.service", "ActiveState")["ActiveState"])
+}
