@@ -38,10 +38,10 @@ func description(config Config, in *inputs) qemu.Machine {
 		Accel:      in.accel,
 		CPUs:       config.CPUs,
 		Memory:     config.Memory,
-		Kernel:     in.image.Kernel(),
+		Kernel:     in.kernel,
 		Initrd:     in.initrd,
 		Cmdline:    kernelArgs(config, in),
-		Root:       in.image.Root(),
+		Root:       in.root,
 		RootSerial: guest.RootSerial,
 		PortName:   guest.PortName,
 	}

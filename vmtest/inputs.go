@@ -20,7 +20,10 @@ import (
 // image in the life of a process: it costs more than a fork to verify the image
 // and to see that the agent is up to date.
 type inputs struct {
-	image        *images.Image
+	image *images.Image
+	// Open as long as the process lives, so that an image that is built anew
+	// meanwhile does not change under the machines that run on this one.
+	kernel, root *os.File
 	initrd       *os.File // in memory, open as long as the process lives
 	initrdDigest string   // SHA-256
 	kernelArgs   []string
@@ -46,6 +49,15 @@ func makeInputs(ctx context.Context, config Config) (*inputs, error) {
 	if err != nil {
 		return nil, err
 	}
+	kernel, err := os.Open(image.Kernel())
+	if err != nil {
+		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+	}
+	root, err := os.Open(image.Root())
+	if err != nil {
+		kernel.Close()
+		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+	}
 	agent, err := agentBinary(ctx, image.Arch)
 	if err != nil {
 		return nil, err
@@ -64,7 +76,7 @@ func makeInputs(ctx context.Context, config Config) (*inputs, error) {
 	if _, err := io.Copy(hash, io.NewSectionReader(ramdisk, 0, 1<<40)); err != nil {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
-	in := &inputs{image: image, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
+	in := &inputs{image: image, kernel: kernel, root: root, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
 	if in.accel, err = chooseAccel(ctx, config, in); err != nil {
 		return nil, err
 	}

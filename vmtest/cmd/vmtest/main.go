@@ -137,7 +137,7 @@ interrupted.`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newDemo(s), newImage(s), newRun(s), newSetup(s), newVerify(s))
+	root.AddCommand(newDemo(s), newImage(s), newRun(s), newSetup(s), newSnapshot(s), newTrim(s), newVerify(s))
 	return root
 }
 

@@ -21,6 +21,12 @@ func (a *args) inherit(f *os.File) int {
 	return 2 + len(a.files)
 }
 
+// inheritPath hands f to QEMU and returns a path under which it can open it. A file
+// that has been replaced or removed since f was opened is the same file there.
+func (a *args) inheritPath(f *os.File) string {
+	return fmt.Sprintf("/proc/self/fd/%d", a.inherit(f))
+}
+
 // escape makes a value fit for QEMU's comma-separated options, in which a comma
 // is written twice.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
@@ -28,20 +34,19 @@ func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 // device is one part of a machine that knows its own arguments.
 type device interface{ args(*args) }
 
-// disk is a virtio-blk disk on a raw file. The guest finds it by its serial
-// number, at most 20 bytes long.
+// disk is a virtio-blk disk on a raw file that is only read. The guest finds it by
+// its serial number, at most 20 bytes long.
 type disk struct {
-	path, serial string
-	readOnly     bool
+	file   *os.File
+	serial string
 }
 
 func (d disk) args(a *args) {
 	// Forks of one snapshot read the same file: a shared page cache is what makes
-	// a fork cheap, so no cache.direct. Nobody writes a read-only image in place
-	// (a new one is renamed over it), so no lock is needed that would tie the
-	// runs of several users together.
-	a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,read-only=%s,locking=%s,discard=unmap",
-		d.serial, escape(d.path), onOff(d.readOnly), onOff(!d.readOnly)))
+	// a fork cheap, so no cache.direct. Nobody writes an image in place, so no lock
+	// is needed that would tie the runs of several users together.
+	a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,read-only=on,locking=off",
+		d.serial, a.inheritPath(d.file)))
 	a.add("-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", d.serial, d.serial))
 }
 

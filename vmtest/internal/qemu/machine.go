@@ -17,13 +17,14 @@ type Machine struct {
 	Memory int    // MiB
 	Accel  Accel  // "" is TCG
 
-	Kernel  string   // path of the kernel image
+	Kernel  *os.File // the kernel image
 	Initrd  *os.File // the initial RAM file system
 	Cmdline []string
 
-	// Root is the path of the read-only root file system, RootSerial the serial
-	// number by which the guest finds its disk.
-	Root, RootSerial string
+	// Root is the root file system, which is only read, RootSerial the serial number
+	// by which the guest finds its disk.
+	Root       *os.File
+	RootSerial string
 
 	// PortName is the name of the virtio-serial port that carries the guest link.
 	PortName string
@@ -76,8 +77,8 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	a.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	machine := arch.machine
 	if m.RAM != nil {
-		a.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=/proc/self/fd/%d,share=%s",
-			m.Memory, a.inherit(m.RAM.File), onOff(!m.RAM.Private)))
+		a.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=%s,share=%s",
+			m.Memory, a.inheritPath(m.RAM.File), onOff(!m.RAM.Private)))
 	} else {
 		a.add("-object", fmt.Sprintf("memory-backend-ram,id=ram,size=%dM", m.Memory))
 	}
@@ -92,13 +93,13 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	a.add("-m", fmt.Sprintf("%dM", m.Memory))
 	// A guest that reboots or panics ends its QEMU, which the host sees at once.
 	a.add("-no-reboot")
-	a.add("-kernel", m.Kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", a.inherit(m.Initrd)))
+	a.add("-kernel", a.inheritPath(m.Kernel), "-initrd", a.inheritPath(m.Initrd))
 	a.add("-append", strings.Join(append([]string{"console=" + arch.console}, m.Cmdline...), " "))
 	if m.Incoming {
 		a.add("-incoming", "defer")
 	}
 	for _, d := range []device{
-		disk{path: m.Root, serial: m.RootSerial, readOnly: true},
+		disk{file: m.Root, serial: m.RootSerial},
 		entropy{},
 		generation{},
 		port{file: w.link, name: m.PortName, noHost: m.NoHost},

@@ -35,10 +35,10 @@ func lines(args []string) string {
 }
 
 func TestCommandLineOfABoot(t *testing.T) {
-	f := files(t, 4)
+	f := files(t, 6)
 	m := Machine{
-		Arch: "amd64", Memory: 512, Kernel: "/images/vmlinuz", Initrd: f[0],
-		Cmdline: []string{"quiet", "panic=-1"}, Root: "/images/a,b/root", RootSerial: "root", PortName: "port.name",
+		Arch: "amd64", Memory: 512, Kernel: f[4], Initrd: f[0],
+		Cmdline: []string{"quiet", "panic=-1"}, Root: f[5], RootSerial: "root", PortName: "port,name",
 	}
 	args, inherited, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3]})
 	require.NoError(t, err)
@@ -54,22 +54,22 @@ func TestCommandLineOfABoot(t *testing.T) {
 -smp 1
 -m 512M
 -no-reboot
--kernel /images/vmlinuz
--initrd /proc/self/fd/3
+-kernel /proc/self/fd/3
+-initrd /proc/self/fd/4
 -append console=ttyS0 quiet panic=-1
--blockdev driver=file,node-name=root,filename=/images/a,,b/root,read-only=on,locking=off,discard=unmap
+-blockdev driver=file,node-name=root,filename=/proc/self/fd/5,read-only=on,locking=off
 -device virtio-blk-pci,drive=root,serial=root
 -object rng-builtin,id=entropy
 -device virtio-rng-pci,rng=entropy
 -device vmgenid,guid=auto
 -device virtio-serial-pci,max_ports=2
--chardev socket,id=link,fd=4
--device virtserialport,id=link,chardev=link,name=port.name
--chardev socket,id=console,fd=5
+-chardev socket,id=link,fd=6
+-device virtserialport,id=link,chardev=link,name=port,,name
+-chardev socket,id=console,fd=7
 -serial chardev:console
--chardev socket,id=qmp,fd=6
+-chardev socket,id=qmp,fd=8
 -mon chardev=qmp,mode=control`), lines(args))
-	assert.Equal(t, []*os.File{f[0], f[2], f[1], f[3]}, inherited, "in the order of their numbers")
+	assert.Equal(t, []*os.File{f[4], f[0], f[5], f[2], f[1], f[3]}, inherited, "in the order of their numbers")
 }
 
 func TestCommandLineOfAFork(t *testing.T) {
@@ -79,7 +79,7 @@ func TestCommandLineOfAFork(t *testing.T) {
 	require.NoError(t, err)
 	text := lines(args)
 	assert.Contains(t, text, "-object memory-backend-file,id=ram,size=512M,mem-path=/proc/self/fd/3,share=off\n")
-	assert.Contains(t, text, "-initrd /proc/self/fd/4\n")
+	assert.Contains(t, text, "-initrd /proc/self/fd/5\n")
 	assert.Contains(t, text, "-incoming defer\n")
 	assert.Same(t, f[4], inherited[0])
 }

@@ -80,15 +80,22 @@ func (s *Store) describe(key string) (Listed, error) {
 // keys are SHA-256 digests or, in short, the beginning of one.
 var keys = regexp.MustCompile("^[0-9a-f]{12,64}$")
 
-// Remove removes a snapshot. The error wraps ErrInUse when a process uses it, and
+// Remove removes a snapshot, named by its key or the beginning of it. The error wraps ErrInUse when a process uses it, and
 // fs.ErrNotExist when there is none.
 func (s *Store) Remove(key string) error {
 	if !keys.MatchString(key) {
 		return fmt.Errorf("remove snapshot %q: that is no key of one", key)
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, key)); err != nil {
+	// Twelve digits tell SHA-256 digests apart; a lock's name ends in no digit.
+	found, err := filepath.Glob(filepath.Join(s.dir, key[:12]+"*[0-9a-f]"))
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(found, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), key) })
+	if i < 0 {
 		return fmt.Errorf("remove snapshot %.12s: %w", key, fs.ErrNotExist)
 	}
+	key = filepath.Base(found[i])
 	lock := flock.New(s.lockPath(key), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+)
+
+func newSnapshot(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "List and remove snapshots of booted guests",
+		Long: `A snapshot of each kind of guest is made at its first boot and kept in the cache,
+$VMTEST_CACHE or systemd-vmtest in the user's cache folder. Tests fork from it. One
+that is removed is made again when a test needs it.`,
+		Example: `  vmtest snapshot list
+  vmtest snapshot prune`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newSnapshotList(s), newSnapshotRemove(), newSnapshotPrune(s))
+	return cmd
+}
+
+func openSnapshots() (*snapshots.Store, error) {
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return snapshots.OpenStore(filepath.Join(cache, "snapshots"))
+}
+
+func newSnapshotList(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the snapshots, the one that was used last first",
+		Example: "  vmtest snapshot list",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			store, err := openSnapshots()
+			if err != nil {
+				return err
+			}
+			list, err := store.List()
+			if err != nil {
+				return err
+			}
+			return printSnapshots(s.out, list)
+		},
+	}
+}
+
+// shortKey is how much of a key is shown; it tells snapshots apart.
+const shortKey = 12
+
+func printSnapshots(w io.Writer, list []snapshots.Listed) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "KEY\tIMAGE\tMEMORY\tON DISK\tLAST USED")
+	for _, l := range list {
+		used := l.Used.Local().Format(time.DateTime)
+		if l.Fault != nil {
+			fmt.Fprintf(t, "%.*s\t-\t-\t%d MB\t%s, of no use: %v\n", shortKey, l.Key, l.Bytes/1e6, used, l.Fault)
+			continue
+		}
+		fmt.Fprintf(t, "%.*s\t%s\t%d MiB\t%d MB\t%s\n", shortKey, l.Key, l.Image, l.Memory, l.Bytes/1e6, used)
+	}
+	return t.Flush()
+}
+
+func newSnapshotRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm KEY...",
+		Short:   "Remove snapshots, named as list shows them",
+		Example: "  vmtest snapshot rm 0d2368cfd10a",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, keys []string) error {
+			store, err := openSnapshots()
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, key := range keys {
+				errs = append(errs, store.Remove(key))
+			}
+			return errors.Join(errs...)
+		},
+	}
+}
+
+func newSnapshotPrune(s streams) *cobra.Command {
+	var limit int64
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove snapshots until the rest is small enough",
+		Long: `Prune removes snapshots, the one unused for longest first and none that is in use,
+until those that are left take no more than --limit.`,
+		Example: `  vmtest snapshot prune --limit 1000   # leave one GB
+  vmtest snapshot prune --limit 0      # leave only what is in use`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			store, err := openSnapshots()
+			if err != nil {
+				return err
+			}
+			removed, err := store.Prune(limit * 1e6)
+			var bytes int64
+			for _, l := range removed {
+				bytes += l.Bytes
+			}
+			if err == nil {
+				_, err = fmt.Fprintf(s.out, "removed %d snapshots, %d MB\n", len(removed), bytes/1e6)
+			}
+			return err
+		},
+	}
+	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/1_000_000, "megabytes that may be left")
+	return cmd
+}

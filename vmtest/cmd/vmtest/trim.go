@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/vmtest/internal/trim"
+)
+
+func newTrim(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "trim",
+		Short: "List what guests go without, and why",
+		Long: `Trim lists what a guest goes without because it does nothing there and costs time:
+arguments of the kernel, generators and units that are masked. VMTEST_UNTRIMMED=1
+boots guests with all of it.`,
+		Example: `  vmtest trim
+  VMTEST_UNTRIMMED=1 vmtest run systemctl list-units`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			items, err := trim.List()
+			if err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "KIND\tNAME\tREASON")
+			for _, i := range items {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Kind, i.Name, i.Reason)
+			}
+			return t.Flush()
+		},
+	}
+}
