@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
@@ -44,33 +43,10 @@ func waitGone(t testing.TB, g *vmtest.Guest, pattern string) {
 		})
 }
 
-// waitSystemd looks at first and again after each signal of the guest's systemd,
-// until look says that what is waited for is there.
+// waitSystemd waits, no longer than patience, for what look is to see.
 func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.Context, *dbus.Conn) (state string, ok bool, err error)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("not in %v", patience))
 	defer cancel()
-	systemd, err := g.Machine.Systemd(ctx)
-	require.NoError(t, err)
-	// A connection of its own, as go-systemd does not pass on all signals. It is
-	// there before the first look, so that no change falls in between.
-	bus, err := godbus.NewConn(g.Dial(t, "unix", "/run/systemd/private"))
-	require.NoError(t, err)
-	defer bus.Close()
-	require.NoError(t, bus.Auth([]godbus.Auth{godbus.AuthExternal("0")}))
-	signals := make(chan *godbus.Signal, 1024)
-	bus.Signal(signals)
-	for {
-		state, ok, err := look(ctx, systemd)
-		require.NoError(t, err, "wait for %s", what)
-		if ok {
-			return
-		}
-		select {
-		case _, open := <-signals:
-			require.True(t, open, "wait for %s: systemd closed the connection; it is %s", what, state)
-		case <-ctx.Done():
-			require.FailNow(t, "waited in vain", "wait for %s: not in %v; it is %s", what, patience, state)
-		}
-	}
+	require.NoError(t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
 }

@@ -69,7 +69,7 @@ func openStore() (*snapshots.Store, error) {
 func snapshotKey(config Config, in *inputs) (string, error) {
 	emulator, args, err := qemu.Fingerprint(description(config, in))
 	if err != nil {
-		return "", err
+		return "", hostError(err)
 	}
 	data, err := json.Marshal(map[string]any{
 		"image":    in.image.Digest,

@@ -59,7 +59,7 @@ func kernelArgs(config Config, in *inputs) []string {
 func start(ctx context.Context, config Config, in *inputs, d qemu.Machine) (*Machine, error) {
 	process, err := qemu.Start(d)
 	if err != nil {
-		return nil, err
+		return nil, hostError(err)
 	}
 	m := &Machine{
 		config:      config,

@@ -26,7 +26,7 @@
 //	VMTEST_CACHE          folder for images and other files that are made once
 //	VMTEST_TIMEOUT_SCALE  factor for all default deadlines, e.g. 3 on a slow host
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
-//	VMTEST_SLOTS          how many machines run at once; default one a core
+//	VMTEST_SLOTS          how many tests with machines run at once; default one a core
 //	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it proves to work
 //	VMTEST_AGENT          prebuilt guest agent, where there is no go command
 //	VMTEST_GO_PREBUILT    folder of prebuilt programs for BuildGo, likewise

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
@@ -18,8 +19,9 @@ type (
 	// guest's own reason.
 	StartError = link.StartError
 
-	// HostError says what this host lacks, and the cure.
-	HostError = qemu.HostError
+	// HostError says what this host lacks, such as QEMU or room on its disk, and the
+	// cure.
+	HostError = images.HostError
 )
 
 // GuestError says that a guest did not come up, or is gone, with what it left
@@ -51,6 +53,15 @@ func (e *GuestError) Error() string {
 }
 
 func (e *GuestError) Unwrap() error { return e.Err }
+
+// hostError is err as a *HostError when the reason is that there is no QEMU.
+func hostError(err error) error {
+	var missing *qemu.MissingError
+	if errors.As(err, &missing) {
+		return &HostError{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
+	}
+	return err
+}
 
 // asExit tells whether err is about how a command ended, and not about the guest.
 func asExit(err error) bool {

@@ -20,7 +20,8 @@ type Guest struct {
 
 // Start gives a test a machine of its own whose systemd is "running", as Launch
 // does, and closes it when the test ends. When the test has failed by then, it logs
-// what the guest can tell of it: its failed units, its journal, its console.
+// what the guest can tell of it: its failed units and its journal, or its console
+// when it no longer answers.
 //
 // A test has one slot among the machines of this host, however many it starts;
 // tests that call t.Parallel wait for theirs.

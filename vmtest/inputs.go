@@ -40,7 +40,8 @@ type inputsKey struct {
 
 func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	return inputsOf.get(ctx, inputsKey{config.Image, config.Untrimmed}, func() (*inputs, error) {
-		return makeInputs(ctx, config)
+		in, err := makeInputs(ctx, config)
+		return in, hostError(err)
 	})
 }
 

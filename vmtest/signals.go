@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 )
 
@@ -37,6 +38,33 @@ func (s signals) next(ctx context.Context, wanted func(*godbus.Signal) bool) err
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("wait for signal: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// WaitSystemd calls look at first and again after each signal of the guest's systemd,
+// until it says that it has seen what it was to see. It is for what systemd sends no
+// signal of its own about, such as a socket's count of connections: something else
+// always changes with it. look returns what it saw, for the error when ctx ends first.
+func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	conn, raw, err := m.dialSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	signals := watchSignals(raw)
+	defer signals.close()
+	for {
+		saw, done, err := look(ctx, conn)
+		if err != nil {
+			return m.gone("lost", err)
+		}
+		if done {
+			return nil
+		}
+		if err := signals.next(ctx, func(*godbus.Signal) bool { return true }); err != nil {
+			return m.gone("lost", fmt.Errorf("%w; it is %s", err, saw))
 		}
 	}
 }

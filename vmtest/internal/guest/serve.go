@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"example.org/systemd-vmtest/vmtest/internal/agent"
@@ -39,7 +40,8 @@ LimitNOFILE=524288
 // Serve answers the host on the guest link, one session after the other, until
 // ctx ends.
 func Serve(ctx context.Context) error {
-	server := &agent.Server{Control: control}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server := &agent.Server{Control: control, Log: log}
 	for ctx.Err() == nil {
 		if err := serveOne(ctx, server); err != nil {
 			return err

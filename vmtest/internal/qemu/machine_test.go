@@ -103,10 +103,10 @@ func TestUnknownArchitecture(t *testing.T) {
 func TestStartWithoutQEMU(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Start(Machine{Arch: "amd64"})
-	var host *HostError
-	require.ErrorAs(t, err, &host)
-	assert.Equal(t, "qemu-system-x86_64", host.Missing)
-	assert.NotContains(t, err.Error(), "\n")
+	var missing *MissingError
+	require.ErrorAs(t, err, &missing)
+	assert.Equal(t, "qemu-system-x86_64", missing.Binary)
+	assert.EqualError(t, err, "find qemu-system-x86_64: executable file not found in $PATH")
 }
 
 // TestQEMURefusesItsArguments runs a real process that ends at once: its last words

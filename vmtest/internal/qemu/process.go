@@ -26,18 +26,15 @@ type Process struct {
 	err    error // once done is closed
 }
 
-// HostError says that the host lacks something, and the cure.
-type HostError struct {
-	Missing string // e.g. "qemu-system-x86_64"
-	Cure    string
-	Err     error
+// MissingError says that the host has no QEMU.
+type MissingError struct {
+	Binary string // e.g. "qemu-system-x86_64"
+	Err    error
 }
 
-func (e *HostError) Error() string {
-	return fmt.Sprintf("find %s: %v; %s", e.Missing, e.Err, e.Cure)
-}
+func (e *MissingError) Error() string { return fmt.Sprintf("find %s: %v", e.Binary, e.Err) }
 
-func (e *HostError) Unwrap() error { return e.Err }
+func (e *MissingError) Unwrap() error { return e.Err }
 
 // ExitError says that QEMU has exited although nobody asked it to.
 type ExitError struct {
@@ -114,7 +111,7 @@ func (m Machine) binary() (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", &HostError{Missing: name, Cure: `install QEMU ("make setup" does)`, Err: errors.Unwrap(err)}
+		return "", &MissingError{Binary: name, Err: errors.Unwrap(err)}
 	}
 	return path, nil
 }
