@@ -17,7 +17,12 @@ var arches = map[string]arch{
 		console: "ttyS0",
 		// The plainest model on offer boots a quarter faster under emulation than
 		// an Intel one: on this vendor the kernel leaves page-table isolation out.
-		tcgCPU: "qemu64",
+		//
+		// Without cmpxchg16b: QEMU 7.2's emulation of it reads the flags from a stale
+		// place, so that an interrupt at its end now and then saves an operand as
+		// EFLAGS and the kernel dies of a double fault in kmem_cache_alloc. A kernel
+		// whose processor lacks the instruction does without it.
+		tcgCPU: "qemu64,-cx16",
 	},
 	"arm64": {
 		binary:  "qemu-system-aarch64",

@@ -50,7 +50,7 @@ func TestCommandLineOfABoot(t *testing.T) {
 -object memory-backend-ram,id=ram,size=512M
 -machine q35,smm=off,vmport=off,memory-backend=ram
 -accel tcg,tb-size=128
--cpu qemu64
+-cpu qemu64,-cx16
 -smp 1
 -m 512M
 -no-reboot
