@@ -9,11 +9,8 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
@@ -50,9 +47,10 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 func (s *Snapshot) Close() error { return s.files.Close() }
 
 // Launch returns a fork of the snapshot: a machine that goes on where the other was
-// stopped, with the right time and random numbers of its own. What of config
-// makes the guest, such as its memory, is the snapshot's; the rest is the fork's. When the host is busy with other machines it waits for its
-// turn. The caller closes the machine.
+// stopped, with the right time and random numbers of its own. What of config makes
+// the guest, such as its memory, is the snapshot's; the rest is the fork's. When the
+// host is busy with other machines it waits for its turn. The caller closes the
+// machine.
 func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) {
 	config, err := config.complete()
 	if err != nil {
@@ -114,35 +112,6 @@ func (m *Machine) quiesce(ctx context.Context) error {
 		return fmt.Errorf("wait for the agent to wait for a host: %w", err)
 	}
 	return m.monitor.Execute(ctx, "stop", nil, nil, nil)
-}
-
-// moveTo moves the stopped machine, memory and all, into another QEMU.
-func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("make migration socket: %w", err)
-	}
-	out, in := os.NewFile(uintptr(fds[0]), "out"), os.NewFile(uintptr(fds[1]), "in")
-	defer out.Close()
-	defer in.Close()
-	if err := to.migrateIn(ctx, in, false); err != nil {
-		return err
-	}
-	if err := m.migrateOut(ctx, out, false); err != nil {
-		return err
-	}
-	if err := m.migrated(ctx); err != nil {
-		return err
-	}
-	return to.migrated(ctx)
-}
-
-// saveDevices writes the state of a stopped machine, less its memory, to a file.
-func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
-	if err := m.migrateOut(ctx, state, true); err != nil {
-		return err
-	}
-	return m.migrated(ctx)
 }
 
 // fork returns a running copy of the machine that the snapshot was made of.
@@ -212,70 +181,6 @@ func (m *Machine) wake(ctx context.Context) error {
 	}
 	if _, err := m.session().Control(ctx, guest.WakeRequest, payload); err != nil {
 		return fmt.Errorf("wake guest: %w", err)
-	}
-	return nil
-}
-
-// migrateIn begins to load a machine from f; devicesOnly when f has no memory.
-func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) error {
-	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
-		return err
-	}
-	return m.monitor.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
-}
-
-// migrateOut begins to write a machine to f.
-func (m *Machine) migrateOut(ctx context.Context, f *os.File, devicesOnly bool) error {
-	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
-		return err
-	}
-	return m.monitor.Execute(ctx, "migrate", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
-}
-
-// migrationFile is the name that a descriptor has in QEMU.
-const migrationFile = "migration"
-
-func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly bool) error {
-	type capability struct {
-		Capability string `json:"capability"`
-		State      bool   `json:"state"`
-	}
-	m.events.update(func(seen *eventCount) { seen.migration = "" }) // of the one before
-	err := m.monitor.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{
-		{"events", true},
-		{"x-ignore-shared", devicesOnly},
-	}}, nil, nil)
-	if err != nil {
-		return err
-	}
-	const noLimit = 1 << 40 // bytes a second
-	err = m.monitor.Execute(ctx, "migrate-set-parameters", map[string]int{"max-bandwidth": noLimit}, nil, nil)
-	if err != nil {
-		return err
-	}
-	return m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": migrationFile}, nil, f)
-}
-
-// migrated waits until the migration that was begun has ended.
-func (m *Machine) migrated(ctx context.Context) error {
-	var status string
-	err := m.events.wait(ctx, func(seen eventCount) bool {
-		status = seen.migration
-		return status == "completed" || status == "failed" || status == "cancelled"
-	})
-	switch {
-	case errors.Is(err, qmp.ErrClosed):
-		return err
-	case err != nil:
-		return fmt.Errorf("migrate (status %q): %w", status, err)
-	case status != "completed":
-		var info struct {
-			ErrorDesc string `json:"error-desc"`
-		}
-		if err := m.monitor.Execute(ctx, "query-migrate", nil, &info, nil); err != nil {
-			return err
-		}
-		return fmt.Errorf("migrate: %s: %s", status, info.ErrorDesc)
 	}
 	return nil
 }
