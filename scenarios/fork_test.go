@@ -130,3 +130,16 @@ func TestTemplate(t *testing.T) {
 	defer snapshot.Close()
 	assert.Equal(t, "changed", string(snapshot.Start(t).ReadFile(t, "/etc/prepared")))
 }
+
+// A Prepare that fails says what the machine can tell of it, as a failed test does.
+func TestTemplateFails(t *testing.T) {
+	t.Parallel()
+	template := vmtest.Template{Prepare: func(ctx context.Context, m *vmtest.Machine) error {
+		_, err := m.Run(ctx, vmtest.Command{Args: []string{"systemd-run", "--unit=bad", "--property=Type=oneshot", "false"}})
+		return err
+	}}
+	_, err := template.Launch(t.Context())
+	require.ErrorContains(t, err, "prepare template: run systemd-run")
+	assert.ErrorContains(t, err, "failed units:\n  | bad.service")
+	assert.ErrorContains(t, err, "bad.service: Failed with result 'exit-code'.")
+}

@@ -9,12 +9,18 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
-// journalShown is how many lines of the journal a failed test logs.
+// journalShown is how many lines of the journal the evidence has.
 const journalShown = 60
 
-// logEvidence logs what a guest can tell about a test that has failed. A guest
-// that is gone or wedged has its console to show.
+// logEvidence logs what a guest can tell about a test that has failed.
 func logEvidence(t testing.TB, m *Machine) {
+	t.Helper()
+	t.Log(evidence(m))
+}
+
+// evidence is what a guest can tell about a failure. One that is gone or wedged has
+// its console to show.
+func evidence(m *Machine) string {
 	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime*3/4)
 	defer cancel()
 	var b strings.Builder
@@ -30,7 +36,7 @@ func logEvidence(t testing.TB, m *Machine) {
 			b.WriteString("\n  | " + line)
 		}
 	}
-	t.Log(b.String())
+	return b.String()
 }
 
 // section adds the output of a command, when there is any, and tells whether the

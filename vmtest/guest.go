@@ -54,6 +54,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		t.Helper() // so that the evidence stands under the line that started the machine
 		if t.Failed() {
 			logEvidence(t, m)
 		}

@@ -30,7 +30,8 @@ type Template struct {
 	Config Config
 
 	// Prepare makes of it what the tests want to find. It is called once, when the
-	// first test starts a machine; when it fails, so does every test.
+	// first test starts a machine; when it fails, so does every test, with what the
+	// machine could tell.
 	Prepare func(context.Context, *Machine) error
 
 	prepared memo[struct{}, *Snapshot]
@@ -81,7 +82,8 @@ func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error
 	defer m.Close()
 	if p.Prepare != nil {
 		if err := p.Prepare(ctx, m); err != nil {
-			return nil, fmt.Errorf("prepare template: %w", err)
+			// No test has this machine yet, so none could log what it has to tell.
+			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(m))
 		}
 	}
 	return m.Snapshot(ctx)
