@@ -32,6 +32,16 @@ func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, 
 	})
 }
 
+// InstallGo builds a Go command for the guest, as BuildGo does, and puts it at
+// guestPath with mode 0755. A Template's Prepare may use it.
+func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
+	program, err := BuildGo(ctx, pkg, m.Image().Arch)
+	if err != nil {
+		return err
+	}
+	return m.WriteFile(ctx, guestPath, program, 0o755)
+}
+
 // ReadFile returns the content of a file in the guest, of at most 64 MiB.
 func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
 	err = m.fileOp(ctx, "read a file in", func(ctx context.Context) error {

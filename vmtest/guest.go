@@ -149,17 +149,11 @@ func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
 	return data
 }
 
-// InstallGo builds a Go command of the test's module for the guest, static, and
-// puts it at guestPath.
+// InstallGo builds a Go command of the test's module for the guest and puts it at
+// guestPath, as Machine.InstallGo.
 func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 	t.Helper()
-	g.do(t, func(ctx context.Context) error {
-		program, err := BuildGo(ctx, pkg, g.Machine.Image().Arch)
-		if err != nil {
-			return err
-		}
-		return g.Machine.WriteFile(ctx, guestPath, program, 0o755)
-	})
+	g.do(t, func(ctx context.Context) error { return g.Machine.InstallGo(ctx, pkg, guestPath) })
 }
 
 // Dial connects to an address inside the guest, as Machine.Dial. The connection is
