@@ -18,9 +18,6 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-// agentPackage is the command that runs inside every guest.
-const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
-
 // lockPoll is how often a lock that another process holds is tried again; flock
 // has no wait that a context could end.
 const lockPoll = 50 * time.Millisecond
@@ -84,17 +81,4 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	return nil
-}
-
-// agentBinary returns the agent's executable: the file that $VMTEST_AGENT names,
-// for where there is no go command, or else built from this module.
-func agentBinary(ctx context.Context, arch string) ([]byte, error) {
-	if path := os.Getenv("VMTEST_AGENT"); path != "" {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read the agent that VMTEST_AGENT names: %w", err)
-		}
-		return data, nil
-	}
-	return BuildGo(ctx, agentPackage, arch)
 }
