@@ -7,11 +7,15 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"testing"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -30,38 +34,61 @@ type accelVerdict struct {
 	KVMFault string `json:"kvmFault"`
 }
 
-// accelVerdicts keeps the verdicts of this process by digest of the image, so that
-// each is said once.
-var accelVerdicts memo[string, qemu.Accel]
+// accelVerdicts keeps the verdicts of this process by digest of the image.
+var accelVerdicts memo[string, accelVerdict]
 
-// chooseAccel returns the accelerator for an image, as $VMTEST_ACCEL says: "kvm",
+// chooseAccel sets the accelerator for an image, as $VMTEST_ACCEL says: "kvm",
 // "tcg", or by default "auto", which is KVM where it is proved to run this image's
 // kernel and TCG elsewhere.
-func chooseAccel(ctx context.Context, config Config, in *inputs) (qemu.Accel, error) {
+func (in *inputs) chooseAccel(ctx context.Context) error {
 	switch v := os.Getenv("VMTEST_ACCEL"); v {
 	case "kvm", "tcg":
-		return qemu.Accel(v), nil
+		in.accel = qemu.Accel(v)
+		return nil
 	case "", "auto":
 	default:
-		return "", fmt.Errorf("read VMTEST_ACCEL: %q is none of kvm, tcg and auto", v)
+		return fmt.Errorf("read VMTEST_ACCEL: %q is none of kvm, tcg and auto", v)
 	}
-	return accelVerdicts.get(ctx, in.image.Digest, func() (qemu.Accel, error) {
-		verdict, err := judgeKVM(ctx, in)
-		if err != nil {
-			return "", err
-		}
-		if verdict.KVMFault == "" {
-			return qemu.KVM, nil
-		}
-		config.Progress(images.Progress{Notice: true, Text: "running guests by emulation (TCG): " + verdict.KVMFault})
-		return qemu.TCG, nil
+	verdict, err := accelVerdicts.get(ctx, in.image.Digest, func() (accelVerdict, error) { return judgeKVM(ctx, in) })
+	if err != nil {
+		return err
+	}
+	in.accel = qemu.KVM
+	if verdict.KVMFault != "" {
+		in.accel, in.kvmFault = qemu.TCG, verdict.KVMFault
+	}
+	return nil
+}
+
+// saidTCG is for noticeTCG.
+var saidTCG sync.Once
+
+// noticeTCG says once in a process why guests are emulated, for who has not asked
+// for that.
+func (in *inputs) noticeTCG(config Config) {
+	if in.kvmFault == "" {
+		return
+	}
+	saidTCG.Do(func() {
+		config.Progress(images.Progress{Notice: true, Text: "guests are emulated (TCG), for " + in.kvmFault})
 	})
+}
+
+// talkative tells whether a person wants to read more than what went wrong: go test
+// without -v is quiet.
+func talkative() bool {
+	return !testing.Testing() || flag.Parsed() && testing.Verbose()
 }
 
 // judgeKVM looks the verdict up, or tries KVM and writes the verdict down.
 func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return accelVerdict{KVMFault: "this host has no /dev/kvm"}, nil
+	case errors.Is(err, fs.ErrPermission):
+		return accelVerdict{KVMFault: "this user may not open /dev/kvm"}, nil
+	case err != nil:
 		return accelVerdict{KVMFault: "KVM cannot be used: " + err.Error()}, nil
 	}
 	f.Close()
@@ -144,8 +171,7 @@ func tryKVM(ctx context.Context, in *inputs) (fault string, final bool, err erro
 		}
 		var exit *qemu.ExitError
 		if errors.As(p.Err(), &exit) && exit.Stderr != "" {
-			first, _, _ := strings.Cut(exit.Stderr, "\n")
-			return "KVM runs no guest here: " + tail.Printable(first), true, nil
+			return "KVM runs no guest here: " + complaint(exit.Stderr), true, nil
 		}
 		return "KVM runs no guest here: " + p.Err().Error(), true, nil
 	case <-time.After(probeTime):
@@ -153,4 +179,14 @@ func tryKVM(ctx context.Context, in *inputs) (fault string, final bool, err erro
 	case <-ctx.Done():
 		return "", false, context.Cause(ctx)
 	}
+}
+
+// complaint is the first thing that QEMU says, less that it is QEMU who says so.
+func complaint(stderr string) string {
+	first, _, _ := strings.Cut(stderr, "\n")
+	_, text, named := strings.Cut(first, ": ")
+	if !named {
+		text = first
+	}
+	return tail.Printable(strings.TrimPrefix(text, "error: "))
 }

@@ -24,7 +24,7 @@ func evidence(m *Machine) string {
 	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime*3/4)
 	defer cancel()
 	var b strings.Builder
-	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s)", m.Image().Name, m.Image().SystemdVersion)
+	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)
 	answered := section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
 		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),

@@ -28,6 +28,7 @@ type inputs struct {
 	initrdDigest string   // SHA-256
 	kernelArgs   []string
 	accel        qemu.Accel
+	kvmFault     string // why KVM is not used, unless that was asked for
 }
 
 // inputsOf holds what has been found.
@@ -78,7 +79,7 @@ func makeInputs(ctx context.Context, config Config) (*inputs, error) {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
 	in := &inputs{image: image, kernel: kernel, root: root, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
-	if in.accel, err = chooseAccel(ctx, config, in); err != nil {
+	if err := in.chooseAccel(ctx); err != nil {
 		return nil, err
 	}
 	return in, nil

@@ -41,6 +41,9 @@ func launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if talkative() {
+		in.noticeTCG(config)
+	}
 	if config.ColdBoot {
 		return boot(ctx, config, in)
 	}
