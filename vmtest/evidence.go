@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -27,14 +28,12 @@ func evidence(m *Machine) string {
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)
 	answered := section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
+		socketSection(ctx, &b, m) &&
 		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),
-			"journalctl", "--boot", "--no-pager", "--output=short-precise",
+			"journalctl", "--boot", "--quiet", "--no-pager", "--output=short-precise",
 			fmt.Sprintf("--since=@%d", m.began.Unix()), fmt.Sprintf("--lines=%d", journalShown))
 	if !answered {
-		fmt.Fprintf(&b, "\nconsole, last %d lines:", consoleShown)
-		for _, line := range m.console.Lines(consoleShown) {
-			b.WriteString("\n  | " + line)
-		}
+		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.console.Lines(consoleShown), "\n"))
 	}
 	return b.String()
 }
@@ -43,17 +42,59 @@ func evidence(m *Machine) string {
 // guest answered.
 func section(ctx context.Context, b *strings.Builder, m *Machine, title string, args ...string) bool {
 	r, err := m.Run(ctx, Command{Args: args})
-	if err != nil && !asExit(err) {
-		fmt.Fprintf(b, "\n%s: %v", title, err)
+	if !answered(b, title, err) {
 		return false
 	}
-	text := strings.TrimSpace(tail.Printable(string(r.Stdout) + string(r.Stderr)))
-	if text == "" {
+	indented(b, title, tail.Printable(string(r.Stdout)+string(r.Stderr)))
+	return true
+}
+
+// socketSection adds the sockets that came with the test: where each listens, and in
+// what state it is.
+func socketSection(ctx context.Context, b *strings.Builder, m *Machine) bool {
+	const title = "sockets"
+	r, err := m.Run(ctx, Command{Args: []string{"systemctl", "show", "*.socket", "--property=Id,FragmentPath,Listen,ActiveState,SubState,Result,NAccepted,NConnections"}})
+	if !answered(b, title, err) {
+		return false
+	}
+	indented(b, title, tail.Printable(describeSockets(string(r.Stdout))))
+	return true
+}
+
+// answered tells whether a guest answered to a command, and adds why when it did
+// not. The console of a guest that is gone is not shown here.
+func answered(b *strings.Builder, title string, err error) bool {
+	if err == nil || asExit(err) {
 		return true
 	}
-	fmt.Fprintf(b, "\n%s:", title)
-	for line := range strings.Lines(text) {
-		b.WriteString("\n  | " + strings.TrimSuffix(line, "\n"))
+	var gone *GuestError
+	if errors.As(err, &gone) {
+		err = gone.Err
 	}
-	return true
+	fmt.Fprintf(b, "\n%s: %v", title, err)
+	return false
+}
+
+// describeSockets makes a line of each socket whose unit file is below /etc or /run,
+// from what systemctl show prints; the distribution's own are elsewhere.
+func describeSockets(shown string) string {
+	var lines []string
+	for block := range strings.SplitSeq(shown, "\n\n") {
+		p := parseShow(block)
+		if file := p["FragmentPath"]; !strings.HasPrefix(file, "/etc/") && !strings.HasPrefix(file, "/run/") {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s %s (%s), result %s; listens on %s; accepted %s, connected %s",
+			p["Id"], p["ActiveState"], p["SubState"], p["Result"], strings.ReplaceAll(p["Listen"], "\n", ", "), p["NAccepted"], p["NConnections"]))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// indented adds a text under its title, when there is any.
+func indented(b *strings.Builder, title, text string) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n  | %s", title, strings.ReplaceAll(text, "\n", "\n  | "))
 }
