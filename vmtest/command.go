@@ -57,7 +57,8 @@ type Result struct {
 const outputKept = 16 << 20
 
 // Run runs a command in the guest to its end. Exit status 0 is a nil error,
-// another one or a signal is an *ExitError; the Result is filled in all cases in
+// another one or a signal is an *ExitError, and a command that cannot be started is a
+// *StartError; the Result is filled in all cases in
 // which the command was started. When ctx ends, the command and what it started
 // are killed.
 func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
@@ -75,16 +76,19 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	cmd.Elapsed = &elapsed
 	err := m.session().Exec(ctx, cmd)
 	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: elapsed}
-	var exit *ExitError
+	var exit *link.ExitError
+	var start *link.StartError
 	switch {
 	case err == nil:
 		return result, nil
+	case errors.As(err, &start):
+		return result, (*StartError)(start) // which says what was to be started
 	case errors.As(err, &exit):
 		result.ExitCode, result.Signal = exit.Code, exit.Signal
 		if exit.Signal != "" {
 			result.ExitCode = -1
 		}
-		return result, fmt.Errorf("run %s: %w%s", c, err, lastLines(result.Stderr))
+		return result, fmt.Errorf("run %s: %w%s", c, (*ExitError)(exit), lastLines(result.Stderr))
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}

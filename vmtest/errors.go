@@ -4,25 +4,42 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
-type (
-	// ExitError says that a command in the guest ended with another status than 0
-	// or by a signal.
-	ExitError = link.ExitError
+// ExitError says that a command in the guest ended with another status than 0 or by
+// a signal.
+type ExitError struct {
+	Code       int    // exit status, -1 when a signal ended the command
+	Signal     string // the signal's name without SIG, such as "KILL", or ""
+	CoreDumped bool   // with Signal only
+}
 
-	// StartError says that a command in the guest could not be started, with the
-	// guest's own reason.
-	StartError = link.StartError
+func (e *ExitError) Error() string { return (*link.ExitError)(e).Error() }
 
-	// HostError says what this host lacks, such as QEMU or room on its disk, and the
-	// cure.
-	HostError = images.HostError
-)
+// StartError says that a command in the guest could not be started, with the guest's
+// own reason: there is no such program or working directory, it may not be executed.
+// errors.Is finds fs.ErrNotExist, fs.ErrPermission and the system's error numbers in
+// it.
+type StartError struct {
+	Name    string        // of the program, as in Command.Args
+	Message string        // the error's text in the guest
+	Errno   syscall.Errno // 0 when no system call failed
+}
+
+func (e *StartError) Error() string { return (*link.StartError)(e).Error() }
+
+func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
+
+// HostError says what this host lacks, such as QEMU or room on its disk: Cause and
+// Cure are a line each, Tail is the last output of the tool that failed, and Err the
+// error behind it; both may be empty.
+type HostError = images.HostError
 
 // GuestError says that a guest did not come up, or is gone, with what it left
 // behind as evidence.
@@ -49,7 +66,7 @@ func (e *GuestError) Error() string {
 	if e.Stderr != "" {
 		b.WriteString("\nQEMU's stderr: " + e.Stderr)
 	}
-	return b.String()
+	return tail.Printable(b.String()) // the cause may be the guest's words
 }
 
 func (e *GuestError) Unwrap() error { return e.Err }

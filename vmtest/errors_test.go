@@ -2,6 +2,8 @@ package vmtest
 
 import (
 	"errors"
+	"io/fs"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -26,4 +28,22 @@ func TestConsoleCause(t *testing.T) {
 		"vmtest init: load module overlay: exec format error",
 		"[    5.2] Kernel panic - not syncing: Attempted to kill init!",
 	}), "init's own reason comes before the panic that follows")
+}
+
+func TestErrorsAreSafeToPrint(t *testing.T) {
+	const evil = "\x1b]0;owned\x07bad"
+	for want, err := range map[string]error{
+		"signal bad":   &ExitError{Code: -1, Signal: evil},
+		"start x: bad": &StartError{Name: "x", Message: evil},
+		"boot debian-13: bad\nthe guest printed nothing on its console":              &GuestError{Image: "debian-13", Doing: "boot", Err: errors.New(evil)},
+		"wait for a.socket to be active: bad; it is bad (bad), result bad\n  | line": &UnitError{Unit: "a.socket", Want: "active", ActiveState: evil, SubState: evil, Result: evil, Journal: []string{"line"}, Err: errors.New(evil)},
+	} {
+		assert.EqualError(t, err, want)
+	}
+}
+
+func TestStartErrorNamesTheProgramOnce(t *testing.T) {
+	err := &StartError{Name: "/etc", Message: "fork/exec /etc: permission denied", Errno: syscall.EACCES}
+	assert.EqualError(t, err, "start /etc: permission denied")
+	assert.ErrorIs(t, err, fs.ErrPermission)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // privateSocket is where systemd itself answers D-Bus, before there is a bus and
@@ -141,7 +143,7 @@ func (m *Machine) explainState(ctx context.Context, state string) error {
 	}
 	var names []string
 	for _, u := range units {
-		names = append(names, u.Name)
+		names = append(names, tail.Printable(u.Name))
 	}
 	return fmt.Errorf("systemd is %q instead of running; failed units: %s", state, strings.Join(names, ", "))
 }

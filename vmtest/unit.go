@@ -125,7 +125,7 @@ func (e *UnitError) Error() string {
 	for _, line := range e.Journal {
 		b.WriteString("\n  | " + line)
 	}
-	return b.String()
+	return tail.Printable(b.String()) // states and causes are the guest's words
 }
 
 func (e *UnitError) Unwrap() error { return e.Err }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // ErrLost is what every error wraps that comes from the link having ended: the
@@ -141,7 +141,7 @@ type ControlError struct {
 }
 
 func (e *ControlError) Error() string {
-	return fmt.Sprintf("control %s: %s", e.Name, strings.ToValidUTF8(e.Message, "\uFFFD"))
+	return fmt.Sprintf("control %s: %s", e.Name, tail.Printable(e.Message))
 }
 
 // open opens a channel. When ctx ends first, the channel is closed as soon as

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // ExitError is a command that ran and did not exit with 0.
@@ -18,9 +20,9 @@ func (e *ExitError) Error() string {
 	case e.Signal == "":
 		return fmt.Sprintf("exit status %d", e.Code)
 	case e.CoreDumped:
-		return "signal " + e.Signal + " (core dumped)"
+		return "signal " + tail.Printable(e.Signal) + " (core dumped)"
 	}
-	return "signal " + e.Signal
+	return "signal " + tail.Printable(e.Signal)
 }
 
 // StartError is a command that never ran: program not found, not executable, a
@@ -33,7 +35,8 @@ type StartError struct {
 }
 
 func (e *StartError) Error() string {
-	return fmt.Sprintf("start %s: %s", e.Name, strings.ToValidUTF8(e.Message, "\uFFFD"))
+	// Package os/exec names what it does and, once more, the program.
+	return fmt.Sprintf("start %s: %s", e.Name, tail.Printable(strings.TrimPrefix(e.Message, "fork/exec "+e.Name+": ")))
 }
 
 // Unwrap returns Errno if there is one.
@@ -45,7 +48,7 @@ type guestError struct {
 	errno   syscall.Errno
 }
 
-func (e *guestError) Error() string { return strings.ToValidUTF8(e.message, "\uFFFD") }
+func (e *guestError) Error() string { return tail.Printable(e.message) }
 func (e *guestError) Unwrap() error { return errnoOrNil(e.errno) }
 
 func errnoOrNil(errno syscall.Errno) error {
