@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,18 @@ func (q JournalQuery) args() []string {
 		args = append(args, "--lines="+strconv.Itoa(q.Last))
 	}
 	return append(args, q.Match...)
+}
+
+// wanted says what is selected, for an error.
+func (q JournalQuery) wanted() string {
+	text := "an entry"
+	if q.Unit != "" {
+		text += " of " + q.Unit
+	}
+	if len(q.Match) > 0 {
+		text += " with " + strings.Join(q.Match, " ")
+	}
+	return text
 }
 
 // Entry is one entry of the guest's journal. What a guest logs is untrusted text.
@@ -61,81 +74,93 @@ func (m *Machine) Journal(ctx context.Context, q JournalQuery) ([]Entry, error) 
 	if _, err := m.Run(ctx, Command{Args: []string{"journalctl", "--sync"}}); err != nil {
 		return nil, err
 	}
-	r, err := m.Run(ctx, Command{Args: q.args()})
-	if err != nil {
-		return nil, err
-	}
 	var entries []Entry
-	err = readEntries(bytes.NewReader(r.Stdout), func(e Entry) bool {
+	err := m.eachEntry(ctx, q.args(), func(e Entry) bool {
 		entries = append(entries, e)
 		return true
 	})
-	return entries, err
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
 }
-
-// errMatched ends the command whose output WaitJournal has read enough of.
-var errMatched = errors.New("no more entries are wanted")
 
 // WaitJournal returns the first entry that q selects and match accepts, among
 // those that are there and those still to come, until ctx ends.
 func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(Entry) bool) (Entry, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	args := append(q.args(), "--follow")
 	if q.Last == 0 {
 		args = append(args, "--lines=all") // --follow alone begins ten lines before the end
 	}
+	var found Entry
+	matched := false
+	err := m.eachEntry(ctx, args, func(e Entry) bool {
+		found, matched = e, match(e)
+		return !matched
+	})
+	switch {
+	case matched:
+		return found, nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx) // how journalctl ended then is of no interest
+	case err == nil:
+		err = errors.New("journalctl --follow ended by itself")
+	}
+	return Entry{}, fmt.Errorf("wait for %s in the journal: %w", q.wanted(), err)
+}
+
+// errEnough ends the journalctl of which no more entries are wanted.
+var errEnough = errors.New("no more entries are wanted")
+
+// eachEntry runs journalctl and calls each with its entries as they come, until that
+// returns false.
+func (m *Machine) eachEntry(ctx context.Context, args []string, each func(Entry) bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	r, w := io.Pipe()
+	defer r.Close()
 	ended := make(chan error, 1)
 	go func() {
 		_, err := m.Run(ctx, Command{Args: args, Stdout: w})
-		w.CloseWithError(io.EOF)
+		w.Close()
 		ended <- err
 	}()
-	var found Entry
-	err := readEntries(r, func(e Entry) bool {
-		if !match(e) {
-			return true
-		}
-		found = e
-		return false
-	})
-	r.Close()
-	cancel(errMatched)
-	runErr := <-ended
-	switch {
-	case err != nil:
-		return Entry{}, err
-	case found.Cursor != "":
-		return found, nil
-	case runErr == nil:
-		runErr = errors.New("journalctl --follow ended by itself")
+	err := readEntries(r, each)
+	r.CloseWithError(errEnough)
+	cancel(errEnough)
+	// First the command's own error: a guest that goes leaves half a line to parse.
+	if runErr := <-ended; runErr != nil && !errors.Is(runErr, errEnough) {
+		return runErr
 	}
-	return Entry{}, fmt.Errorf("wait for journal entry: %w", runErr)
+	return err
 }
+
+// maxEntry is the most bytes of an entry's JSON that are taken into memory.
+const maxEntry = 64 << 20
 
 // readEntries parses journalctl's JSON output, an object a line, until each
 // returns false.
 func readEntries(r io.Reader, each func(Entry) bool) error {
-	br := bufio.NewReader(r)
-	for {
-		line, err := br.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 {
-			entry, err := parseEntry(line)
-			if err != nil {
-				return err
-			}
-			if !each(entry) {
-				return nil
-			}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxEntry)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
 		}
-		if err == io.EOF {
+		entry, err := parseEntry(lines.Bytes())
+		if err != nil {
+			return err
+		}
+		if !each(entry) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("read journal: %w", err)
-		}
 	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("read journal: an entry has more than %d MiB", maxEntry>>20)
+	} else if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	return nil
 }
 
 func parseEntry(line []byte) (Entry, error) {

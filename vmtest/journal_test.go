@@ -44,6 +44,17 @@ func TestRubbishIsNoJournal(t *testing.T) {
 	}
 }
 
+func TestEntryIsBounded(t *testing.T) {
+	line := `{"__REALTIME_TIMESTAMP":"1","MESSAGE":"` + strings.Repeat("m", maxEntry) + `"}` + "\n"
+	err := readEntries(strings.NewReader(line), func(Entry) bool { return true })
+	assert.EqualError(t, err, "read journal: an entry has more than 64 MiB")
+}
+
+func TestJournalQueryInWords(t *testing.T) {
+	assert.Equal(t, "an entry", JournalQuery{Last: 5}.wanted())
+	assert.Equal(t, "an entry of a.socket with PRIORITY=3 _PID=7", JournalQuery{Unit: "a.socket", Match: []string{"PRIORITY=3", "_PID=7"}}.wanted())
+}
+
 func TestJournalQuery(t *testing.T) {
 	q := JournalQuery{Unit: "a.socket", Match: []string{"PRIORITY=3"}, After: "c", Last: 5}
 	assert.Equal(t, "journalctl --boot --output=json --all --no-pager --unit=a.socket --after-cursor=c --lines=5 PRIORITY=3",
