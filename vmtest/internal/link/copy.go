@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
 	"syscall"
 
 	"github.com/pkg/sftp"
@@ -54,9 +55,18 @@ func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 // it completed.
 func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
 	if err := c.copyTree(ctx, fsys, guestDir); err != nil {
-		return fmt.Errorf("copy files to guest %s: %w", guestDir, err)
+		return fmt.Errorf("copy %s to guest %s: %w", fsName(fsys), guestDir, err)
 	}
 	return nil
+}
+
+// fsName is the folder of an os.DirFS, whose own errors leave it out, and "files" for
+// other file systems.
+func fsName(fsys fs.FS) string {
+	if v := reflect.ValueOf(fsys); v.Kind() == reflect.String {
+		return v.String()
+	}
+	return "files"
 }
 
 // WriteFile makes a file of data in the guest, as CopyIn does it. Of mode the

@@ -158,6 +158,10 @@ func TestCopyFS(t *testing.T) {
 
 	guest = t.TempDir()
 	require.NoError(t, g.CopyFS(testContext(t), embedded, guest))
+
+	err = g.CopyFS(testContext(t), os.DirFS("/no/units"), guest)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "copy /no/units to guest "+guest)
 	info, err := os.Stat(filepath.Join(guest, "link_test.go"))
 	require.NoError(t, err)
 	assert.Equal(t, fs.FileMode(0o444), info.Mode(), "as embed.FS reports it")
