@@ -36,7 +36,12 @@ func openCache(root string) (cache, error) {
 // systemd-vmtest in the user's cache folder.
 func CacheDir() (string, error) {
 	if root := os.Getenv("VMTEST_CACHE"); root != "" {
-		return filepath.Abs(root)
+		if !filepath.IsAbs(root) {
+			// go test runs each package in its own folder, and each would get a cache.
+			return "", &HostError{Cause: fmt.Sprintf("VMTEST_CACHE is %q, which is no absolute path", root),
+				Cure: "name the folder from / on"}
+		}
+		return filepath.Clean(root), nil
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {

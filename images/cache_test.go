@@ -174,3 +174,16 @@ func assertClean(t *testing.T, c cache) {
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }
+
+func TestCacheDirIsAbsolute(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", "cache")
+	_, err := CacheDir()
+	var host *HostError
+	require.ErrorAs(t, err, &host)
+	assert.ErrorContains(t, err, `VMTEST_CACHE is "cache", which is no absolute path`)
+
+	t.Setenv("VMTEST_CACHE", "/var/cache/x/")
+	dir, err := CacheDir()
+	require.NoError(t, err)
+	assert.Equal(t, "/var/cache/x", dir)
+}

@@ -23,7 +23,8 @@
 //
 //	VMTEST_IMAGE          image that a Config without one gets, or the path of an image
 //	                      folder; default debian-13
-//	VMTEST_CACHE          folder for images and other files that are made once
+//	VMTEST_CACHE          absolute path of the folder for images and other files that are
+//	                      made once; default systemd-vmtest in the user's cache folder
 //	VMTEST_TIMEOUT_SCALE  factor for all default deadlines, e.g. 3 on a slow host
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
