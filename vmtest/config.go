@@ -1,11 +1,14 @@
 package vmtest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -75,10 +78,10 @@ func (c Config) complete() (Config, error) {
 		c.Progress = progressPrinter(os.Stderr)
 	}
 	if c.Image == "" {
-		c.Image = os.Getenv("VMTEST_IMAGE")
-	}
-	if c.Image == "" {
-		c.Image = images.Default
+		c.Image = cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
+		if !strings.Contains(c.Image, "/") && !slices.Contains(images.Names(), c.Image) {
+			return c, fmt.Errorf("read VMTEST_IMAGE: %w", &images.UnknownImageError{Name: c.Image})
+		}
 	}
 	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"
 	if c.Memory == 0 {

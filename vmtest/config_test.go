@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/images"
 )
 
 func TestZeroConfigIsComplete(t *testing.T) {
@@ -32,6 +34,18 @@ func TestEnvironmentFillsAConfig(t *testing.T) {
 	c, err = Config{Image: "debian-11"}.complete()
 	require.NoError(t, err)
 	assert.Equal(t, "debian-11", c.Image, "what the test says comes first")
+}
+
+func TestImageOfTheEnvironmentIsNamedAsSuch(t *testing.T) {
+	t.Setenv("VMTEST_IMAGE", "debian-31")
+	_, err := Config{}.complete()
+	var unknown *images.UnknownImageError
+	require.ErrorAs(t, err, &unknown)
+	assert.ErrorContains(t, err, `read VMTEST_IMAGE: unknown image "debian-31": the known ones are debian-11,`)
+	t.Setenv("VMTEST_IMAGE", "./image")
+	c, err := Config{}.complete()
+	require.NoError(t, err, "a path")
+	assert.Equal(t, "./image", c.Image)
 }
 
 func TestBadConfig(t *testing.T) {
