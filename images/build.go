@@ -38,7 +38,7 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 	if err != nil {
 		return err
 	}
-	if err := requireNamespaces(ctx); err != nil {
+	if err := CheckNamespaces(ctx); err != nil {
 		return err
 	}
 	r.report(Progress{Stage: Resolving})

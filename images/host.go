@@ -109,9 +109,9 @@ func requireTools() error {
 const userNamespaceCure = "give the user a range in /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 " +
 	"--add-subgids 100000-165535 USER), allow user namespaces, or build as root"
 
-// requireNamespaces tries what an ordinary user's build rests on: a user
-// namespace with subordinate ids.
-func requireNamespaces(ctx context.Context) error {
+// CheckNamespaces tries what an ordinary user's build rests on: a user namespace
+// with subordinate ids. It needs mmdebstrap. The error is a *HostError with the cure.
+func CheckNamespaces(ctx context.Context) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}

@@ -21,7 +21,8 @@ func newSetup(s streams) *cobra.Command {
 		Short: "Install what this host lacks",
 		Long: `Setup installs what this host lacks to build and run guests, from the
 distribution's packages, with sudo when not root. Where nothing is missing it
-does nothing and needs no network. On a distribution other than Debian, Ubuntu and
+does nothing and needs no network. It also tries whether this user may build images,
+and says what to do when not. On a distribution other than Debian, Ubuntu and
 their like it lists what to install.`,
 		Example: `  vmtest setup
   vmtest setup --print   # only show the command`,
@@ -42,6 +43,8 @@ type setup struct {
 	missing func() []images.Tool
 	install func([]images.Tool) (argv []string, ok bool)
 	run     func(ctx context.Context, argv []string) error
+	// mayBuild says why this user cannot build images, once nothing is missing.
+	mayBuild func(context.Context) error
 }
 
 // hostSetup is the set-up of this host.
@@ -53,6 +56,8 @@ func hostSetup(s streams) setup {
 		sudo:    err == nil,
 		missing: images.Missing,
 		install: images.InstallCommand,
+
+		mayBuild: images.CheckNamespaces,
 		run: func(ctx context.Context, argv []string) error {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 			cmd.Stdout, cmd.Stderr = s.err, s.err
@@ -67,8 +72,7 @@ func hostSetup(s streams) setup {
 func (s setup) do(ctx context.Context, print bool) error {
 	missing := s.missing()
 	if len(missing) == 0 {
-		fmt.Fprintln(s.err, "vmtest: nothing is missing on this host")
-		return nil
+		return s.finish(ctx, "nothing is missing on this host")
 	}
 	for _, t := range missing {
 		fmt.Fprintf(s.err, "vmtest: missing: %s (package %s), which %s\n", t.Command, t.Package, t.Why)
@@ -112,7 +116,19 @@ func (s setup) installAll(ctx context.Context, update, install []string) error {
 		}
 		return fmt.Errorf("install packages: still missing: %s (look for them outside PATH)", strings.Join(names, ", "))
 	}
-	fmt.Fprintln(s.err, "vmtest: installed; nothing is missing on this host")
+	return s.finish(ctx, "installed; nothing is missing on this host")
+}
+
+// finish says what remains for the user to do, which is no error: who has an image
+// already needs to build none.
+func (s setup) finish(ctx context.Context, text string) error {
+	if err := s.mayBuild(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		text = fmt.Sprintf("no program is missing on this host, but images cannot be built: %v", err)
+	}
+	fmt.Fprintln(s.err, "vmtest:", text)
 	return nil
 }
 

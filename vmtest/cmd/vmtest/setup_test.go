@@ -19,6 +19,7 @@ type host struct {
 	lacks    bool
 	fails    string // a command that does
 	stays    bool   // missing, whatever is installed
+	mayNot   error  // why the user may not build
 	out, err strings.Builder
 }
 
@@ -34,7 +35,8 @@ func newHost(root, sudo, known bool) *host {
 			}
 			return []images.Tool{{Command: "mmdebstrap", Package: "mmdebstrap", Why: "builds"}}
 		},
-		install: func([]images.Tool) ([]string, bool) { return []string{"apt-get", "install", "mmdebstrap"}, known },
+		install:  func([]images.Tool) ([]string, bool) { return []string{"apt-get", "install", "mmdebstrap"}, known },
+		mayBuild: func(context.Context) error { return h.mayNot },
 		run: func(_ context.Context, argv []string) error {
 			line := strings.Join(argv, " ")
 			h.ran = append(h.ran, line)
@@ -71,6 +73,16 @@ func TestSetupAsAUser(t *testing.T) {
 	require.EqualError(t, h.do(t.Context(), false),
 		"not root, and there is no sudo: run as root: apt-get update && apt-get install mmdebstrap")
 	assert.Empty(t, h.ran)
+}
+
+func TestSetupOfAUserWhoMayNotBuild(t *testing.T) {
+	h := newHost(false, true, true)
+	h.mayNot = &images.HostError{Cause: "no user namespaces for this user", Cure: "usermod"}
+	for range 2 { // installing, and with nothing missing
+		h.err.Reset()
+		require.NoError(t, h.do(t.Context(), false))
+		assert.Contains(t, h.err.String(), "but images cannot be built: no user namespaces for this user (usermod)\n")
+	}
 }
 
 func TestSetupPrints(t *testing.T) {
