@@ -19,8 +19,8 @@ type Tool struct {
 	build   bool   // needed for building, not for running
 }
 
-// HostTools lists what the host needs.
-func HostTools() []Tool {
+// hostTools lists what the host needs.
+func hostTools() []Tool {
 	qemu := Tool{"qemu-system-x86_64", "qemu-system-x86", "runs the guests", false}
 	if runtime.GOARCH == "arm64" {
 		qemu = Tool{"qemu-system-aarch64", "qemu-system-arm", "runs the guests", false}
@@ -38,7 +38,7 @@ func HostTools() []Tool {
 // Missing lists the tools that the host lacks.
 func Missing() []Tool {
 	var missing []Tool
-	for _, t := range HostTools() {
+	for _, t := range hostTools() {
 		if !t.present() {
 			missing = append(missing, t)
 		}

@@ -34,10 +34,10 @@ type opening struct {
 	err    error
 }
 
-// SFTP is the link's SFTP session, opened at the first call and shared by all.
+// sftpSession is the link's SFTP session, opened at the first call and shared by all.
 // It ends with the Client; do not close it. Its methods take no context: against
 // a guest that no longer answers, only Close ends them.
-func (c *Client) SFTP(ctx context.Context) (*sftp.Client, error) {
+func (c *Client) sftpSession(ctx context.Context) (*sftp.Client, error) {
 	if err := c.Err(); err != nil {
 		return nil, fmt.Errorf("open sftp: %w", err)
 	}
@@ -104,7 +104,7 @@ func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) erro
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	client, err := c.SFTP(ctx)
+	client, err := c.sftpSession(ctx)
 	if err != nil {
 		return err
 	}
