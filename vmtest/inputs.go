@@ -46,18 +46,21 @@ func findInputs(ctx context.Context, config Config) (*inputs, error) {
 	})
 }
 
-func makeInputs(ctx context.Context, config Config) (*inputs, error) {
+func makeInputs(ctx context.Context, config Config) (_ *inputs, err error) {
 	image, err := images.Open(ctx, config.Image, images.Options{Progress: config.Progress})
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := os.Open(image.Kernel())
-	if err != nil {
+	in := &inputs{image: image}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
+	if in.kernel, err = os.Open(image.Kernel()); err != nil {
 		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
 	}
-	root, err := os.Open(image.Root())
-	if err != nil {
-		kernel.Close()
+	if in.root, err = os.Open(image.Root()); err != nil {
 		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
 	}
 	agent, err := agentBinary(ctx, image.Arch)
@@ -70,19 +73,23 @@ func makeInputs(ctx context.Context, config Config) (*inputs, error) {
 			return nil, err
 		}
 	}
-	ramdisk, err := buildInitrd(image, agent, trim.Masks(trimmed))
-	if err != nil {
+	in.kernelArgs = trim.KernelArgs(trimmed)
+	if in.initrd, err = buildInitrd(image, agent, trim.Masks(trimmed)); err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(ramdisk, 0, 1<<40)); err != nil {
+	if _, err := io.Copy(hash, io.NewSectionReader(in.initrd, 0, 1<<40)); err != nil {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
-	in := &inputs{image: image, kernel: kernel, root: root, initrd: ramdisk, initrdDigest: hex.EncodeToString(hash.Sum(nil)), kernelArgs: trim.KernelArgs(trimmed)}
-	if err := in.chooseAccel(ctx); err != nil {
-		return nil, err
+	in.initrdDigest = hex.EncodeToString(hash.Sum(nil))
+	return in, in.chooseAccel(ctx)
+}
+
+// close gives up the files of inputs that come to nothing.
+func (in *inputs) close() {
+	for _, f := range []*os.File{in.kernel, in.root, in.initrd} {
+		f.Close() // a nil *os.File may be closed
 	}
-	return in, nil
 }
 
 // buildInitrd makes the archive that boots an image with the agent in it, and with
