@@ -118,7 +118,26 @@ func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return v, fmt.Errorf("keep verdict on KVM: %w", err)
 	}
-	return v, nil
+	return v, dropVerdicts(filepath.Dir(path), time.Now().Add(-keepUnused))
+}
+
+// dropVerdicts removes verdicts that were written before the given time. Most of them
+// are of a boot that is over; one that is not is found out again.
+func dropVerdicts(dir string, before time.Time) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("drop old verdicts on KVM: %w", err)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err == nil && info.ModTime().Before(before) {
+			err = os.Remove(filepath.Join(dir, f.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("drop old verdicts on KVM: %w", err)
+		}
+	}
+	return nil
 }
 
 // verdictPath names the verdict by all that it holds for: this boot of the host,

@@ -1,10 +1,14 @@
 package vmtest
 
 import (
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/images"
 )
@@ -27,4 +31,16 @@ func TestComplaint(t *testing.T) {
 	assert.Equal(t, "Could not access KVM kernel module: Permission denied",
 		complaint("qemu-system-x86_64: Could not access KVM kernel module: Permission denied"))
 	assert.Equal(t, "oops", complaint("oops"))
+}
+
+func TestOldVerdictsGo(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"old", "new"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	year := time.Now().AddDate(-1, 0, 0)
+	require.NoError(t, os.Chtimes(filepath.Join(dir, "old"), year, year))
+	require.NoError(t, dropVerdicts(dir, time.Now().Add(-keepUnused)))
+	assert.NoFileExists(t, filepath.Join(dir, "old"))
+	assert.FileExists(t, filepath.Join(dir, "new"))
 }

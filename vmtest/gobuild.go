@@ -14,21 +14,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"example.org/systemd-vmtest/images"
 )
-
-// lockPoll is how often a lock that another process holds is tried again; flock
-// has no wait that a context could end.
-const lockPoll = 50 * time.Millisecond
 
 // BuildGo builds a Go command for a guest of the given architecture (as in
 // runtime.GOARCH), static, and returns the executable's content. pkg is an import
 // path or a ./path, seen from the current folder's module, which is the test's.
 //
 // The result is kept in the cache, where the go command finds out by itself
-// whether it is up to date. Where there is no go command, $VMTEST_GO_PREBUILT names
+// whether it is up to date, and for as long as it is used once a month. Where there is no go command, $VMTEST_GO_PREBUILT names
 // a folder of executables, each called after the last element of its import path;
 // then nothing is built.
 func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
@@ -50,11 +44,11 @@ func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
 	out := filepath.Join(dir, hex.EncodeToString(key[:12]))
 
-	lock := flock.New(out + ".lock")
-	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("build %s: lock %s: %w", pkg, lock.Path(), err)
+	lock, err := lockProgram(ctx, out)
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	defer lock.Unlock()
+	defer lock.Close()
 	if err := goBuild(ctx, pkg, arch, out); err != nil {
 		return nil, err
 	}
@@ -62,7 +56,11 @@ func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	return data, nil
+	now := time.Now()
+	if err := os.Chtimes(out, now, now); err != nil {
+		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
+	}
+	return data, dropPrograms(dir, now.Add(-keepUnused))
 }
 
 func goBuild(ctx context.Context, pkg, arch, out string) error {
