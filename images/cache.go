@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -93,6 +94,9 @@ func (c cache) open(ctx context.Context, name string, r *reporter, build buildFu
 	var broken damage
 	switch {
 	case err == nil:
+		if err := c.sweepKilled(name); err != nil {
+			r.notice(Checking, "cannot clean up after a build that was killed: "+err.Error())
+		}
 		return &Image{Manifest: m, dir: c.image(name)}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		r.notice(Checking, "not in the cache; building it")
@@ -192,4 +196,32 @@ func (c cache) sweep(name string) error {
 		}
 	}
 	return nil
+}
+
+// sweepKilled removes the work folders of killed builds of all images, whose lock
+// nobody holds. The caller holds the lock of one.
+func (c cache) sweepKilled(locked string) error {
+	left, err := filepath.Glob(filepath.Join(c.dir, ".build-*"))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	locks, err := filepath.Glob(filepath.Join(c.dir, "*.lock"))
+	if err != nil {
+		return err
+	}
+	for _, path := range locks {
+		name := strings.TrimSuffix(filepath.Base(path), ".lock")
+		if name == locked {
+			err = errors.Join(err, c.sweep(name))
+			continue
+		}
+		l := flock.New(path)
+		ok, lockErr := l.TryLock()
+		if !ok {
+			err = errors.Join(err, lockErr) // none where it is being built
+			continue
+		}
+		err = errors.Join(err, c.sweep(name), l.Close())
+	}
+	return err
 }

@@ -167,6 +167,28 @@ func TestKilledBuildIsSweptAway(t *testing.T) {
 	assertClean(t, c)
 }
 
+// What a killed build has left goes when any image is opened, one in the making stays.
+func TestOpenSweepsKilledBuilds(t *testing.T) {
+	c, _ := builtSample(t)
+	dir := func(name string) string {
+		path := filepath.Join(c.dir, ".build-"+name+"-1")
+		require.NoError(t, os.Mkdir(path, 0o700))
+		return path
+	}
+	lock, err := c.lock(t.Context(), "other", &reporter{})
+	require.NoError(t, err)
+	own, other := dir("sample"), dir("other")
+	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assert.NoDirExists(t, own)
+	assert.DirExists(t, other)
+
+	require.NoError(t, lock.Close())
+	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assertClean(t, c)
+}
+
 // assertClean checks that no work folder is left.
 func assertClean(t *testing.T, c cache) {
 	t.Helper()
