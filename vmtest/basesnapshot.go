@@ -39,7 +39,7 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 	notice := func(text string) { config.Progress(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
 	info := snapshots.Info{Key: key, Image: in.image.Name, Memory: config.Memory}
 	files, err := store.Open(ctx, info, notice, func(ram, state *os.File) error {
-		notice("booting " + in.image.Name + " once; tests fork from its snapshot")
+		notice("booting once; tests fork from the snapshot")
 		m, err := boot(ctx, config, in)
 		if err != nil {
 			return err

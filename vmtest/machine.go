@@ -50,6 +50,10 @@ const (
 // Image describes the image that the guest runs.
 func (m *Machine) Image() images.Manifest { return m.inputs.image.Manifest }
 
+// Began is when this machine was started, be it by a boot or a fork: after its image
+// and its snapshot were made, and after its wait for a slot.
+func (m *Machine) Began() time.Time { return m.began }
+
 // Console returns what is kept of the guest's serial console, its last 256 KiB.
 // It is untrusted text and may hold terminal control sequences.
 func (m *Machine) Console() []byte {

@@ -6,22 +6,33 @@ import (
 	"sync"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
-// progressPrinter tells a person of notices and of the stages of an image's build,
-// a line each.
+// progressPrinter tells a person of notices and of the stages of an image's build, a
+// line each. Packages come in two rounds of the same stages, which are said once.
 func progressPrinter(w io.Writer) func(images.Progress) {
 	var mu sync.Mutex
-	var last images.Stage
+	type stage struct {
+		image string
+		stage images.Stage
+	}
+	said := make(map[stage]bool)
 	return func(p images.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
-		switch {
-		case p.Notice:
-			fmt.Fprintln(w, "vmtest:", p.Text)
-		case p.Stage != last && p.Stage != images.Checking && p.Stage != "":
-			fmt.Fprintf(w, "vmtest: image %s: %s\n", p.Image, p.Stage)
+		text := p.Text
+		if !p.Notice {
+			one := stage{p.Image, p.Stage}
+			if said[one] || p.Stage == images.Checking || p.Stage == images.Waiting || p.Stage == "" {
+				return
+			}
+			said[one] = true
+			text = string(p.Stage)
 		}
-		last = p.Stage
+		if p.Image != "" {
+			text = p.Image + ": " + text
+		}
+		fmt.Fprintln(w, "vmtest:", tail.Printable(text))
 	}
 }

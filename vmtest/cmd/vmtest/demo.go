@@ -55,13 +55,12 @@ func (d demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
 	m, err := launch(ctx, d.streams, d.config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	up := time.Since(begin)
+	up := time.Since(m.Began())
 	for name, data := range units {
 		data = bytes.ReplaceAll(data, []byte("=/bin/"), []byte("="+m.Image().BinDir()+"/"))
 		if err := m.WriteFile(ctx, m.Image().UnitDir()+"/"+name, data, 0o644); err != nil {
@@ -71,7 +70,7 @@ func (d demo) show(ctx context.Context) error {
 	look := themeFor(d.out)
 	t := &transcript{w: d.out, theme: look, run: guestShell(m, look), limit: d.limit}
 	t.printf("%s\n\n", look.dim(fmt.Sprintf("# %s, up after %s", describe(m.Image()), seconds(up))))
-	begin = time.Now()
+	begin := time.Now()
 	if err := t.take(ctx, guideSteps(m.Image())); err != nil {
 		return err
 	}

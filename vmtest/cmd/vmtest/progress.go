@@ -34,11 +34,13 @@ type progress struct {
 	said  bool                     // something was; not on a terminal
 	bar   *progressbar.ProgressBar // on a terminal alone
 	shown images.Progress          // the last one
+
+	stages map[images.Stage]bool // that were said; not on a terminal
 }
 
 // beginProgress shows a wait until stop is called.
 func beginProgress(w io.Writer, doing string) *progress {
-	p := &progress{w: w, terminal: isTerminal(w), quit: make(chan struct{}), done: make(chan struct{}), doing: doing}
+	p := &progress{w: w, terminal: isTerminal(w), quit: make(chan struct{}), done: make(chan struct{}), doing: doing, stages: make(map[images.Stage]bool)}
 	if p.terminal {
 		p.bar = p.newBar(-1, doing)
 		go p.animate()
@@ -74,7 +76,8 @@ func (p *progress) report(e images.Progress) {
 	case !announced(e.Stage):
 	case p.terminal:
 		p.draw(e)
-	case e.Stage != p.shown.Stage:
+	case !p.stages[e.Stage]: // packages come in two rounds of the same stages
+		p.stages[e.Stage] = true
 		p.println(images.Progress{Image: e.Image, Text: string(e.Stage)})
 	}
 	if announced(e.Stage) {

@@ -19,6 +19,9 @@ func TestProgressPlain(t *testing.T) {
 		{Image: "debian-13", Stage: images.Checking, Notice: true, Text: "not in the cache;\x1b[2J building it"},
 		{Image: "debian-13", Stage: images.Downloading, Done: 1, Total: 90},
 		{Image: "debian-13", Stage: images.Downloading, Done: 2, Total: 90},
+		{Image: "debian-13", Stage: images.Installing, Done: 1, Total: 90},
+		{Image: "debian-13", Stage: images.Downloading, Done: 1, Total: 20},
+		{Image: "debian-13", Stage: images.Installing, Done: 1, Total: 20},
 		{Image: "debian-13", Stage: images.Packing, Text: "mksquashfs"},
 		{Image: "debian-13", Stage: images.Packing},
 		{Notice: true, Text: "waiting"},
@@ -28,6 +31,7 @@ func TestProgressPlain(t *testing.T) {
 	p.stop()
 	assert.Equal(t, `vmtest: debian-13: not in the cache; building it
 vmtest: debian-13: downloading
+vmtest: debian-13: installing
 vmtest: debian-13: packing
 vmtest: waiting
 `, b.String())

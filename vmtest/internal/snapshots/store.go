@@ -83,7 +83,7 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 		if ok, err := lock.TryRLock(); err != nil {
 			return nil, fmt.Errorf("lock snapshot: %w", err)
 		} else if !ok {
-			notice("waiting for another process that makes the snapshot of " + info.Image)
+			notice("waiting for another process that makes the snapshot")
 			if _, err := lock.TryRLockContext(ctx, lockPoll); err != nil {
 				return nil, fmt.Errorf("wait for snapshot: %w", err)
 			}
@@ -98,7 +98,7 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 			return nil, fmt.Errorf("open the snapshot that was just made: %w", err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			notice(fmt.Sprintf("the snapshot of %s is of no use (%v); making it again", info.Image, err))
+			notice(fmt.Sprintf("the snapshot is of no use (%v); making it again", err))
 		}
 		if err := lock.Unlock(); err != nil {
 			return nil, fmt.Errorf("unlock snapshot: %w", err)
@@ -115,7 +115,7 @@ func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice
 	if ok, err := lock.TryLock(); err != nil {
 		return fmt.Errorf("lock snapshot: %w", err)
 	} else if !ok {
-		notice("waiting for other processes that use or make the snapshot of " + info.Image)
+		notice("waiting for other processes that use or make the snapshot")
 		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
 			return fmt.Errorf("wait for snapshot: %w", err)
 		}
