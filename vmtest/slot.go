@@ -17,6 +17,11 @@ import (
 
 // acquireSlot waits until the host has a core and memory to spare for one more
 // machine, among all machines of this user.
+//
+// The slots are exact. The memory is a look at what is free and reserves none: two
+// that look at once may both go ahead, and a guest that runs takes its memory bit by
+// bit. It keeps a host that is short of memory from being given more; the look is for
+// all of a guest's memory, of which a fork shares most with the others.
 func acquireSlot(ctx context.Context, config Config) (*slots.Ticket, error) {
 	n, err := slotCount()
 	if err != nil {

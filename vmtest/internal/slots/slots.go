@@ -22,7 +22,8 @@ type Queue struct {
 	// Slots is how many may run at once, at least 1.
 	Slots int
 	// Fits, when not nil, tells whether the host has room for one more machine. It
-	// is not asked when no other runs.
+	// is not asked when no other runs. Nothing is reserved: several may be told so
+	// of the same room.
 	Fits func() bool
 }
 
