@@ -102,14 +102,8 @@ func sampleBuild(_ context.Context, dir string, _ *reporter) error {
 		if err := writeSynced(path, strings.NewReader("content of "+name)); err != nil {
 			return err
 		}
-		f, err := hashFile(dir, name)
-		if err != nil {
-			return err
-		}
-		m.Files = append(m.Files, f)
 	}
-	m.Digest = digestFiles(m.Files)
-	return m.write(dir)
+	return m.describe(dir)
 }
 
 // notices collects what a person would see.
