@@ -8,36 +8,21 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"syscall"
 )
 
-// stamp remembers what a verified image looked like to stat(2). While that
-// stands, its files need no hashing at each start: the change time moves with
-// every write and cannot be set back by a program.
+// stamp remembers the identities of a verified image's files. While they stand, the
+// files need no hashing at each start.
 type stamp struct {
-	Seal  string               `json:"seal"` // of the manifest verified against
-	Files map[string]fileStamp `json:"files"`
+	Seal  string              `json:"seal"` // of the manifest verified against
+	Files map[string]Identity `json:"files"`
 }
 
-type fileStamp struct {
-	Dev, Ino     uint64
-	Size         int64
-	Mtime, Ctime int64 // nanoseconds since the epoch
-}
-
-func stampFile(path string) (fileStamp, error) {
+func identifyPath(path string) (Identity, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return fileStamp{}, err
+		return Identity{}, err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() {
-		return fileStamp{}, fmt.Errorf("stamp %s: not a regular file", path)
-	}
-	return fileStamp{
-		Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size,
-		Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
-	}, nil
+	return Identify(info)
 }
 
 // readStamp gives an empty stamp where there is none or it cannot be read:
@@ -91,10 +76,10 @@ func verify(dir, stampPath, name string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	old := readStamp(stampPath)
-	fresh := stamp{Seal: m.Seal, Files: map[string]fileStamp{}}
+	fresh := stamp{Seal: m.Seal, Files: map[string]Identity{}}
 	same := old.Seal == m.Seal
 	for _, want := range m.Files {
-		now, err := stampFile(filepath.Join(dir, filepath.FromSlash(want.Path)))
+		now, err := identifyPath(filepath.Join(dir, filepath.FromSlash(want.Path)))
 		if err != nil {
 			return Manifest{}, damage(want.Path + " cannot be read")
 		}

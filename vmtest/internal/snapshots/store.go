@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"example.org/systemd-vmtest/images"
 )
 
 // Store is a folder of snapshots. Of a snapshot KEY it holds the folder KEY, the
@@ -33,13 +35,13 @@ func OpenStore(dir string) (*Store, error) {
 
 // Info describes a snapshot; it is stored with it as JSON.
 type Info struct {
-	Format  int       `json:"format"`
-	Key     string    `json:"key"`
-	Image   string    `json:"image"`
-	Memory  int       `json:"memory"` // MiB
-	Created time.Time `json:"created"`
-	RAM     identity  `json:"ram"`
-	State   string    `json:"state"` // SHA-256 of the device state
+	Format  int             `json:"format"`
+	Key     string          `json:"key"`
+	Image   string          `json:"image"`
+	Memory  int             `json:"memory"` // MiB
+	Created time.Time       `json:"created"`
+	RAM     images.Identity `json:"ram"`
+	State   string          `json:"state"` // SHA-256 of the device state
 }
 
 // format is the version of this layout.
@@ -228,6 +230,14 @@ func readInfo(dir string) (Info, error) {
 func touch(dir string) error {
 	now := time.Now()
 	return os.Chtimes(dir, now, now)
+}
+
+func identify(f *os.File) (images.Identity, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return images.Identity{}, err
+	}
+	return images.Identify(info)
 }
 
 func digest(f *os.File) (string, error) {
