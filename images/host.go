@@ -27,6 +27,7 @@ func hostTools() []Tool {
 	}
 	return []Tool{
 		qemu,
+		{"mkfs.ext4", "e2fsprogs", "formats the disks that outlive a guest", false},
 		{"mmdebstrap", "mmdebstrap", "builds the guests from packages", true},
 		{"sqfstar", "squashfs-tools", "writes their root file systems", true},
 		{"newuidmap", "uidmap", "lets an ordinary user build them", true},
@@ -83,11 +84,36 @@ func (t Tool) present() bool {
 		_, err := os.Stat(t.Command)
 		return err == nil
 	}
-	_, err := exec.LookPath(t.Command)
-	return err == nil
+	_, ok := findCommand(t.Command)
+	return ok
 }
 
-// requireTools says in one error what a build lacks. The PATH alone counts.
+// findCommand gives the path of a command.
+func findCommand(name string) (string, bool) {
+	for _, dir := range filepath.SplitList(toolPath()) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// FindTool gives the path of one of the HostTools by its command. An ordinary user's
+// PATH need not have it. The error is a *HostError.
+func FindTool(command string) (string, error) {
+	if path, ok := findCommand(command); ok {
+		return path, nil
+	}
+	e := &HostError{Cause: "missing on this host: " + command, Err: exec.ErrNotFound}
+	for _, t := range HostTools() {
+		if t.Command == command {
+			e.Cure = "run \"vmtest setup\", or install " + t.Package
+		}
+	}
+	return "", e
+}
+
+// requireTools says in one error what a build lacks.
 func requireTools() error {
 	var commands, names []string
 	for _, t := range Missing() {

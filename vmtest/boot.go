@@ -53,12 +53,19 @@ func kernelArgs(config Config, in *inputs) []string {
 		"quiet",
 		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
 	}
+	if config.Disk != nil {
+		args = append(args, guest.DiskArg)
+	}
 	return slices.Concat(args, in.kernelArgs, config.KernelArgs)
 }
 
 // start runs QEMU and connects the host's ends.
 func start(ctx context.Context, config Config, in *inputs, d qemu.Machine) (*Machine, error) {
-	process, err := qemu.Start(d)
+	run := qemu.Start
+	if config.Disk != nil {
+		run = func(d qemu.Machine) (*qemu.Process, error) { return config.Disk.run(in.image, d) }
+	}
+	process, err := run(d)
 	if err != nil {
 		return nil, hostError(err)
 	}

@@ -39,6 +39,11 @@ type Config struct {
 	// as a fork of the snapshot that is kept for all.
 	ColdBoot bool
 
+	// Disk, when not nil, takes what the guest writes, which then outlives the
+	// machine; else that is in RAM and goes with it. Such a machine is always booted
+	// cold, for no snapshot has what is on a disk.
+	Disk *Disk
+
 	// Untrimmed boots the distribution's system as it is, with all that costs time
 	// and does nothing in a virtual machine; "vmtest trim" lists what is left out
 	// otherwise. $VMTEST_UNTRIMMED=1 does the same for all machines.
@@ -84,6 +89,7 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"
+	c.ColdBoot = c.ColdBoot || c.Disk != nil
 	if c.Memory == 0 {
 		c.Memory = defaultMemory
 	}

@@ -245,3 +245,12 @@ func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool
 	})
 	return entry
 }
+
+// Kill cuts the guest's power, as Machine.Kill. A machine that is started with the same
+// Config.Disk then boots from what was synced.
+func (g *Guest) Kill(t testing.TB) {
+	t.Helper()
+	if err := g.Machine.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}

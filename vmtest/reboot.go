@@ -11,7 +11,8 @@ import (
 
 // Reboot has the guest reboot by systemctl and waits until its systemd is "running"
 // again. All that was written is gone with the RAM that it was written to: the guest
-// comes up as its image is. It takes as long as a cold boot.
+// comes up as its image is, unless it has a Config.Disk. It takes as long as a cold
+// boot.
 func (m *Machine) Reboot(ctx context.Context) error {
 	if err := m.setRebootAction(ctx, "reset"); err != nil {
 		return m.gone("reboot", err)

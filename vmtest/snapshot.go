@@ -27,6 +27,9 @@ type Snapshot struct {
 // this process at most: its files have no name. The machine may be a fork itself.
 // The caller closes the snapshot.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if err := m.config.noDisk("snapshot " + m.inputs.image.Name); err != nil {
+		return nil, err
+	}
 	store, err := openStore()
 	if err != nil {
 		return nil, err
@@ -116,6 +119,9 @@ func (m *Machine) quiesce(ctx context.Context) error {
 
 // fork returns a running copy of the machine that the snapshot was made of.
 func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
+	if err := config.noDisk("fork " + s.inputs.image.Name); err != nil {
+		return nil, err
+	}
 	c := s.config
 	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
 	c.Console, c.Progress = config.Console, config.Progress

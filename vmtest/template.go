@@ -75,6 +75,9 @@ func (p *Template) snapshot(ctx context.Context, config Config) (*Snapshot, erro
 }
 
 func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error) {
+	if err := config.noDisk("prepare template"); err != nil {
+		return nil, err
+	}
 	m, err := launch(ctx, config)
 	if err != nil {
 		return nil, err

@@ -38,24 +38,32 @@ type InitConfig struct {
 }
 
 // RootSerial is the serial number by which QEMU marks the disk that holds the
-// image; newRoot is where it is put together.
+// image; imageDir is where the image is mounted, upperDir what
+// the guest writes, newRoot the two together.
 const (
 	RootSerial = "vmtest-root"
+	imageDir   = "/image"
 	newRoot    = "/newroot"
+	upperDir   = "/written/upper"
 	deviceWait = 60 * time.Second
 )
 
 // Init is PID 1 of the initrd. It loads the modules that the root disk and
-// the guest link need, mounts the image read-only under an overlay in RAM, puts
-// the agent and its unit under /run, and hands over to systemd. It returns only
+// the guest link need, mounts the image read-only under an overlay in RAM or on a
+// disk of the machine's own, puts the agent and its unit under /run, and hands over to systemd. It returns only
 // when something is wrong.
 func Init() error {
 	log.SetOutput(io.Discard) // mount.SwitchRoot logs each of its steps
 	if err := mountAPI(); err != nil {
 		return err
 	}
-	if probing, err := probed(); probing || err != nil {
+	args, err := kernelArgs()
+	if err != nil {
 		return err
+	}
+	if slices.Contains(args, ProbeArg) {
+		fmt.Fprintln(os.Stderr, ProbeAnswer)
+		return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	}
 	var cfg InitConfig
 	data, err := os.ReadFile(ConfigPath)
@@ -68,13 +76,17 @@ func Init() error {
 	if err := loadModules(cfg.Modules); err != nil {
 		return err
 	}
-	if err := mountRoot(); err != nil {
+	mountUpper := mountRAM
+	if slices.Contains(args, DiskArg) {
+		mountUpper = mountDisk
+	}
+	if err := mountRoot(mountUpper); err != nil {
 		return err
 	}
 	if err := fillRun(); err != nil {
 		return err
 	}
-	if err := writeMachineID(newRoot + "/etc/machine-id"); err != nil {
+	if err := giveMachineID(); err != nil {
 		return err
 	}
 	return mount.SwitchRoot(newRoot, "/sbin/init")
@@ -87,16 +99,12 @@ const (
 	ProbeAnswer = "vmtest probe: the guest runs"
 )
 
-func probed() (bool, error) {
+func kernelArgs() ([]string, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
-		return false, fmt.Errorf("read kernel command line: %w", err)
+		return nil, fmt.Errorf("read kernel command line: %w", err)
 	}
-	if !slices.Contains(strings.Fields(string(cmdline)), ProbeArg) {
-		return false, nil
-	}
-	fmt.Fprintln(os.Stderr, ProbeAnswer)
-	return true, unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	return strings.Fields(string(cmdline)), nil
 }
 
 func mountAPI() error {
@@ -133,42 +141,53 @@ func loadModules(names []string) error {
 	return nil
 }
 
-// mountRoot lays a tmpfs over the image. The layers' own mount points stay in
-// the initrd's tree, out of the booted system's sight.
-func mountRoot() error {
-	disk, err := waitDevice("the root disk", deviceWait, findRootDisk)
+// mountRoot lays what mountUpper mounts over the image. The layers' own mount points
+// stay in the initrd's tree, out of the booted system's sight.
+func mountRoot(mountUpper func(dir string) error) error {
+	disk, err := waitDevice("the root disk", deviceWait, func() (string, bool) { return findDisk(RootSerial) })
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{"/image", "/ram", newRoot} {
+	writable := filepath.Dir(upperDir)
+	for _, dir := range []string{imageDir, writable, newRoot} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make mount point %s: %w", dir, err)
 		}
 	}
-	if err := unix.Mount(disk, "/image", "squashfs", unix.MS_RDONLY, ""); err != nil {
+	if err := unix.Mount(disk, imageDir, "squashfs", unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("mount image %s: %w", disk, err)
 	}
-	if err := unix.Mount("tmpfs", "/ram", "tmpfs", 0, "mode=0755,size=80%"); err != nil {
-		return fmt.Errorf("mount RAM for the overlay: %w", err)
+	if err := mountUpper(writable); err != nil {
+		return err
 	}
-	for _, dir := range []string{"/ram/upper", "/ram/work"} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	work := writable + "/work"
+	for _, dir := range []string{upperDir, work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make overlay folder %s: %w", dir, err)
 		}
 	}
-	if err := unix.Mount("overlay", newRoot, "overlay", 0, "lowerdir=/image,upperdir=/ram/upper,workdir=/ram/work"); err != nil {
+	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", imageDir, upperDir, work)
+	if err := unix.Mount("overlay", newRoot, "overlay", 0, layers); err != nil {
 		return fmt.Errorf("mount overlay: %w", err)
 	}
 	return nil
 }
 
-func findRootDisk() (string, bool) {
+func mountRAM(dir string) error {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=80%"); err != nil {
+		return fmt.Errorf("mount RAM for the overlay: %w", err)
+	}
+	return nil
+}
+
+// findDisk gives the device of the disk with a serial number.
+func findDisk(serial string) (string, bool) {
 	serials, err := filepath.Glob("/sys/block/*/serial")
 	if err != nil {
 		return "", false
 	}
 	for _, path := range serials {
-		if data, err := os.ReadFile(path); err == nil && string(data) == RootSerial {
+		if data, err := os.ReadFile(path); err == nil && string(data) == serial {
 			dev := "/dev/" + filepath.Base(filepath.Dir(path))
 			_, err := os.Stat(dev)
 			return dev, err == nil
@@ -231,10 +250,14 @@ func copyFile(from, to string, mode fs.FileMode) error {
 	return out.Close()
 }
 
-// writeMachineID gives the guest an identity of its own, so that systemd takes
+// giveMachineID gives the guest an identity of its own, so that systemd takes
 // this for neither a first boot (which would run presets) nor an image that
-// shares its identity with another (machine-id(5)).
-func writeMachineID(path string) error {
+// shares its identity with another (machine-id(5)). A guest on a disk keeps it.
+func giveMachineID() error {
+	const path = "/etc/machine-id"
+	if info, err := os.Stat(upperDir + path); err == nil && info.Size() > 0 {
+		return nil
+	}
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
 		return fmt.Errorf("make machine id: %w", err)
@@ -242,8 +265,16 @@ func writeMachineID(path string) error {
 	// RFC 4122, version 4, as systemd itself would make it.
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
-	if err := os.WriteFile(path, []byte(hex.EncodeToString(id)+"\n"), 0o444); err != nil {
+	f, err := os.OpenFile(newRoot+path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o444)
+	if err != nil {
 		return fmt.Errorf("write machine id: %w", err)
 	}
-	return nil
+	defer f.Close()
+	if _, err := fmt.Fprintln(f, hex.EncodeToString(id)); err != nil {
+		return fmt.Errorf("write machine id: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write machine id: %w", err)
+	}
+	return f.Close()
 }

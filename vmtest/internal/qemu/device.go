@@ -34,14 +34,23 @@ func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 // device is one part of a machine that knows its own arguments.
 type device interface{ args(*args) }
 
-// disk is a virtio-blk disk on a raw file that is only read. The guest finds it by
-// its serial number, at most 20 bytes long.
+// disk is a virtio-blk disk on a raw file. The guest finds it by its serial number,
+// at most 20 bytes long.
 type disk struct {
-	file   *os.File
-	serial string
+	file     *os.File
+	serial   string
+	writable bool
 }
 
 func (d disk) args(a *args) {
+	if d.writable {
+		// QEMU's own choices: what the guest writes is in the host's page cache when
+		// the write is answered, so it outlives QEMU, and a flush is a flush. A host
+		// without room is an error that the guest sees, not a machine that stops.
+		a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s", d.serial, a.inheritPath(d.file)))
+		a.add("-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s,werror=report", d.serial, d.serial))
+		return
+	}
 	// Forks of one snapshot read the same file: a shared page cache is what makes
 	// a fork cheap, so no cache.direct. Nobody writes an image in place, so no lock
 	// is needed that would tie the runs of several users together.

@@ -26,6 +26,11 @@ type Machine struct {
 	Root       *os.File
 	RootSerial string
 
+	// Disk is a second disk, which the guest writes to, nil for none, and DiskSerial
+	// its serial number.
+	Disk       *os.File
+	DiskSerial string
+
 	// PortName is the name of the virtio-serial port that carries the guest link.
 	PortName string
 
@@ -98,8 +103,11 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	if m.Incoming {
 		a.add("-incoming", "defer")
 	}
+	disk{file: m.Root, serial: m.RootSerial}.args(&a)
+	if m.Disk != nil {
+		disk{file: m.Disk, serial: m.DiskSerial, writable: true}.args(&a)
+	}
 	for _, d := range []device{
-		disk{file: m.Root, serial: m.RootSerial},
 		entropy{},
 		generation{},
 		port{file: w.link, name: m.PortName, noHost: m.NoHost},

@@ -84,6 +84,21 @@ func TestCommandLineOfAFork(t *testing.T) {
 	assert.Same(t, f[4], inherited[0])
 }
 
+// TestCommandLineWithADisk has a disk that is written to and that hears the guest's
+// flushes: none of cache.direct, cache.no-flush and snapshot.
+func TestCommandLineWithADisk(t *testing.T) {
+	f := files(t, 2)
+	m := Machine{Arch: "amd64", Memory: 512, Root: f[0], RootSerial: "root", Disk: f[1], DiskSerial: "disk"}
+	args, inherited, err := m.commandLine(wires{})
+	require.NoError(t, err)
+	assert.Contains(t, lines(args), `
+-device virtio-blk-pci,drive=root,serial=root
+-blockdev driver=file,node-name=disk,filename=/proc/self/fd/6
+-device virtio-blk-pci,drive=disk,serial=disk,werror=report
+`)
+	assert.Same(t, f[1], inherited[3])
+}
+
 func TestCommandLineWithoutHost(t *testing.T) {
 	f := files(t, 3)
 	m := Machine{Arch: "arm64", Memory: 512, Accel: KVM, CPUs: 2, Initrd: f[0], NoHost: true}

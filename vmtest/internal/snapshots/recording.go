@@ -14,11 +14,11 @@ import (
 // no name, so the kernel takes them back when they are closed or the process dies.
 // The caller closes them.
 func (s *Store) Scratch() (*Files, error) {
-	ram, err := nameless(s.dir)
+	ram, err := s.Nameless()
 	if err != nil {
 		return nil, err
 	}
-	state, err := nameless(s.dir)
+	state, err := s.Nameless()
 	if err != nil {
 		ram.Close()
 		return nil, err
@@ -26,13 +26,14 @@ func (s *Store) Scratch() (*Files, error) {
 	return &Files{RAM: ram, State: state}, nil
 }
 
-// nameless returns an empty file in the file system of dir (open(2), O_TMPFILE).
-func nameless(dir string) (*os.File, error) {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+// Nameless returns an empty file in the store's file system that has no name (open(2),
+// O_TMPFILE). The caller closes it, and with that removes it.
+func (s *Store) Nameless() (*os.File, error) {
+	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("make a file in %s: %w", dir, err)
+		return nil, fmt.Errorf("make a file in %s: %w", s.dir, err)
 	}
-	return os.NewFile(uintptr(fd), "unnamed file in "+dir), nil
+	return os.NewFile(uintptr(fd), "unnamed file in "+s.dir), nil
 }
 
 // record has make fill two files, which the caller closes.
