@@ -155,6 +155,7 @@
       devShells = eachSystem (_: pkgs: {
         default = pkgs.mkShell {
           packages = [
+            pkgs.e2fsprogs
             pkgs.git
             pkgs.gnumake
             pkgs.go_1_26
@@ -208,7 +209,7 @@
             export XDG_CACHE_HOME=$TMPDIR
             go tool staticcheck ./...
           '';
-          unit = goCheck "unit" [ pkgs.qemu_kvm ] ''
+          unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm ] ''
             export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
             # Nix forbids its builds what this test is about, the setuid bit.
             go test -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./vmtest/...

@@ -11,9 +11,9 @@
 //		require.Equal(t, "listening", g.Show(t, "demo-echo.socket", "SubState")["SubState"])
 //	}
 //
-// and runs with go test. The host needs QEMU, and to build its first image
-// mmdebstrap and squashfs-tools; "vmtest setup" installs them. Neither KVM nor
-// root is needed.
+// and runs with go test. The host needs QEMU, to build its first image mmdebstrap
+// and squashfs-tools, and for a [Disk] e2fsprogs; "vmtest setup" installs them.
+// Neither KVM nor root is needed.
 //
 // There are two layers. [Machine] has methods that take a context and return
 // errors. [Guest] has thin ones that take a testing.TB, fail the test, and leave

@@ -63,7 +63,10 @@ let
     }:
     pkgs.runCommand name
       {
-        nativeBuildInputs = [ pkgs.qemu_kvm ];
+        nativeBuildInputs = [
+          pkgs.e2fsprogs
+          pkgs.qemu_kvm
+        ];
         VMTEST_AGENT = "${self.packages.${pkgs.stdenv.hostPlatform.system}.agent}/bin/agent";
         VMTEST_GO_PREBUILT = "${tests}/commands";
         VMTEST_IMAGE = "${image}";

@@ -55,6 +55,8 @@ let
     pseudoFiles = [
       "/dev d 0755 0 0"
       "/etc d 0755 0 0" # the initrd writes machine-id
+      "/lib d 0755 0 0"
+      "/lib/modules s 0555 0 0 ${config.system.modulesTree}/lib/modules" # for the initrd
       "/proc d 0555 0 0"
       "/run d 0755 0 0"
       "/sbin d 0755 0 0"

@@ -79,6 +79,7 @@ in
   stdenv.hostPlatform = { inherit system; };
   buildGo126Module = import ./go-module.nix { inherit lib facts runCommand go_1_26; };
 
+  e2fsprogs = fromHost "e2fsprogs" [ "mkfs.ext4" ];
   git = fromHost "git" [ "git" ];
   gnumake = fromHost "make" [ "make" ];
   mmdebstrap = fromHost "mmdebstrap" [ "mmdebstrap" ];
