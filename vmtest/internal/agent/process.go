@@ -24,7 +24,7 @@ type process struct {
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := unprotected(cmd.Start); err != nil {
 		return nil, err
 	}
 	return &process{Cmd: cmd, began: began}, nil

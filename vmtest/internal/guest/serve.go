@@ -31,6 +31,8 @@ ExecStart=` + AgentPath + `
 # What it has to say is wanted most when it cannot be asked any more.
 StandardError=journal+console
 OOMScoreAdjust=-1000
+# A command that the kernel kills for want of memory is in the agent's control group.
+OOMPolicy=continue
 # What a test runs belongs to the agent's control group; its limits are no one's.
 TasksMax=infinity
 LimitNOFILE=524288

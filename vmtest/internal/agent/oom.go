@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"os"
+	"sync"
+)
+
+// protection is the agent's own from the kernel's out-of-memory killer
+// (proc_pid_oom_score_adj(5)). A child inherits it, and then the kernel would end
+// the guest's services one by one for the memory that a command eats.
+var protection struct {
+	mu   sync.Mutex
+	file *os.File // once looked for; nil where there is none to lay down
+	own  []byte   // the agent's score
+	seen bool
+}
+
+// unprotected calls start, which starts a child, with the protection laid down, so
+// that the child has none from its first instruction on.
+func unprotected(start func() error) error {
+	p := &protection
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.seen {
+		p.seen = true
+		const score = "/proc/self/oom_score_adj"
+		if own, err := os.ReadFile(score); err == nil && own[0] == '-' {
+			p.own = own
+			p.file, _ = os.OpenFile(score, os.O_WRONLY, 0) // nil when that is not allowed
+		}
+	}
+	if p.file == nil {
+		return start()
+	}
+	if _, err := p.file.WriteAt([]byte("0"), 0); err != nil {
+		return err
+	}
+	err := start()
+	if _, back := p.file.WriteAt(p.own, 0); err == nil {
+		err = back
+	}
+	return err
+}
