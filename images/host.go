@@ -98,14 +98,14 @@ func findCommand(name string) (string, bool) {
 	return "", false
 }
 
-// FindTool gives the path of one of the HostTools by its command. An ordinary user's
+// FindTool gives the path of a tool that the host needs, by its command. An ordinary user's
 // PATH need not have it. The error is a *HostError.
 func FindTool(command string) (string, error) {
 	if path, ok := findCommand(command); ok {
 		return path, nil
 	}
 	e := &HostError{Cause: "missing on this host: " + command, Err: exec.ErrNotFound}
-	for _, t := range HostTools() {
+	for _, t := range hostTools() {
 		if t.Command == command {
 			e.Cure = "run \"vmtest setup\", or install " + t.Package
 		}

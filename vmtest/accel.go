@@ -182,6 +182,8 @@ func tryKVM(ctx context.Context, in *inputs) (fault string, final bool, err erro
 		defer close(read)
 		io.Copy(console, p.Console)
 	}()
+	trial, cancel := within(ctx, limit{what: "the kernel did not come up", time: probeTime})
+	defer cancel()
 	select {
 	case <-p.Done():
 		<-read
@@ -193,10 +195,11 @@ func tryKVM(ctx context.Context, in *inputs) (fault string, final bool, err erro
 			return "KVM runs no guest here: " + complaint(exit.Stderr), true, nil
 		}
 		return "KVM runs no guest here: " + p.Err().Error(), true, nil
-	case <-time.After(probeTime):
-		return fmt.Sprintf("KVM runs no guest here: the kernel did not come up within %v", probeTime), false, nil
-	case <-ctx.Done():
-		return "", false, context.Cause(ctx)
+	case <-trial.Done():
+		if ctx.Err() != nil {
+			return "", false, context.Cause(ctx)
+		}
+		return "KVM runs no guest here: " + context.Cause(trial).Error(), false, nil
 	}
 }
 

@@ -18,8 +18,7 @@ import (
 // boot returns a machine that has booted from nothing to systemd's "running".
 func boot(ctx context.Context, config Config, in *inputs) (*Machine, error) {
 	in.noticeTCG(config) // a boot takes so long that one wonders why
-	ctx, cancel := context.WithTimeoutCause(ctx, config.BootTimeout,
-		fmt.Errorf("not up within %v (VMTEST_TIMEOUT_SCALE stretches that)", config.BootTimeout))
+	ctx, cancel := within(ctx, limit{"not up", config.BootTimeout, "Config.BootTimeout"})
 	defer cancel()
 	m, err := start(ctx, config, in, description(config, in))
 	if err != nil {

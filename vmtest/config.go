@@ -7,7 +7,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,13 +48,13 @@ type Config struct {
 	// otherwise. $VMTEST_UNTRIMMED=1 does the same for all machines.
 	Untrimmed bool
 
-	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes,
-	// times $VMTEST_TIMEOUT_SCALE.
+	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes. Like
+	// OpTimeout, it is stretched on a slow host; see the package's Deadlines.
 	BootTimeout time.Duration
 
 	// OpTimeout bounds each call of a Guest's method, so that a command or a wait
 	// that hangs fails its test with evidence and leaves the others their time. 0
-	// is two minutes, times $VMTEST_TIMEOUT_SCALE.
+	// is two minutes.
 	OpTimeout time.Duration
 
 	// Console, when not nil, gets all that the guest writes to its serial console,
@@ -102,32 +101,14 @@ func (c Config) complete() (Config, error) {
 	if !hostnames.MatchString(c.Hostname) {
 		return c, fmt.Errorf("configure machine: %q is no host name (hostname(7))", c.Hostname)
 	}
-	scale, err := timeoutScale()
-	if err != nil {
+	if _, err := timeoutScale(); err != nil {
 		return c, err
 	}
 	if c.BootTimeout == 0 {
-		c.BootTimeout = scaled(defaultBootTimeout, scale)
+		c.BootTimeout = defaultBootTimeout
 	}
 	if c.OpTimeout == 0 {
-		c.OpTimeout = scaled(defaultOpTimeout, scale)
+		c.OpTimeout = defaultOpTimeout
 	}
 	return c, nil
-}
-
-// timeoutScale is the factor by which the user stretches all default deadlines.
-func timeoutScale() (float64, error) {
-	v := os.Getenv("VMTEST_TIMEOUT_SCALE")
-	if v == "" {
-		return 1, nil
-	}
-	f, err := strconv.ParseFloat(v, 64)
-	if err != nil || !(f > 0 && f <= 1000) { // so that NaN is refused too
-		return 0, fmt.Errorf("read VMTEST_TIMEOUT_SCALE: %q is not a factor above 0 and up to 1000", v)
-	}
-	return f, nil
-}
-
-func scaled(d time.Duration, factor float64) time.Duration {
-	return time.Duration(float64(d) * factor)
 }

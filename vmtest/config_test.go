@@ -24,12 +24,10 @@ func TestZeroConfigIsComplete(t *testing.T) {
 
 func TestEnvironmentFillsAConfig(t *testing.T) {
 	t.Setenv("VMTEST_IMAGE", "debian-12")
-	t.Setenv("VMTEST_TIMEOUT_SCALE", "2.5")
 	t.Setenv("VMTEST_UNTRIMMED", "1")
 	c, err := Config{}.complete()
 	require.NoError(t, err)
 	assert.Equal(t, "debian-12", c.Image)
-	assert.Equal(t, 450*time.Second, c.BootTimeout)
 	assert.True(t, c.Untrimmed)
 	c, err = Config{Image: "debian-11"}.complete()
 	require.NoError(t, err)

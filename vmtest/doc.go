@@ -25,10 +25,25 @@
 //	                      folder; default debian-13
 //	VMTEST_CACHE          absolute path of the folder for images and other files that are
 //	                      made once; default systemd-vmtest in the user's cache folder
-//	VMTEST_TIMEOUT_SCALE  factor for all default deadlines, e.g. 3 on a slow host
+//	VMTEST_TIMEOUT_SCALE  factor for all deadlines, e.g. 3; see Deadlines
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
 //	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it proves to work
 //	VMTEST_AGENT          prebuilt guest agent, where there is no go command
 //	VMTEST_GO_PREBUILT    folder of prebuilt programs for BuildGo, likewise
+//
+// # Deadlines
+//
+// All deadlines of this package, those of a Config included, whether default or
+// not, are times $VMTEST_TIMEOUT_SCALE. When one is about to strike, the speed of
+// the host is measured, load and all, which takes some 0.1 s; on a host that is
+// slower than deadlines are made for they are stretched by as much, up to ten
+// times, and never cut. The error says what was used, and why. [WithTimeout] does
+// the same for a caller's own deadline; that of any other context, and go test's
+// -timeout, hold as they are.
+//
+// When a deadline has struck, the guest is looked at, for a few seconds at most, and
+// the error says whether it is slow, spinning, idle, paused or out of memory, or
+// whether QEMU itself has been stopped. A guest that no longer answers is a
+// [*GuestError], with its console.
 package vmtest

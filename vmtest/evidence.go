@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
@@ -16,13 +17,19 @@ const journalShown = 60
 // logEvidence logs what a guest can tell about a test that has failed.
 func logEvidence(t testing.TB, m *Machine) {
 	t.Helper()
-	t.Log(evidence(m))
+	ctx := context.Background()
+	if end, ok := testEnd(t); ok { // go test's panic would take the evidence along
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Second))
+		defer cancel()
+	}
+	t.Log(evidence(ctx, m))
 }
 
 // evidence is what a guest can tell about a failure. One that is gone or wedged has
 // its console to show.
-func evidence(m *Machine) string {
-	ctx, cancel := context.WithTimeout(context.Background(), evidenceTime*3/4)
+func evidence(ctx context.Context, m *Machine) string {
+	ctx, cancel := within(ctx, limit{what: "no evidence", time: evidenceTime * 3 / 4})
 	defer cancel()
 	var b strings.Builder
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)

@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -62,8 +63,8 @@ func (m *Machine) fileOp(ctx context.Context, doing string, op func(context.Cont
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	err := op(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	return m.gone(doing, err)
 }

@@ -76,7 +76,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if text := strings.TrimSpace(output.String()); text != "" {
 			return fmt.Errorf("build %s for the guest: %w:\n%s", pkg, err, text)

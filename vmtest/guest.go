@@ -71,13 +71,19 @@ const evidenceTime = 20 * time.Second
 // testContext ends with the test, or so long before the test binary's own
 // deadline that there is time to say what the guest was doing.
 func testContext(t testing.TB) (context.Context, context.CancelFunc) {
-	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
-		if end, ok := d.Deadline(); ok {
-			return context.WithDeadlineCause(t.Context(), end.Add(-evidenceTime),
-				fmt.Errorf("the test's time is up (go test -timeout) but for %v of evidence", evidenceTime))
-		}
+	if end, ok := testEnd(t); ok {
+		return context.WithDeadlineCause(t.Context(), end.Add(-evidenceTime),
+			fmt.Errorf("the test's time is up (go test -timeout) but for %v of evidence", evidenceTime))
 	}
 	return context.WithCancel(t.Context())
+}
+
+// testEnd is the test binary's own deadline, if it has one.
+func testEnd(t testing.TB) (time.Time, bool) {
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		return d.Deadline()
+	}
+	return time.Time{}, false
 }
 
 // do runs op within the test's time and the guest's OpTimeout, and fails the test
@@ -86,8 +92,7 @@ func (g *Guest) do(t testing.TB, op func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := testContext(t)
 	defer cancel()
-	limit := g.Machine.config.OpTimeout
-	ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %v (Config.OpTimeout)", limit))
+	ctx, cancel = within(ctx, limit{"not done", g.Machine.config.OpTimeout, "Config.OpTimeout"})
 	defer cancel()
 	if err := op(ctx); err != nil {
 		t.Fatal(err)

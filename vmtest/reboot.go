@@ -20,7 +20,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	err := m.restart(ctx, "reboot")
 	// Also when that failed and its time is up: a reset that nobody asked for, as
 	// after a panic, has to end the machine.
-	restore, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	restore, cancel := within(context.WithoutCancel(ctx), limit{what: "not done", time: lastWords})
 	defer cancel()
 	return errors.Join(err, m.gone("reboot", m.setRebootAction(restore, "shutdown")))
 }
@@ -39,8 +39,7 @@ func (m *Machine) setRebootAction(ctx context.Context, action string) error {
 
 // restart runs the verb of systemctl that ends the system, and follows the next one.
 func (m *Machine) restart(ctx context.Context, verb string) error {
-	limit := m.config.BootTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not up again within %v (Config.BootTimeout)", limit))
+	ctx, cancel := within(ctx, limit{"not up again", m.config.BootTimeout, "Config.BootTimeout"})
 	defer cancel()
 	before := m.events.now()
 	session := m.session()

@@ -73,7 +73,7 @@ const migrationTime = time.Minute
 // its device state alone.
 func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
 	defer m.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, migrationTime, fmt.Errorf("no snapshot within %v", migrationTime))
+	ctx, cancel := within(ctx, limit{what: "no snapshot", time: migrationTime})
 	defer cancel()
 	if err := m.quiesce(ctx); err != nil {
 		return m.verdict(ctx, "snapshot", err)
@@ -125,8 +125,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	c := s.config
 	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
 	c.Console, c.Progress = config.Console, config.Progress
-	ctx, cancel := context.WithTimeoutCause(ctx, c.BootTimeout,
-		fmt.Errorf("no fork within %v (VMTEST_TIMEOUT_SCALE stretches that)", c.BootTimeout))
+	ctx, cancel := within(ctx, limit{"no fork", c.BootTimeout, "Config.BootTimeout"})
 	defer cancel()
 	m, err := start(ctx, c, s.inputs, s.description())
 	if err != nil {

@@ -86,7 +86,7 @@ func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error
 	if p.Prepare != nil {
 		if err := p.Prepare(ctx, m); err != nil {
 			// No test has this machine yet, so none could log what it has to tell.
-			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(m))
+			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(context.WithoutCancel(ctx), m))
 		}
 	}
 	return m.Snapshot(ctx)

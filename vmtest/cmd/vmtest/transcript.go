@@ -47,9 +47,6 @@ type transcript struct {
 	passed, failed, skipped int
 }
 
-// errLimit ends a command that takes too long.
-var errLimit = errors.New("the time for one command is over")
-
 // take takes the steps in turn, also after one has failed: the later ones help to
 // see why. The error is of the guest or of the writer, not of a step.
 func (t *transcript) take(ctx context.Context, steps []step) error {
@@ -105,7 +102,7 @@ func (t *transcript) outcome(ctx context.Context, s step) (outcome, error) {
 // bounded runs one command, for no longer than the limit. That it ended badly, or
 // not at all, is no error.
 func (t *transcript) bounded(ctx context.Context, command string) (output, end string, err error) {
-	limited, cancel := context.WithTimeoutCause(ctx, t.limit, errLimit)
+	limited, cancel := vmtest.WithTimeout(ctx, t.limit)
 	defer cancel()
 	output, err = t.run(limited, command)
 	output = tail.Printable(output)
@@ -116,10 +113,10 @@ func (t *transcript) bounded(ctx context.Context, command string) (output, end s
 		return output, "", nil
 	case errors.As(err, &exit):
 		return output, exit.Error(), nil
-	case errors.As(err, &gone) || !errors.Is(context.Cause(limited), errLimit):
+	case errors.As(err, &gone) || ctx.Err() != nil || limited.Err() == nil:
 		return output, "", err
 	}
-	return output, fmt.Sprintf("no end within %v", t.limit), nil
+	return output, context.Cause(limited).Error(), nil
 }
 
 // verdict prints the mark of a step that was taken.

@@ -198,12 +198,14 @@ func (c *Client) lost(err error) error {
 	}
 }
 
-// ended is ctx's error with its cause.
+// ended is ctx's error with its cause, or the cause alone when it is as telling: a
+// deadline, whatever the way by which it ended ctx.
 func ended(ctx context.Context) error {
-	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
-		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ctx.Err()) || errors.Is(cause, context.DeadlineExceeded) {
+		return cause
 	}
-	return context.Cause(ctx)
+	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }
 
 // stream notes the first failure of the connection, before the ssh package ends
