@@ -142,12 +142,18 @@ func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
 
 // verdict is the *GuestError of a machine that did not come up because of err.
 func (m *Machine) verdict(ctx context.Context, doing string, err error) error {
+	if errors.As(err, new(*GuestError)) { // of a command that was part of it
+		return fmt.Errorf("%s %s: %w", doing, m.inputs.image.Name, err)
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	var gone *GuestError
 	if lost := m.gone(doing, err); errors.As(lost, &gone) {
 		return lost
+	}
+	if err = m.overdue(ctx, doing, err); errors.As(err, &gone) {
+		return err
 	}
 	return m.guestError(doing, err)
 }

@@ -74,6 +74,7 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	}
 	var elapsed time.Duration
 	cmd.Elapsed = &elapsed
+	printed := m.console.Written()
 	err := m.session().Exec(ctx, cmd)
 	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: elapsed}
 	var exit *link.ExitError
@@ -88,11 +89,26 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 		if exit.Signal != "" {
 			result.ExitCode = -1
 		}
-		return result, fmt.Errorf("run %s: %w%s", c, (*ExitError)(exit), lastLines(result.Stderr))
+		return result, fmt.Errorf("run %s: %w%s%s", c, (*ExitError)(exit), m.killer((*ExitError)(exit), printed), lastLines(result.Stderr))
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return result, fmt.Errorf("run %s: %w", c, m.gone("lost", err))
+	return result, fmt.Errorf("run %s: %w", c, m.overdue(ctx, "lost", m.gone("lost", err)))
+}
+
+// killer says that the guest's kernel has killed for want of memory, when it has
+// done so since its console had printed so many bytes and a command ended as a
+// killed one does.
+func (m *Machine) killer(end *ExitError, printed int64) string {
+	const killed = 128 + 9 // as shells report a child that was
+	if end.Signal != "KILL" && end.Code != killed {
+		return ""
+	}
+	victim := outOfMemory(m.console.Since(printed))
+	if victim == "" {
+		return ""
+	}
+	return "; the guest ran out of memory and its kernel killed " + victim
 }
 
 // lastLines renders the end of a command's stderr for an error message.

@@ -41,8 +41,8 @@ func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
 // error behind it; both may be empty.
 type HostError = images.HostError
 
-// GuestError says that a guest did not come up, or is gone, with what it left
-// behind as evidence.
+// GuestError says that a guest did not come up, is gone or no longer answers, with
+// what it left behind as evidence.
 type GuestError struct {
 	Image   string
 	Doing   string   // what was being done, e.g. "boot"

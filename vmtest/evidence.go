@@ -33,7 +33,11 @@ func evidence(ctx context.Context, m *Machine) string {
 	defer cancel()
 	var b strings.Builder
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)
-	answered := section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
+	h := m.examine()
+	if !h.answers() || h.victim != "" {
+		b.WriteString("\n" + h.String())
+	}
+	answered := h.answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
 		socketSection(ctx, &b, m) &&
 		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),

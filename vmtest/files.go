@@ -66,7 +66,7 @@ func (m *Machine) fileOp(ctx context.Context, doing string, op func(context.Cont
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
-	return m.gone(doing, err)
+	return m.overdue(ctx, doing, m.gone(doing, err))
 }
 
 // Dial connects from the host to an address inside the guest, through the guest
@@ -81,7 +81,7 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, 
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("dial %s %s in the guest: %w", network, address, m.gone("lost", err))
+		return nil, fmt.Errorf("dial %s %s in the guest: %w", network, address, m.overdue(ctx, "lost", m.gone("lost", err)))
 	}
 	return conn, nil
 }

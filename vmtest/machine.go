@@ -108,14 +108,16 @@ func (m *Machine) readConsole() {
 // gone returns err as a *GuestError when its reason is that the guest has gone,
 // and as it is otherwise.
 func (m *Machine) gone(doing string, err error) error {
-	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) {
+	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) || errors.As(err, new(*GuestError)) {
 		return err
 	}
+	ctx, cancel := within(context.Background(), limit{time: lastWords})
+	defer cancel()
 	select {
 	case <-m.Done():
 		return m.guestError(doing, m.process.Err())
-	case <-time.After(lastWords):
-		return m.guestError(doing, fmt.Errorf("the guest's agent let go of the link while QEMU runs on: %w", err))
+	case <-ctx.Done():
+		return m.guestError(doing, fmt.Errorf("the guest's agent let go of the link while QEMU goes on: %w; %v", err, m.examine()))
 	}
 }
 

@@ -51,20 +51,20 @@ func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *d
 	defer cancel()
 	conn, raw, err := m.dialSystemd(ctx)
 	if err != nil {
-		return err
+		return m.overdue(ctx, "lost", err)
 	}
 	signals := watchSignals(raw)
 	defer signals.close()
 	for {
 		saw, done, err := look(ctx, conn)
 		if err != nil {
-			return m.gone("lost", err)
+			return m.overdue(ctx, "lost", m.gone("lost", err))
 		}
 		if done {
 			return nil
 		}
 		if err := signals.next(ctx, func(*godbus.Signal) bool { return true }); err != nil {
-			return m.gone("lost", fmt.Errorf("%w; it is %s", err, saw))
+			return m.overdue(ctx, "lost", m.gone("lost", fmt.Errorf("%w; it is %s", err, saw)))
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (c *managerConn) close() {
 // closes it.
 func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
 	conn, _, err := m.dialSystemd(ctx)
-	return conn, err
+	return conn, m.overdue(ctx, "lost", err)
 }
 
 func (m *Machine) dialSystemd(ctx context.Context) (*dbus.Conn, *godbus.Conn, error) {

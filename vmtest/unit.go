@@ -149,6 +149,9 @@ func (m *Machine) WaitUnit(ctx context.Context, unit, state string) error {
 	if lost := m.gone("lost", err); lost != err {
 		return lost
 	}
+	if err = m.overdue(ctx, "lost", err); errors.As(err, new(*GuestError)) {
+		return fmt.Errorf("wait for %s to be %s: %w", unit, state, err) // it cannot tell more
+	}
 	return m.unitError(ctx, &UnitError{Unit: unit, Want: state, ActiveState: active, SubState: sub, Err: err})
 }
 

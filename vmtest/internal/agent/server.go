@@ -149,7 +149,7 @@ func (c *connection) serveRequests(requests <-chan *ssh.Request) {
 }
 
 func (c *connection) control(req *ssh.Request) (ok bool, payload []byte) {
-	if req.Type == "keepalive@openssh.com" {
+	if req.Type == wire.Keepalive {
 		return true, nil
 	}
 	name, ours := strings.CutSuffix(req.Type, wire.Domain)

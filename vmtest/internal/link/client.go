@@ -134,6 +134,27 @@ func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]by
 	}
 }
 
+// Ping returns once the agent has answered to its being asked whether it is there,
+// after what it has been asked by Control before.
+func (c *Client) Ping(ctx context.Context) error {
+	answered := make(chan error, 1)
+	go func() {
+		_, _, err := c.conn.SendRequest(wire.Keepalive, true, nil)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			return fmt.Errorf("ping: %w", c.lost(err))
+		}
+		return nil
+	case <-c.done:
+		return fmt.Errorf("ping: %w", c.Err())
+	case <-ctx.Done():
+		return fmt.Errorf("ping: %w", ended(ctx))
+	}
+}
+
 // ControlError is the agent's refusal of a Control request.
 type ControlError struct {
 	Name    string

@@ -115,6 +115,27 @@ func TestLostLinkEndsEverything(t *testing.T) {
 	assert.ErrorIs(t, err, link.ErrLost)
 }
 
+// slow is a deadline that ends a context as a cancellation with a cause.
+type slow struct{}
+
+func (slow) Error() string        { return "not done within 3s" }
+func (slow) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func TestDeadlineIsSaidOnce(t *testing.T) {
+	g := start(t, &agent.Server{})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(slow{})
+	assert.EqualError(t, g.Exec(ctx, sh("true")), "run sh: not done within 3s")
+	assert.EqualError(t, g.Ping(ctx), "ping: not done within 3s")
+}
+
+func TestPing(t *testing.T) {
+	g := start(t, &agent.Server{})
+	assert.NoError(t, g.Ping(testContext(t)))
+	g.port.Close()
+	assert.ErrorIs(t, g.Ping(testContext(t)), link.ErrLost)
+}
+
 func TestControl(t *testing.T) {
 	g := start(t, &agent.Server{Control: func(name string, payload []byte) ([]byte, error) {
 		if name == "echo" {

@@ -13,6 +13,7 @@ type Buffer struct {
 	max     int
 	data    []byte // at most 2*max
 	dropped bool
+	total   int64 // bytes written so far
 }
 
 // NewBuffer returns a Buffer that keeps max bytes.
@@ -23,6 +24,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := len(p)
+	b.total += int64(n)
 	if n > b.max {
 		p = p[n-b.max:]
 		b.dropped = true
@@ -45,6 +47,21 @@ func (b *Buffer) Bytes() (data []byte, dropped bool) {
 		return bytes.Clone(data[len(data)-b.max:]), true
 	}
 	return bytes.Clone(data), b.dropped
+}
+
+// Written is how many bytes have been written so far, dropped or not.
+func (b *Buffer) Written() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
+}
+
+// Since returns what is kept of all that was written after the first so many bytes.
+func (b *Buffer) Since(written int64) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := min(max(b.total-written, 0), int64(len(b.data)), int64(b.max))
+	return bytes.Clone(b.data[int64(len(b.data))-n:])
 }
 
 // String is what is kept, trimmed of space at its ends.

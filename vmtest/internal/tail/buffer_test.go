@@ -23,6 +23,18 @@ func TestBufferKeepsTheEnd(t *testing.T) {
 	assert.True(t, dropped)
 }
 
+func TestBufferSince(t *testing.T) {
+	b := NewBuffer(4)
+	b.Write([]byte("abc"))
+	mark := b.Written()
+	assert.Empty(t, b.Since(mark))
+	b.Write([]byte("d"))
+	assert.Equal(t, "d", string(b.Since(mark)))
+	b.Write([]byte("efghijkl"))
+	assert.Equal(t, "ijkl", string(b.Since(mark)), "as far as it is kept")
+	assert.Empty(t, b.Since(100))
+}
+
 func TestBufferIsBounded(t *testing.T) {
 	b := NewBuffer(1000)
 	for range 1000 {

@@ -23,6 +23,9 @@ const (
 	// an Elapsed.
 	ElapsedRequest = "elapsed@systemd-vmtest"
 
+	// Keepalive is OpenSSH's global request that asks nothing but an answer.
+	Keepalive = "keepalive@openssh.com"
+
 	// StartErrorRequest comes from the agent in place of exit-status when the
 	// command never ran; its payload is a StartError as JSON.
 	StartErrorRequest = "start-error" + Domain
