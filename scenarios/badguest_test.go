@@ -38,8 +38,10 @@ func TestGuestNeverGetsReady(t *testing.T) {
 	})
 	var guest *vmtest.GuestError
 	require.ErrorAs(t, err, &guest)
-	assert.ErrorContains(t, err, "wait for the guest's agent: not up within 10s")
-	assert.Less(t, time.Since(begin), 4*limit)
+	assert.ErrorContains(t, err, "wait for the guest's agent: not up within ")
+	assert.ErrorContains(t, err, "Config.BootTimeout")
+	assert.ErrorContains(t, err, "its agent has not come up")
+	assert.Less(t, time.Since(begin), 14*limit, "ten times at most on a slow host, and the start")
 }
 
 // An agent that dies under a command is an error at once, not at a deadline.

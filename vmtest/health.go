@@ -216,6 +216,8 @@ func (h health) finding() string {
 	share := float64(busy) / float64(h.during)
 	text := fmt.Sprintf("the guest is half-busy: its processor was busy for %v of %v and %s", brief(busy), brief(h.during), silence)
 	switch {
+	case share >= 0.8 && h.agent == agentAbsent: // nobody to ask which it is
+		text = fmt.Sprintf("the guest is still booting, or spinning: its processor has been busy for %v and %s", brief(h.during), silence)
 	case share >= 0.8:
 		text = fmt.Sprintf("the guest is spinning: its processor has been busy for %v and %s", brief(h.during), silence)
 	case share <= 0.2:

@@ -78,7 +78,7 @@ func TestHealth(t *testing.T) {
 		{"half-busy", patient{monitorTime: ms, status: "running", ran: 0.5}, 2 * time.Second,
 			"the guest is half-busy: its processor was busy for 1s of 2s and its agent does not answer"},
 		{"booting", patient{noAgent: true, monitorTime: ms, status: "running", ran: 1}, 2 * time.Second,
-			"the guest is spinning: its processor has been busy for 2s and its agent has not come up"},
+			"the guest is still booting, or spinning: its processor has been busy for 2s and its agent has not come up"},
 		{"agent gone", patient{agentTime: ms, agentErr: errors.New("link lost"), monitorTime: 2 * ms, status: "running"}, 2 * ms,
 			"QEMU runs and its agent has let go of the link"},
 		{"asleep", patient{agentTime: 2 * ms, agentErr: errors.New("link lost"), monitorTime: ms, status: "suspended"}, ms,
