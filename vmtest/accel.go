@@ -28,10 +28,26 @@ import (
 // that KVM can create but not run stalls before its first line.
 const probeTime = 15 * time.Second
 
-// accelVerdict is what is known of KVM on this host: "" when it runs guests, or
-// why it does not.
+// accelVerdict is what is known of KVM on this host. It says it twice, so that a
+// verdict that is torn or altered is not taken for the better one.
 type accelVerdict struct {
-	KVMFault string `json:"kvmFault"`
+	RunsKVM  bool   `json:"runsKVM"`
+	KVMFault string `json:"kvmFault"` // why it does not
+}
+
+// readVerdict returns the verdict in a file, unless there is none or it makes no
+// sense.
+func readVerdict(path string) (v accelVerdict, ok bool) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return v, false
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if d.Decode(&v) != nil || v.RunsKVM != (v.KVMFault == "") {
+		return accelVerdict{}, false
+	}
+	return v, true
 }
 
 // accelVerdicts keeps the verdicts of this process by digest of the image.
@@ -54,7 +70,7 @@ func (in *inputs) chooseAccel(ctx context.Context) error {
 		return err
 	}
 	in.accel = qemu.KVM
-	if verdict.KVMFault != "" {
+	if !verdict.RunsKVM {
 		in.accel, in.kvmFault = qemu.TCG, verdict.KVMFault
 	}
 	return nil
@@ -96,15 +112,14 @@ func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
 	if err != nil {
 		return accelVerdict{}, err
 	}
-	var v accelVerdict
-	if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &v) == nil {
+	if v, ok := readVerdict(path); ok {
 		return v, nil
 	}
 	fault, final, err := tryKVM(ctx, in)
+	v := accelVerdict{RunsKVM: fault == "", KVMFault: fault}
 	if err != nil {
 		return v, err
 	}
-	v.KVMFault = fault
 	if !final {
 		return v, nil
 	}

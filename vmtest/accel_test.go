@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"sync"
@@ -43,4 +44,34 @@ func TestOldVerdictsGo(t *testing.T) {
 	require.NoError(t, dropVerdicts(dir, time.Now().Add(-keepUnused)))
 	assert.NoFileExists(t, filepath.Join(dir, "old"))
 	assert.FileExists(t, filepath.Join(dir, "new"))
+}
+
+// No byte of a verdict against KVM can be changed, and no part of it lost, so that
+// it becomes one for KVM, or the other way round.
+func TestSpoiledVerdictIsNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "verdict")
+	for _, want := range []accelVerdict{{RunsKVM: true}, {KVMFault: "KVM runs no guest here"}} {
+		whole, err := json.Marshal(want)
+		require.NoError(t, err)
+		read := func(data []byte) (accelVerdict, bool) {
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			return readVerdict(path)
+		}
+		got, ok := read(whole)
+		assert.True(t, ok)
+		assert.Equal(t, want, got)
+		for i := range whole {
+			_, ok := read(whole[:i])
+			assert.False(t, ok, "%s", whole[:i])
+			for bit := range 8 {
+				data := []byte(string(whole))
+				data[i] ^= 1 << bit
+				if got, ok := read(data); ok {
+					assert.Equal(t, want.RunsKVM, got.RunsKVM, "%s", data)
+				}
+			}
+		}
+	}
+	_, ok := readVerdict(filepath.Join(t.TempDir(), "none"))
+	assert.False(t, ok)
 }
