@@ -22,9 +22,9 @@ import (
 // path or a ./path, seen from the current folder's module, which is the test's.
 //
 // The result is kept in the cache, where the go command finds out by itself
-// whether it is up to date, and for as long as it is used once a month. Where there is no go command, $VMTEST_GO_PREBUILT names
-// a folder of executables, each called after the last element of its import path;
-// then nothing is built.
+// whether it is up to date, and for as long as it is used once a month. Where there
+// is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
+// after the last element of its import path; then nothing is built.
 func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
@@ -49,6 +49,30 @@ func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	defer lock.Close()
+	data, err := buildKept(ctx, pkg, arch, out)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if err := os.Chtimes(out, now, now); err != nil {
+		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
+	}
+	return data, dropPrograms(dir, now.Add(-keepUnused))
+}
+
+// buildKept brings the executable at out up to date and returns its content.
+//
+// The go command looks only at the build ID in the executable, so it would take one
+// whose other bytes were altered, or lost on a full disk, as up to date. The digest
+// that is kept beside it tells: one that does not match is built anew.
+func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
+	sumFile := out + digestSuffix
+	kept, err := os.ReadFile(sumFile)
+	if err != nil || string(kept) != digestOf(out) {
+		if err := os.RemoveAll(out); err != nil {
+			return nil, fmt.Errorf("build %s: remove what does not match its digest: %w", pkg, err)
+		}
+	}
 	if err := goBuild(ctx, pkg, arch, out); err != nil {
 		return nil, err
 	}
@@ -56,11 +80,27 @@ func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	now := time.Now()
-	if err := os.Chtimes(out, now, now); err != nil {
-		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
+	if sum := digest(data); sum != string(kept) {
+		// Torn, it matches nothing, and costs another build.
+		if err := os.WriteFile(sumFile, []byte(sum), 0o600); err != nil {
+			return nil, fmt.Errorf("build %s: keep digest: %w", pkg, err)
+		}
 	}
-	return data, dropPrograms(dir, now.Add(-keepUnused))
+	return data, nil
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// digestOf is the digest of a file's content, or "" when it cannot be read.
+func digestOf(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return digest(data)
 }
 
 func goBuild(ctx context.Context, pkg, arch, out string) error {

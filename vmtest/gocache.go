@@ -21,7 +21,10 @@ const keepUnused = 30 * 24 * time.Hour
 // has no wait that a context could end.
 const lockPoll = 50 * time.Millisecond
 
-const lockSuffix = ".lock"
+const (
+	digestSuffix = ".sha256"
+	lockSuffix   = ".lock"
+)
 
 // lockProgram locks a program of the cache's folder go. The caller closes the lock.
 func lockProgram(ctx context.Context, path string) (*flock.Flock, error) {
@@ -78,7 +81,7 @@ func dropProgram(path string, since time.Time) error {
 	}
 	defer lock.Close()
 	// The lock goes last: who waits for it then finds out, and makes another.
-	for _, p := range []string{path, path + lockSuffix} {
+	for _, p := range []string{path, path + digestSuffix, path + lockSuffix} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

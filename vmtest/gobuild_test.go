@@ -1,0 +1,60 @@
+package vmtest
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A program in the cache that was altered, cut short or removed is built anew, and
+// so is one whose digest was: what a guest gets is what the go command made.
+func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/small\n\ngo 1.26\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
+	t.Chdir(dir)
+	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	want, err := BuildGo(t.Context(), ".", runtime.GOARCH)
+	require.NoError(t, err)
+	sums, err := filepath.Glob(filepath.Join(dir, "cache", "go", "*.sha256"))
+	require.NoError(t, err)
+	require.Len(t, sums, 1)
+	program := sums[0][:len(sums[0])-len(".sha256")]
+
+	flip := func(path string) error {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		data[len(data)/2] ^= 0xff
+		return os.WriteFile(path, data, 0o700)
+	}
+	for _, tc := range []struct {
+		name  string
+		spoil func() error
+	}{
+		{"byte of the program flipped", func() error { return flip(program) }},
+		{"program truncated", func() error { return os.Truncate(program, int64(len(want)/2)) }},
+		{"program emptied", func() error { return os.Truncate(program, 0) }},
+		{"program gone", func() error { return os.Remove(program) }},
+		{"another one in its place", func() error {
+			return os.WriteFile(program, []byte("#!/bin/sh\necho hello\n"), 0o700)
+		}},
+		{"byte of the digest flipped", func() error { return flip(sums[0]) }},
+		{"digest truncated", func() error { return os.Truncate(sums[0], 7) }},
+		{"digest gone", func() error { return os.Remove(sums[0]) }},
+		{"lock written to", func() error { return os.WriteFile(program+".lock", []byte("x"), 0o600) }},
+	} {
+		require.NoError(t, tc.spoil(), tc.name)
+		got, err := BuildGo(t.Context(), ".", runtime.GOARCH)
+		require.NoError(t, err, tc.name)
+		assert.True(t, string(want) == string(got), "%s: another program", tc.name)
+		sum, err := os.ReadFile(sums[0])
+		require.NoError(t, err, tc.name)
+		assert.Equal(t, digest(want), string(sum), tc.name)
+	}
+}
