@@ -118,10 +118,27 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
+		if line := lineWith(output.String(), syscall.ENOSPC.Error()); line != "" {
+			return &HostError{
+				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
+				Cure:  "free some, or move the cache with VMTEST_CACHE, the go command's with GOCACHE and its work with TMPDIR",
+				Tail:  output.String(), Err: err,
+			}
+		}
 		if text := strings.TrimSpace(output.String()); text != "" {
 			return fmt.Errorf("build %s for the guest: %w:\n%s", pkg, err, text)
 		}
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	return nil
+}
+
+// lineWith is the first line that contains a text, or "".
+func lineWith(lines, text string) string {
+	for line := range strings.Lines(lines) {
+		if strings.Contains(line, text) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }

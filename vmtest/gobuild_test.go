@@ -58,3 +58,19 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 		assert.Equal(t, digest(want), string(sum), tc.name)
 	}
 }
+
+// A full disk under the go command is said as what it is, with the cure, in a line.
+func TestBuildGoOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	// A go command as on a full disk.
+	const fake = "#!/bin/sh\necho '# pkg'\necho 'pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device'\nexit 1\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	_, err := BuildGo(t.Context(), "./pkg", runtime.GOARCH)
+	var host *HostError
+	require.ErrorAs(t, err, &host)
+	assert.Equal(t, "no space: build ./pkg for the guest: pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device", host.Cause)
+	assert.Contains(t, host.Cure, "TMPDIR")
+	assert.NotContains(t, err.Error(), "\n")
+}
