@@ -47,7 +47,7 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 		return m.snapshotInto(ctx, ram, state)
 	})
 	if err != nil {
-		return nil, err
+		return nil, hostError(err)
 	}
 	// After the use is noted, or the new one would be the first to go.
 	if _, err := store.Prune(snapshots.DefaultLimit); err != nil {

@@ -71,11 +71,20 @@ func (e *GuestError) Error() string {
 
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// hostError is err as a *HostError when the reason is that there is no QEMU.
+const noSpaceCure = "free some, by \"vmtest snapshot prune --limit 0\" for one, or move the cache with VMTEST_CACHE"
+
+// hostError is err as a *HostError when the reason is that there is no QEMU, or no
+// room on the disk.
 func hostError(err error) error {
+	var known *HostError
 	var missing *qemu.MissingError
-	if errors.As(err, &missing) {
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &missing):
 		return &HostError{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &HostError{Cause: "no space: " + err.Error(), Cure: noSpaceCure, Err: err}
 	}
 	return err
 }

@@ -2,11 +2,16 @@ package vmtest
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 func TestGuestErrorHasTheEvidence(t *testing.T) {
@@ -46,4 +51,26 @@ func TestStartErrorNamesTheProgramOnce(t *testing.T) {
 	err := &StartError{Name: "/etc", Message: "fork/exec /etc: permission denied", Errno: syscall.EACCES}
 	assert.EqualError(t, err, "start /etc: permission denied")
 	assert.ErrorIs(t, err, fs.ErrPermission)
+}
+
+// A full disk is what the host lacks, in one line with the cure, whoever met it.
+func TestHostErrorOnAFullDisk(t *testing.T) {
+	for _, err := range []error{
+		&snapshots.NoRoomError{Dir: "/cache/snapshots", Free: 3e6, Need: 541e6},
+		&os.PathError{Op: "write", Path: "/cache/images/.stamp", Err: syscall.ENOSPC},
+		&os.PathError{Op: "write", Path: "/cache/accel/v.json", Err: syscall.EDQUOT},
+	} {
+		got := hostError(fmt.Errorf("start: %w", err))
+		var host *HostError
+		require.ErrorAs(t, got, &host)
+		assert.Equal(t, "no space: start: "+err.Error(), host.Cause)
+		assert.Contains(t, host.Cure, "vmtest snapshot prune")
+		assert.Contains(t, host.Cure, "VMTEST_CACHE")
+		assert.NotContains(t, got.Error(), "\n")
+		assert.ErrorIs(t, got, err)
+	}
+	known := &HostError{Cause: "no space: x", Cure: "y", Err: syscall.ENOSPC}
+	assert.Same(t, known, hostError(known), "who knows better is believed")
+	other := errors.New("other")
+	assert.Same(t, other, hostError(other))
 }

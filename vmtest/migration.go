@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,10 +27,22 @@ func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 	if err := m.migrateOut(ctx, out, false); err != nil {
 		return err
 	}
-	if err := m.migrated(ctx); err != nil {
-		return err
+	// QEMU has its own; while these are open, neither side sees the other one go.
+	in.Close()
+	out.Close()
+	err = m.migrated(ctx)
+	if err == nil {
+		err = to.migrated(ctx)
 	}
-	return to.migrated(ctx)
+	if err != nil {
+		// That the other end has gone shows first; why, a moment later.
+		select {
+		case <-to.Done():
+			return fmt.Errorf("move memory: %w", to.process.Err())
+		case <-time.After(lastWords):
+		}
+	}
+	return err
 }
 
 // saveDevices writes the state of a stopped machine, less its memory, to a file.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -34,12 +35,13 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := store.Scratch()
+	files, err := store.Scratch(m.config.Memory)
 	if err != nil {
-		return nil, err
+		return nil, hostError(err)
 	}
 	if err := m.snapshotInto(ctx, files.RAM, files.State); err != nil {
-		return nil, errors.Join(err, files.Close())
+		files.Close() // of no use, so of no interest
+		return nil, hostError(err)
 	}
 	config := m.config
 	config.Console, config.Hostname = nil, "" // those of the machine that was
@@ -92,13 +94,19 @@ func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
 		return err
 	}
 	defer still.Close()
-	if err := m.moveTo(ctx, still); err != nil {
-		return m.verdict(ctx, "snapshot", err)
+	failed, err := m, m.moveTo(ctx, still)
+	if err == nil {
+		failed, err = still, still.saveDevices(ctx, state)
 	}
-	if err := still.saveDevices(ctx, state); err != nil {
-		return still.verdict(ctx, "snapshot", err)
+	switch {
+	case err == nil:
+		return nil
+	case snapshots.IsFull(ram):
+		// Others took the room meanwhile. QEMU's own account of it is a SIGBUS or
+		// an input/output error.
+		return fmt.Errorf("snapshot %s: %w: %w", m.inputs.image.Name, unix.ENOSPC, err)
 	}
-	return nil
+	return failed.verdict(ctx, "snapshot", err)
 }
 
 // quiesce brings the guest to a point that is good to begin from, and stops it:

@@ -44,6 +44,9 @@ type ExitError struct {
 
 func (e *ExitError) Error() string {
 	msg := "QEMU exited: " + e.State.String()
+	if s, ok := e.State.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGBUS {
+		msg += " (its memory file was cut short, or the file system of the cache is full)"
+	}
 	if e.Stderr != "" {
 		msg += "; it printed: " + e.Stderr
 	}

@@ -10,10 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Scratch returns two empty files for a snapshot that is not in the store. They have
-// no name, so the kernel takes them back when they are closed or the process dies.
-// The caller closes them.
-func (s *Store) Scratch() (*Files, error) {
+// Scratch returns two empty files for a snapshot, of a machine of that much memory in
+// MiB, that is not in the store. They have no name, so the kernel takes them back
+// when they are closed or the process dies. The caller closes them. When they would
+// not fit the error is a *NoRoomError.
+func (s *Store) Scratch(memory int) (*Files, error) {
+	if err := s.checkRoom(memory); err != nil {
+		return nil, err
+	}
 	ram, err := s.Nameless()
 	if err != nil {
 		return nil, err
@@ -37,8 +41,8 @@ func (s *Store) Nameless() (*os.File, error) {
 }
 
 // record has make fill two files, which the caller closes.
-func (s *Store) record(make func(ram, state *os.File) error) (*Files, error) {
-	files, err := s.Scratch()
+func (s *Store) record(memory int, make func(ram, state *os.File) error) (*Files, error) {
+	files, err := s.Scratch(memory)
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice
 	if err := s.sweep(info.Key); err != nil {
 		return err
 	}
-	files, err := s.record(make)
+	files, err := s.record(info.Memory, make)
 	if err != nil {
 		return err
 	}

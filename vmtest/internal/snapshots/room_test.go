@@ -1,0 +1,29 @@
+package snapshots
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// No machine is booted for a snapshot that would not fit.
+func TestNoRoomIsSaidBeforeTheWork(t *testing.T) {
+	s := newStore(t)
+	const tooMuch = 1 << 40 // MiB
+	_, err := s.Open(t.Context(), Info{Key: keyA, Memory: tooMuch}, func(string) {},
+		func(_, _ *os.File) error { t.Error("made although there is no room"); return nil })
+	var none *NoRoomError
+	require.ErrorAs(t, err, &none)
+	assert.ErrorIs(t, err, unix.ENOSPC)
+	assert.ErrorContains(t, err, s.dir+" has ")
+	left, err := filepath.Glob(filepath.Join(s.dir, keyA+"/*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+
+	_, err = s.Scratch(tooMuch)
+	assert.ErrorAs(t, err, &none)
+}
