@@ -47,9 +47,9 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // what the tools said of their end is of no interest
 		}
-		return asNoSpace(err)
+		return err
 	}
-	return asNoSpace(b.finish(dir, t))
+	return b.finish(dir, t)
 }
 
 // finish writes the modules and the manifest beside kernel and root.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -51,6 +52,17 @@ func TestOpenNoticesDamage(t *testing.T) {
 		{"altered, same size", func(i *Image) error {
 			return os.WriteFile(i.Root(), []byte("Content of "+rootFile), 0o600)
 		}, "rootfs.squashfs does not match its manifest; rebuilding"},
+		{"altered, times put back", func(i *Image) error { return flipKeepingTimes(i.Root()) },
+			"rootfs.squashfs does not match its manifest; rebuilding"},
+		{"kernel altered, times put back", func(i *Image) error { return flipKeepingTimes(i.Kernel()) },
+			"vmlinuz does not match its manifest; rebuilding"},
+		{"module altered, times put back", func(i *Image) error {
+			return flipKeepingTimes(filepath.Join(i.ModulesDir(), "lib", "overlay.ko"))
+		}, "modules/lib/overlay.ko does not match its manifest; rebuilding"},
+		{"kernel and root swapped", func(i *Image) error {
+			return errors.Join(os.Rename(i.Root(), i.Root()+"~"), os.Rename(i.Kernel(), i.Root()),
+				os.Rename(i.Root()+"~", i.Kernel()))
+		}, "rootfs.squashfs has 18 bytes instead of 26; rebuilding"},
 		{"truncated", func(i *Image) error { return os.Truncate(i.Kernel(), 3) },
 			"vmlinuz has 3 bytes instead of 18; rebuilding"},
 		{"file gone", func(i *Image) error { return os.Remove(i.Kernel()) }, "vmlinuz is missing; rebuilding"},
@@ -59,6 +71,13 @@ func TestOpenNoticesDamage(t *testing.T) {
 		}, "modules/evil.ko is not in its manifest; rebuilding"},
 		{"manifest gone", func(i *Image) error { return os.Remove(filepath.Join(i.Dir(), manifestFile)) },
 			"the manifest is missing; rebuilding"},
+		{"manifest truncated", func(i *Image) error { return os.Truncate(filepath.Join(i.Dir(), manifestFile), 100) },
+			"the manifest is not valid JSON; rebuilding"},
+		{"manifest emptied", func(i *Image) error { return os.Truncate(filepath.Join(i.Dir(), manifestFile), 0) },
+			"the manifest is not valid JSON; rebuilding"},
+		{"folder is a file", func(i *Image) error {
+			return errors.Join(os.RemoveAll(i.Dir()), os.WriteFile(i.Dir(), nil, 0o600))
+		}, "it is not a folder; rebuilding"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, image := builtSample(t)
@@ -69,6 +88,68 @@ func TestOpenNoticesDamage(t *testing.T) {
 			assert.Equal(t, []string{tc.want}, seen)
 			assert.Equal(t, image.Digest, again.Digest)
 		})
+	}
+}
+
+// flipKeepingTimes changes the byte in the middle of a file, and puts back what times
+// a program can.
+func flipKeepingTimes(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	data[len(data)/2] ^= 1
+	return errors.Join(os.WriteFile(path, data, 0o600), os.Chtimes(path, info.ModTime(), info.ModTime()))
+}
+
+// Whatever byte of the manifest is changed, either that shows or the manifest still
+// says the same.
+func TestNoByteOfTheManifestCanLie(t *testing.T) {
+	_, image := builtSample(t)
+	path := filepath.Join(image.Dir(), manifestFile)
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for i := range whole {
+		for _, bit := range []byte{0x01, 0x20} { // another digit or letter, another case
+			data := []byte(string(whole))
+			data[i] ^= bit
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			if m, err := readManifest(image.Dir()); err == nil {
+				assert.Equal(t, image.Manifest, m)
+			} else {
+				assert.ErrorAs(t, err, new(damage))
+			}
+		}
+	}
+}
+
+// The other files beside an image are harmless: a stamp that says nothing, or
+// nonsense, costs a look at all files, and a lock's content is nobody's business.
+func TestSpoiledStampAndLockAreHarmless(t *testing.T) {
+	c, image := builtSample(t)
+	spoil := map[string]func(string) error{
+		"flipped":   flipKeepingTimes,
+		"truncated": func(path string) error { return os.Truncate(path, 9) },
+		"emptied":   func(path string) error { return os.Truncate(path, 0) },
+		"gone":      os.Remove,
+		"swapped":   func(path string) error { return os.WriteFile(path, []byte(`{"seal":"other","files":{}}`), 0o600) },
+	}
+	for name, do := range spoil {
+		for _, path := range []string{c.stamp("sample"), filepath.Join(c.dir, "sample.lock")} {
+			if strings.HasSuffix(path, ".lock") {
+				require.NoError(t, os.WriteFile(path, []byte("something"), 0o600))
+			}
+			require.NoError(t, do(path), name)
+			var seen []string
+			again, err := c.open(t.Context(), "sample", notices(&seen), mustNotBuild)
+			require.NoError(t, err, "%s %s", path, name)
+			assert.Empty(t, seen)
+			assert.Equal(t, image, again)
+		}
 	}
 }
 

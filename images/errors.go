@@ -40,9 +40,10 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
+const noSpaceCure = "free some, by \"vmtest snapshot prune --limit 0\" for one, or move the cache with VMTEST_CACHE and the work with TMPDIR"
+
 func noSpace(cause string, err error) *HostError {
-	return &HostError{Cause: "no space: " + cause,
-		Cure: "free some, or move the cache with VMTEST_CACHE and the work with TMPDIR", Err: err}
+	return &HostError{Cause: "no space: " + cause, Cure: noSpaceCure, Err: err}
 }
 
 // failure is a kind of failure that the tools' output shows.
@@ -55,8 +56,7 @@ type failure struct {
 
 func failures() []failure {
 	return []failure{
-		{`No space left on device|You don't have enough free space`, true, "no space",
-			"free some, or move the cache with VMTEST_CACHE and the work with TMPDIR"},
+		{`No space left on device|You don't have enough free space`, true, "no space", noSpaceCure},
 		{`Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|` +
 			`Connection failed|Connection refused|Connection timed out|connection timed out|Network is unreachable`,
 			true, "the package mirror cannot be reached",
@@ -115,6 +115,10 @@ func explain(tool, tail string, err error) error {
 // asNoSpace turns a full disk under this process's own writes into the error
 // that names the cure.
 func asNoSpace(err error) error {
+	var known *HostError
+	if errors.As(err, &known) {
+		return err
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return noSpace(err.Error(), err)
 	}

@@ -60,13 +60,15 @@ func Open(ctx context.Context, name string, o Options) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.openPath(name)
+		image, err := c.openPath(name)
+		return image, asNoSpace(err)
 	}
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err
 	}
-	return c.open(ctx, name, r, b.build)
+	image, err := c.open(ctx, name, r, b.build)
+	return image, asNoSpace(err)
 }
 
 // Build builds the image of that name and puts it in place of the one in the
@@ -77,7 +79,8 @@ func Build(ctx context.Context, name string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.replace(ctx, name, r, b.build)
+	image, err := c.replace(ctx, name, r, b.build)
+	return image, asNoSpace(err)
 }
 
 func prepare(name string, o Options) (cache, *reporter, *builder, error) {

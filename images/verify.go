@@ -59,8 +59,10 @@ func (s stamp) write(path string) error {
 // verify compares an image folder with its manifest and gives the manifest. It
 // returns a damage if they differ, and fs.ErrNotExist if there is no folder.
 func verify(dir, stampPath, name string) (Manifest, error) {
-	if _, err := os.Lstat(dir); err != nil {
+	if info, err := os.Stat(dir); err != nil {
 		return Manifest{}, err
+	} else if !info.IsDir() {
+		return Manifest{}, damage("it is not a folder")
 	}
 	m, err := readManifest(dir)
 	if err != nil {
