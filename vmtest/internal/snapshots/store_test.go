@@ -110,6 +110,39 @@ func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
 			require.NoError(t, os.RemoveAll(dir))
 			require.NoError(t, os.Rename(filepath.Join(s.dir, keyB), dir))
 		},
+		"byte of memory flipped, time put back": func(t *testing.T, _ *Store, dir string) {
+			keepTime(t, filepath.Join(dir, "ram"), func(path string) { flip(t, path, 4096) })
+		},
+		"byte of state flipped, time put back": func(t *testing.T, _ *Store, dir string) {
+			keepTime(t, filepath.Join(dir, "state"), func(path string) { flip(t, path, 2) })
+		},
+		"memory replaced by a copy": func(t *testing.T, _ *Store, dir string) {
+			keepTime(t, filepath.Join(dir, "ram"), func(path string) {
+				data, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(path+"~", data, 0o600))
+				require.NoError(t, os.Rename(path+"~", path))
+			})
+		},
+		"swapped with another one": func(t *testing.T, s *Store, dir string) {
+			other, _, _ := open(t, s, keyB, "other")
+			other.Close()
+			require.NoError(t, os.Rename(dir, dir+"~"))
+			require.NoError(t, os.Rename(filepath.Join(s.dir, keyB), dir))
+			require.NoError(t, os.Rename(dir+"~", filepath.Join(s.dir, keyB)))
+		},
+		"description emptied": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Truncate(filepath.Join(dir, "snapshot.json"), 0))
+		},
+		"a file in its place": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.WriteFile(dir, nil, 0o600))
+		},
+		"another one's state": func(t *testing.T, s *Store, dir string) {
+			other, _, _ := open(t, s, keyB, "other")
+			other.Close()
+			require.NoError(t, os.Rename(filepath.Join(s.dir, keyB, "state"), filepath.Join(dir, "state")))
+		},
 		"another one's memory": func(t *testing.T, s *Store, dir string) {
 			other, _, _ := open(t, s, keyB, "other")
 			other.Close()
@@ -127,6 +160,43 @@ func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
 			assert.Equal(t, "state two", content(t, f))
 		})
 	}
+}
+
+// keepTime puts back the time of a file's last change, as far as a program can.
+func keepTime(t *testing.T, path string, change func(path string)) {
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	change(path)
+	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+}
+
+// Whatever byte of the description is changed, either that shows or the snapshot is
+// the one that was made. What a lock holds is nobody's business.
+func TestNoByteOfTheDescriptionCanLie(t *testing.T) {
+	s := newStore(t)
+	f, _, _ := open(t, s, keyA, "one")
+	f.Close()
+	path := filepath.Join(s.dir, keyA, "snapshot.json")
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for i := range whole {
+		for _, bit := range []byte{0x01, 0x20} { // another digit or letter, another case
+			data := []byte(string(whole))
+			data[i] ^= bit
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			f, err := s.load(Info{Key: keyA})
+			if err != nil {
+				continue
+			}
+			assert.Equal(t, "state one", content(t, f), "%s", data)
+			require.NoError(t, f.Close())
+		}
+	}
+	require.NoError(t, os.WriteFile(path, whole, 0o600))
+	require.NoError(t, os.WriteFile(s.lockPath(keyA), []byte("x"), 0o600))
+	_, notice, made := open(t, s, keyA, "two")
+	assert.False(t, made)
+	assert.Empty(t, notice)
 }
 
 func flip(t *testing.T, path string, at int64) {
