@@ -7,7 +7,7 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 # An ordinary user's PATH may lack these.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test lint setup images bench soak flake-check
+.PHONY: help demo test untrimmed lint setup images bench soak flake-check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +19,9 @@ demo: setup ## watch socket activation on a real systemd
 test: setup ## run all tests
 	@$(VMTEST) run true
 	$(GO) test -timeout 30m ./...
+
+untrimmed: setup ## run the guide's scenario in a guest with nothing left out
+	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios
 
 lint: setup ## check format, code, go.mod and units
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
