@@ -42,8 +42,8 @@ bench: setup ## measure boots, forks and the guide on this machine; writes bench
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
 
-soak: setup ## 500 forks, four at a time, and 50 killed test binaries
-	VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing' ./scenarios
+soak: setup ## 500 forks, four at a time, 50 killed test binaries, spoiled caches and full disks
+	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk' ./scenarios
 
 flake-check: setup ## run everything as Nix builds, with a stand-in for nixpkgs
 	@$(VMTEST) run true

@@ -1,0 +1,121 @@
+package scenarios
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// fullDisk marks a process in which TestFullDisk has small file systems of its own.
+const fullDisk = "VMTEST_FULL_DISK"
+
+// A full disk under the cache, from the beginning or while the snapshot is written,
+// is said as what it is, in a line with the cure, and leaves nothing half-made. A full
+// one under the temporary files is none of a running guest's business.
+func TestFullDisk(t *testing.T) {
+	forSoak(t)
+	if dir := os.Getenv(fullDisk); dir != "" {
+		onFullDisks(t, dir)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDisk$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), fullDisk+"="+t.TempDir(), "VMTEST_IMAGE="+imageDir(t))
+	// Its mounts end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		}
+	}
+	output, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skipf("this host has no mount namespaces for the user: %v", err)
+	}
+	require.NoError(t, err, "output:\n%s", output)
+}
+
+func onFullDisks(t *testing.T, dir string) {
+	// With the memory of a small guest everything here is half as long.
+	config := vmtest.Config{Memory: 256}
+	cache, tmp := filepath.Join(dir, "cache"), filepath.Join(dir, "tmp")
+	t.Setenv("VMTEST_CACHE", cache)
+
+	mountDisk(t, cache, "size=100m")
+	assertNoSpace(t, config)
+	assert.NoError(t, unix.Unmount(cache, unix.MNT_DETACH))
+
+	mountDisk(t, cache, "size=320m")
+	filled := config
+	filled.Progress = func(p images.Progress) {
+		if strings.Contains(p.Text, saidBoot) {
+			fill(t, cache, 30<<20)
+		}
+	}
+	// What has failed in a process is not tried there again, but for another guest.
+	filled.KernelArgs = []string{"vmtest.filled"}
+	assertNoSpace(t, filled)
+	require.NoError(t, os.Remove(filepath.Join(cache, "filler")))
+
+	mountDisk(t, tmp, "size=1m")
+	t.Setenv("TMPDIR", tmp)
+	config.KernelArgs = []string{"vmtest.tmp"}
+	config.Progress = func(p images.Progress) {
+		if strings.Contains(p.Text, saidBoot) {
+			fill(t, tmp, 0)
+		}
+	}
+	g := vmtest.Start(t, config)
+	g.Run(t, "sh", "-c", "head -c 50000000 /dev/urandom > /root/big && sync")
+	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+}
+
+// assertNoSpace asserts that a guest is not to be had for want of space, and that
+// nothing half-made is left of it.
+func assertNoSpace(t *testing.T, config vmtest.Config) {
+	t.Helper()
+	m, err := vmtest.Launch(t.Context(), config)
+	if m != nil {
+		m.Close()
+	}
+	var host *vmtest.HostError
+	require.ErrorAs(t, err, &host)
+	assert.Contains(t, host.Cause, "no space: ")
+	assert.Contains(t, host.Cure, "vmtest snapshot prune")
+	assert.Contains(t, host.Cure, "VMTEST_CACHE")
+	assert.NotContains(t, err.Error(), "\n")
+	left, err := filepath.Glob(filepath.Join(os.Getenv("VMTEST_CACHE"), "snapshots", "*", "*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	assertTidy(t, os.Getenv("VMTEST_CACHE"), "filler")
+}
+
+// mountDisk puts a small file system on a folder.
+func mountDisk(t *testing.T, dir, size string) {
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, size))
+}
+
+// fill takes the room of a folder's file system but for so many bytes.
+func fill(t *testing.T, dir string, but int64) {
+	var st unix.Statfs_t
+	require.NoError(t, unix.Statfs(dir, &st))
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = io.CopyN(f, zeros{}, int64(st.Bavail)*st.Bsize-but)
+	require.NoError(t, err)
+}
