@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,9 @@ func room(path string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, fmt.Errorf("find free space of %s: %w", path, err)
+	}
+	if st.Blocks == 0 { // it does not count them
+		return math.MaxInt64, nil
 	}
 	return int64(st.Bavail) * st.Bsize, nil
 }
