@@ -16,30 +16,27 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// cacheUser marks a process that TestCacheUser is to be run in.
-const cacheUser = "VMTEST_CACHE_USER"
+// otherGuest asks TestCacheUser for a guest that has a snapshot of its own.
+const otherGuest = "VMTEST_OTHER_GUEST"
 
-// TestCacheUser is what the tests below run in processes of their own: a test like
-// any other, whose guest must be a healthy one of the right version.
+// TestCacheUser is what the tests below run in processes of their own, too: a test
+// like any other, whose guest must be a healthy one of the right version.
 func TestCacheUser(t *testing.T) {
-	kind := os.Getenv(cacheUser)
-	if kind == "" {
-		t.Skip("a part of TestCache and others")
-	}
 	var config vmtest.Config
-	if kind == "other" {
-		config.KernelArgs = []string{"vmtest.other"} // has a snapshot of its own
+	other := os.Getenv(otherGuest) == "1"
+	if other {
+		config.KernelArgs = []string{"vmtest.other"}
 	}
 	g := vmtest.Start(t, config)
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
 	assert.Contains(t, g.Run(t, "systemctl", "--version"), "("+g.Machine.Image().SystemdVersion+")")
-	assert.Equal(t, kind == "other", strings.Contains(g.Run(t, "cat", "/proc/cmdline"), "vmtest.other"))
+	assert.Equal(t, other, strings.Contains(g.Run(t, "cat", "/proc/cmdline"), "vmtest.other"))
 }
 
 // newCacheUser prepares a process that runs TestCacheUser with the cache in a folder.
 func newCacheUser(t *testing.T, cache string, env ...string) (cmd *exec.Cmd, output *bytes.Buffer) {
 	cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCacheUser$", "-test.timeout=5m")
-	cmd.Env = append(append(os.Environ(), cacheUser+"=plain", "VMTEST_CACHE="+cache), env...)
+	cmd.Env = append(append(os.Environ(), "VMTEST_CACHE="+cache), env...)
 	output = new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = output, output
 	return cmd, output
@@ -105,7 +102,14 @@ func TestCache(t *testing.T) {
 	assert.NotContains(t, said, saidBoot, "with each emptied of %v", harmless)
 	assertTidy(t, cache)
 
-	forSoak(t)
+	if soak() {
+		spoilSnapshots(t, cache, image)
+	}
+}
+
+// spoilSnapshots spoils the one snapshot of a cache in each way, and in the end swaps
+// the memory of two.
+func spoilSnapshots(t *testing.T, cache, image string) {
 	for _, tc := range []struct {
 		name  string
 		spoil func(ram, state, info string)
@@ -125,7 +129,7 @@ func TestCache(t *testing.T) {
 	}
 
 	plain := cacheFile(t, cache, "snapshots/*/ram")
-	said = useCache(t, cache, image, cacheUser+"=other")
+	said := useCache(t, cache, image, otherGuest+"=1")
 	assert.Contains(t, said, saidBoot, "a guest of another kind")
 	all, err := filepath.Glob(filepath.Join(cache, "snapshots/*/ram"))
 	require.NoError(t, err)
@@ -137,9 +141,9 @@ func TestCache(t *testing.T) {
 	require.NoError(t, os.Rename(plain, plain+"~"))
 	require.NoError(t, os.Rename(other, plain))
 	require.NoError(t, os.Rename(plain+"~", other))
-	for _, kind := range []string{"plain", "other"} {
-		said := useCache(t, cache, image, cacheUser+"="+kind)
-		assert.Contains(t, said, "is of no use (its memory was altered", "%s, with its memory swapped", kind)
+	for _, other := range []string{"0", "1"} {
+		said := useCache(t, cache, image, otherGuest+"="+other)
+		assert.Contains(t, said, "is of no use (its memory was altered", "memory swapped, other guest %s", other)
 	}
 	assertTidy(t, cache)
 }
@@ -164,10 +168,13 @@ func TestEmptyCache(t *testing.T) {
 	assertTidy(t, cache)
 }
 
-// forSoak ends a test here, unless it is one of make soak.
+// soak tells whether tests may take minutes, as in "make soak".
+func soak() bool { return os.Getenv("VMTEST_SOAK") == "1" }
+
 func forSoak(t *testing.T) {
-	if os.Getenv("VMTEST_SOAK") != "1" {
-		t.Skip("the rest takes minutes: VMTEST_SOAK=1, or make soak")
+	t.Helper()
+	if !soak() {
+		t.Skip("takes minutes: VMTEST_SOAK=1, or make soak")
 	}
 }
 
