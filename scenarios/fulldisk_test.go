@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,12 +22,19 @@ import (
 // fullDisk marks a process in which TestFullDisk has small file systems of its own.
 const fullDisk = "VMTEST_FULL_DISK"
 
+// fullDiskBuild has that process build an image, too, for which the one user ID of an
+// ordinary user's namespace is too few.
+const fullDiskBuild = "VMTEST_FULL_DISK_BUILD"
+
 // A full disk under the cache, from the beginning or while the snapshot is written,
 // is said as what it is, in a line with the cure, and leaves nothing half-made. A full
 // one under the temporary files is none of a running guest's business.
 func TestFullDisk(t *testing.T) {
 	forSoak(t)
 	if dir := os.Getenv(fullDisk); dir != "" {
+		if os.Getenv(fullDiskBuild) == "1" {
+			t.Run("build", func(t *testing.T) { buildOnFullDisk(t, dir) })
+		}
 		onFullDisks(t, dir)
 		return
 	}
@@ -34,7 +42,9 @@ func TestFullDisk(t *testing.T) {
 	cmd.Env = append(os.Environ(), fullDisk+"="+t.TempDir(), "VMTEST_IMAGE="+imageDir(t))
 	// Its mounts end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() == 0 {
+		cmd.Env = append(cmd.Env, fullDiskBuild+"=1")
+	} else {
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
@@ -46,6 +56,27 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("this host has no mount namespaces for the user: %v", err)
 	}
 	require.NoError(t, err, "output:\n%s", output)
+}
+
+// buildOnFullDisk fills the cache's file system while an image is built.
+func buildOnFullDisk(t *testing.T, dir string) {
+	cache, tmp := filepath.Join(dir, "build-cache"), filepath.Join(dir, "build-tmp")
+	mountDisk(t, cache, "size=500m")
+	mountDisk(t, tmp, "size=1g,mode=1777")
+	t.Setenv("TMPDIR", tmp)
+	var once sync.Once
+	_, err := images.Build(t.Context(), images.Default, images.Options{Cache: cache, Progress: func(p images.Progress) {
+		if p.Stage == images.Installing {
+			once.Do(func() { fill(t, cache, 60<<20) })
+		}
+	}})
+	assertSaysNoSpace(t, err)
+	assertTidy(t, cache, "filler")
+	left, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	assert.Empty(t, left, "temporary files")
+	assert.NoError(t, unix.Unmount(cache, unix.MNT_DETACH))
+	assert.NoError(t, unix.Unmount(tmp, unix.MNT_DETACH))
 }
 
 func onFullDisks(t *testing.T, dir string) {
@@ -91,16 +122,22 @@ func assertNoSpace(t *testing.T, config vmtest.Config) {
 	if m != nil {
 		m.Close()
 	}
-	var host *vmtest.HostError
-	require.ErrorAs(t, err, &host)
-	assert.Contains(t, host.Cause, "no space: ")
-	assert.Contains(t, host.Cure, "vmtest snapshot prune")
-	assert.Contains(t, host.Cure, "VMTEST_CACHE")
-	assert.NotContains(t, err.Error(), "\n")
+	assertSaysNoSpace(t, err)
 	left, err := filepath.Glob(filepath.Join(os.Getenv("VMTEST_CACHE"), "snapshots", "*", "*"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	assertTidy(t, os.Getenv("VMTEST_CACHE"), "filler")
+}
+
+func assertSaysNoSpace(t *testing.T, err error) {
+	t.Helper()
+	var host *vmtest.HostError
+	require.ErrorAs(t, err, &host)
+	t.Log(err)
+	assert.Contains(t, host.Cause, "no space: ")
+	assert.Contains(t, host.Cure, "vmtest snapshot prune")
+	assert.Contains(t, host.Cure, "VMTEST_CACHE")
+	assert.NotContains(t, err.Error(), "\n")
 }
 
 // mountDisk puts a small file system on a folder.
