@@ -223,7 +223,7 @@ func assertTidy(t *testing.T, cache string, but ...string) {
 	t.Helper()
 	whole := append(but,
 		"queue", "accel/*.json", programs, "go/*.lock", "go/*.sha256",
-		"images/[a-z]*", "snapshots/*.lock", "snapshots/*/ram", "snapshots/*/state", "snapshots/*/snapshot.json",
+		"images/[a-z]*", "snapshots/*.lock", "snapshots/*/ram", "snapshots/*/state", "snapshots/*/moment", "snapshots/*/snapshot.json",
 	)
 	err := filepath.WalkDir(cache, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || path == cache {

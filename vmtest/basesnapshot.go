@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"example.org/systemd-vmtest/images"
@@ -38,13 +37,13 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 	}
 	notice := func(text string) { config.Progress(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
 	info := snapshots.Info{Key: key, Image: in.image.Name, Memory: config.Memory}
-	files, err := store.Open(ctx, info, notice, func(ram, state *os.File) error {
+	files, err := store.Open(ctx, info, notice, func(files *snapshots.Files) error {
 		notice("booting once; tests fork from the snapshot")
 		m, err := boot(ctx, config, in)
 		if err != nil {
 			return err
 		}
-		return m.snapshotInto(ctx, ram, state)
+		return m.snapshotInto(ctx, files)
 	})
 	if err != nil {
 		return nil, hostError(err)
@@ -53,7 +52,7 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 	if _, err := store.Prune(snapshots.DefaultLimit); err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	return &Snapshot{config: config, inputs: in, files: files}, nil
+	return newSnapshot(config, in, files)
 }
 
 // openStore opens the cache's store of snapshots.

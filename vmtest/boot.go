@@ -116,7 +116,7 @@ func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn) error
 		return m.verdict(ctx, doing, m.explainState(ctx, state))
 	}
 	// The same as for a fork, so that both are alike to a test.
-	if err := m.wake(ctx); err != nil {
+	if err := m.wake(ctx, time.Time{}); err != nil {
 		return m.verdict(ctx, doing, err)
 	}
 	return nil
@@ -128,6 +128,12 @@ func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("connect to the guest's agent: %w", err)
 	}
+	m.follow(client)
+	return nil
+}
+
+// follow makes client the machine's session until the guest closes its end.
+func (m *Machine) follow(client *link.Client) {
 	m.linkMu.Lock()
 	m.link = client
 	m.linkMu.Unlock()
@@ -137,7 +143,6 @@ func (m *Machine) connect(ctx context.Context, conn net.Conn) error {
 		m.events.wait(context.Background(), func(seen eventCount) bool { return seen.portClosed > closed })
 		client.Close()
 	}()
-	return nil
 }
 
 // verdict is the *GuestError of a machine that did not come up because of err.

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
@@ -16,11 +17,13 @@ type eventLog struct {
 }
 
 type eventCount struct {
-	portOpened int    // how often the agent opened the guest link's port
-	portClosed int    // how often it closed it, or died
-	migration  string // last status of a migration, in or out
-	shutdown   string // why QEMU ends (its ShutdownCause)
-	over       bool   // QEMU sends no more
+	portOpened int       // how often the agent opened the guest link's port
+	portClosed int       // how often it closed it, or died
+	migration  string    // last status of a migration, in or out
+	shutdown   string    // why QEMU ends (its ShutdownCause)
+	stopped    time.Time // when the guest was last stopped
+	resumed    time.Time // when it was last let run
+	over       bool      // QEMU sends no more
 }
 
 func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
@@ -40,12 +43,21 @@ func (l *eventLog) follow(events <-chan qmp.Event) {
 				}
 			case "SHUTDOWN":
 				seen.shutdown, _ = e.Data["reason"].(string)
+			case "STOP":
+				seen.stopped = happened(e)
+			case "RESUME":
+				seen.resumed = happened(e)
 			case "MIGRATION":
 				seen.migration, _ = e.Data["status"].(string)
 			}
 		})
 	}
 	l.update(func(seen *eventCount) { seen.over = true })
+}
+
+// happened is QEMU's word on when, which no load of the host delays.
+func happened(e qmp.Event) time.Time {
+	return time.Unix(e.Timestamp.Seconds, e.Timestamp.Microseconds*1000)
 }
 
 func (l *eventLog) update(change func(*eventCount)) {

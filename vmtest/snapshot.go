@@ -4,24 +4,35 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
-// Snapshot is a stopped machine, as two files: its memory, and the state of its
-// devices. A fork maps the memory copy-on-write and loads nothing, so it costs
+// Snapshot is a stopped machine: its memory, the state of its devices, and the session
+// with its agent, each in a file. A fork maps the memory copy-on-write and loads nothing, so it costs
 // what it takes to start QEMU, and forks share every page that none has written.
 type Snapshot struct {
 	config Config
 	inputs *inputs
 	files  *snapshots.Files // the memory has Config.Memory MiB and is sparse
+	moment moment
+}
+
+// moment is what the host has to know of the moment in which a snapshot was made.
+type moment struct {
+	Stopped time.Time      `json:"stopped"`
+	Session link.Handshake `json:"session"` // which the agent goes on with in a fork
 }
 
 // Snapshot ends the machine and returns a snapshot of it, which lives as long as
@@ -39,13 +50,24 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, hostError(err)
 	}
-	if err := m.snapshotInto(ctx, files.RAM, files.State); err != nil {
+	if err := m.snapshotInto(ctx, files); err != nil {
 		files.Close() // of no use, so of no interest
 		return nil, hostError(err)
 	}
 	config := m.config
 	config.Console, config.Hostname = nil, "" // those of the machine that was
-	return &Snapshot{config: config, inputs: m.inputs, files: files}, nil
+	return newSnapshot(config, m.inputs, files)
+}
+
+// newSnapshot reads what a host has to know of the files, which it closes on an
+// error.
+func newSnapshot(config Config, in *inputs, files *snapshots.Files) (*Snapshot, error) {
+	s := &Snapshot{config: config, inputs: in, files: files}
+	data := io.NewSectionReader(files.Moment, 0, 1<<20)
+	if err := json.NewDecoder(data).Decode(&s.moment); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the moment of a snapshot: %w", err), files.Close())
+	}
+	return s, nil
 }
 
 // Close gives up the files. Machines that were forked from them run on.
@@ -67,28 +89,29 @@ func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) 
 // migrationTime bounds the move of a machine's memory or device state.
 const migrationTime = time.Minute
 
-// snapshotInto ends the machine and leaves a snapshot of it in two empty files.
+// snapshotInto ends the machine and leaves a snapshot of it in empty files.
 //
 // QEMU writes memory into the file only of a machine that runs on that file, and
 // this one need not. So the machine is first moved, the way of a live migration,
 // to a second QEMU whose memory the file is; that one never runs, and hands out
 // its device state alone.
-func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
+func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
 	defer m.Close()
 	ctx, cancel := within(ctx, limit{what: "no snapshot", time: migrationTime})
 	defer cancel()
-	if err := m.quiesce(ctx); err != nil {
+	at, err := m.quiesce(ctx)
+	if err != nil {
 		return m.verdict(ctx, "snapshot", err)
 	}
-	if err := ram.Truncate(int64(m.config.Memory) << 20); err != nil {
+	if err := json.NewEncoder(files.Moment).Encode(at); err != nil {
+		return fmt.Errorf("snapshot: write down its moment: %w", err)
+	}
+	if err := files.RAM.Truncate(int64(m.config.Memory) << 20); err != nil {
 		return fmt.Errorf("snapshot: make room for memory: %w", err)
 	}
 	d := description(m.config, m.inputs)
-	d.RAM = &qemu.RAM{File: ram}
+	d.RAM = &qemu.RAM{File: files.RAM}
 	d.Incoming = true
-	// A fork finds out that it has a host from the difference to this state: the
-	// device tells the guest on its first tick, which never comes here.
-	d.NoHost = true
 	still, err := start(ctx, Config{}, m.inputs, d)
 	if err != nil {
 		return err
@@ -96,12 +119,12 @@ func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
 	defer still.Close()
 	failed, err := m, m.moveTo(ctx, still)
 	if err == nil {
-		failed, err = still, still.saveDevices(ctx, state)
+		failed, err = still, still.saveDevices(ctx, files.State)
 	}
 	switch {
 	case err == nil:
 		return nil
-	case snapshots.IsFull(ram):
+	case snapshots.IsFull(files.RAM):
 		// Others took the room meanwhile. QEMU's own account of it is a SIGBUS or
 		// an input/output error.
 		return fmt.Errorf("snapshot %s: %w: %w", m.inputs.image.Name, unix.ENOSPC, err)
@@ -109,20 +132,43 @@ func (m *Machine) snapshotInto(ctx context.Context, ram, state *os.File) error {
 	return failed.verdict(ctx, "snapshot", err)
 }
 
-// quiesce brings the guest to a point that is good to begin from, and stops it:
-// nothing half-written in the journal, and the agent waiting for a new host.
-func (m *Machine) quiesce(ctx context.Context) error {
-	if _, err := m.Run(ctx, Command{Args: []string{"journalctl", "--sync"}}); err != nil {
-		return err
+// quiesce brings the guest to a point that is good to begin from, and stops it: the
+// clock right, nothing half-written in the journal, and the agent in a session that
+// is open and has nothing going on.
+func (m *Machine) quiesce(ctx context.Context) (at moment, err error) {
+	if err := m.wake(ctx, time.Time{}); err != nil {
+		return at, err
+	}
+	for _, args := range [][]string{
+		{"journalctl", "--sync"},
+		// What every command needs is read from the disk once and for all forks.
+		{"true"},
+	} {
+		if _, err := m.Run(ctx, Command{Args: args}); err != nil {
+			return at, err
+		}
 	}
 	m.manager.close()
 	opened := m.events.now().portOpened
 	m.session().Close()
-	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
+	err = m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
 	if err != nil {
-		return fmt.Errorf("wait for the agent to wait for a host: %w", err)
+		return at, fmt.Errorf("wait for the agent to wait for a host: %w", err)
 	}
-	return m.monitor.Execute(ctx, "stop", nil, nil, nil)
+	conn, err := m.rewire(ctx)
+	if err != nil {
+		return at, err
+	}
+	client, session, err := link.DialRecorded(ctx, conn)
+	if err != nil {
+		return at, err
+	}
+	m.follow(client)
+	if err := m.monitor.Execute(ctx, "stop", nil, nil, nil); err != nil {
+		return at, err
+	}
+	err = m.events.wait(ctx, func(seen eventCount) bool { return !seen.stopped.IsZero() })
+	return moment{Stopped: m.events.now().stopped, Session: session}, err
 }
 
 // fork returns a running copy of the machine that the snapshot was made of.
@@ -139,7 +185,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.comeAlive(ctx, s.files.State); err != nil {
+	if err := m.comeAlive(ctx, s); err != nil {
 		err = m.verdict(ctx, "fork", err)
 		m.Close()
 		return nil, err
@@ -156,14 +202,16 @@ func (s *Snapshot) description() qemu.Machine {
 }
 
 // comeAlive lets the copy run and makes it a machine of its own.
-func (m *Machine) comeAlive(ctx context.Context, state *os.File) error {
-	if err := m.loadDevices(ctx, state); err != nil {
+func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
+	if err := m.loadDevices(ctx, s.files.State); err != nil {
 		return err
 	}
-	if err := m.connect(ctx, m.process.Link); err != nil {
+	client, err := link.Resume(ctx, m.process.Link, s.moment.Session)
+	if err != nil {
 		return err
 	}
-	return m.wake(ctx)
+	m.follow(client)
+	return m.wake(ctx, s.moment.Stopped)
 }
 
 // loadDevices loads the devices' state and lets the guest run.
@@ -184,15 +232,22 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 	return m.monitor.Execute(ctx, "cont", nil, nil, nil)
 }
 
-// wake tells the guest's agent what a copy cannot know by itself.
-func (m *Machine) wake(ctx context.Context) error {
+// wake tells the guest's agent what a machine cannot know by itself: one that has
+// just booted (stopped is zero), or a copy of one that was stopped then.
+func (m *Machine) wake(ctx context.Context, stopped time.Time) error {
 	seed := make([]byte, 64)
 	rand.Read(seed) // never fails (crypto/rand)
-	payload, err := json.Marshal(guest.Wake{UnixNano: time.Now().UnixNano(), Seed: seed, Hostname: m.config.Hostname})
-	if err != nil {
-		return err
+	w := guest.Wake{Seed: string(seed), Hostname: m.config.Hostname}
+	if stopped.IsZero() {
+		w.UnixNano = uint64(time.Now().UnixNano())
+	} else {
+		err := m.events.wait(ctx, func(seen eventCount) bool { return !seen.resumed.IsZero() })
+		if err != nil {
+			return err
+		}
+		w.Asleep = uint64(m.events.now().resumed.Sub(stopped))
 	}
-	if _, err := m.session().Control(ctx, guest.WakeRequest, payload); err != nil {
+	if _, err := m.session().Control(ctx, guest.WakeRequest, ssh.Marshal(w)); err != nil {
 		return fmt.Errorf("wake guest: %w", err)
 	}
 	return nil

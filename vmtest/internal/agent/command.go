@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,19 +51,22 @@ type command struct {
 // startCommand starts argv in a session of its own. The error is the operating
 // system's where there is one.
 func startCommand(argv wire.Argv, env []string) (*command, error) {
-	if len(argv.Args) == 0 {
+	args, err := wire.Unpack(argv.Args)
+	if err != nil {
+		return nil, fmt.Errorf("read arguments: %w", err)
+	}
+	if len(args) == 0 {
 		return nil, errors.New("no command given")
 	}
+	more, err := wire.Unpack(argv.Env)
+	if err != nil {
+		return nil, fmt.Errorf("read environment: %w", err)
+	}
 	cmd := &exec.Cmd{
-		Env:         append(baseEnv(), env...),
-		Dir:         string(argv.Dir),
+		Args:        args,
+		Env:         slices.Concat(baseEnv(), env, more),
+		Dir:         argv.Dir,
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	for _, arg := range argv.Args {
-		cmd.Args = append(cmd.Args, string(arg))
-	}
-	for _, entry := range argv.Env {
-		cmd.Env = append(cmd.Env, string(entry))
 	}
 	if cmd.Dir == "" {
 		cmd.Dir = "/"

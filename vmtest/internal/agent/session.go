@@ -65,7 +65,7 @@ func (s *session) handle(req *ssh.Request) bool {
 		return s.start(shell())
 	case wire.ArgvRequest:
 		var argv wire.Argv
-		if s.failure = json.Unmarshal(req.Payload, &argv); s.failure != nil {
+		if s.failure = ssh.Unmarshal(req.Payload, &argv); s.failure != nil {
 			return false
 		}
 		return s.start(argv)
@@ -90,11 +90,8 @@ func (s *session) handle(req *ssh.Request) bool {
 
 // shell is what exec and shell run, with all three streams.
 func shell(args ...string) wire.Argv {
-	argv := wire.Argv{Args: [][]byte{[]byte("/bin/sh")}, Stdin: true, Stdout: true, Stderr: true}
-	for _, arg := range args {
-		argv.Args = append(argv.Args, []byte(arg))
-	}
-	return argv
+	argv := append([]string{"/bin/sh"}, args...)
+	return wire.Argv{Args: wire.Pack(argv), Stdin: true, Stdout: true, Stderr: true}
 }
 
 func (s *session) start(argv wire.Argv) bool {

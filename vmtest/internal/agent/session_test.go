@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
 func newSession(tb testing.TB, client *ssh.Client) *ssh.Session {
@@ -107,7 +108,7 @@ func TestStartErrorForStockClient(t *testing.T) {
 	client, _ := stock(t, &agent.Server{})
 	ch, requests, err := client.OpenChannel("session", nil)
 	require.NoError(t, err)
-	ok, err := ch.SendRequest("argv@systemd-vmtest", true, []byte(`{"args":["L25vL3N1Y2g="]}`)) // /no/such
+	ok, err := ch.SendRequest("argv@systemd-vmtest", true, ssh.Marshal(wire.Argv{Args: wire.Pack([]string{"/no/such"})}))
 	require.NoError(t, err)
 	assert.False(t, ok)
 	req := <-requests

@@ -28,6 +28,9 @@ Before=shutdown.target
 
 [Service]
 ExecStart=` + AgentPath + `
+# Under emulation code costs most the first time that it runs, which in a fork is
+# every time: neither signals to goroutines nor a first collection of garbage.
+Environment=GODEBUG=asyncpreemptoff=1 GOGC=off GOMEMLIMIT=48MiB
 # What it has to say is wanted most when it cannot be asked any more.
 StandardError=journal+console
 OOMScoreAdjust=-1000

@@ -9,8 +9,10 @@ package link
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -43,10 +45,16 @@ type Client struct {
 // stream must hold a few packets between its ends, as sockets and serial ports
 // do: over a net.Pipe both ends of a key exchange wait for each other's read.
 func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
+	return dial(ctx, conn, rand.Reader)
+}
+
+func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error) {
 	s := &stream{Conn: conn}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
+	config := wire.Algorithms()
+	config.Rand = random
 	sshConn, channels, requests, err := ssh.NewClientConn(s, "guest", &ssh.ClientConfig{
-		Config: wire.Algorithms(),
+		Config: config,
 		User:   "root",
 		// The stream is a socket pair whose other end went to the machine
 		// when it was started: nobody else can be there, and there is no
@@ -108,6 +116,24 @@ func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]by
 	if len(payload) > wire.MaxPayload {
 		return nil, fmt.Errorf("control %s: payload of %d bytes is above %d", name, len(payload), wire.MaxPayload)
 	}
+	ok, reply, err := c.request(ctx, name+wire.Domain, payload)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("control %s: %w", name, err)
+	case !ok:
+		return nil, &ControlError{Name: name, Message: string(reply)}
+	}
+	return reply, nil
+}
+
+// ping returns once the agent has answered.
+func (c *Client) ping(ctx context.Context) error {
+	_, _, err := c.request(ctx, "keepalive@openssh.com", nil)
+	return err
+}
+
+// request sends a global request and waits for the answer.
+func (c *Client) request(ctx context.Context, name string, payload []byte) (ok bool, reply []byte, err error) {
 	type answer struct {
 		ok      bool
 		payload []byte
@@ -115,22 +141,19 @@ func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]by
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		ok, reply, err := c.conn.SendRequest(name+wire.Domain, true, payload)
+		ok, reply, err := c.conn.SendRequest(name, true, payload)
 		answered <- answer{ok, reply, err}
 	}()
 	select {
 	case a := <-answered:
-		switch {
-		case a.err != nil:
-			return nil, fmt.Errorf("control %s: %w", name, c.lost(a.err))
-		case !a.ok:
-			return nil, &ControlError{Name: name, Message: string(a.payload)}
+		if a.err != nil {
+			return false, nil, c.lost(a.err)
 		}
-		return a.payload, nil
+		return a.ok, a.payload, nil
 	case <-c.done:
-		return nil, fmt.Errorf("control %s: %w", name, c.Err())
+		return false, nil, c.Err()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("control %s: %w", name, ended(ctx))
+		return false, nil, ended(ctx)
 	}
 }
 

@@ -117,17 +117,13 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 	}
 	x := &execution{client: c, name: cmd.Args[0], stdin: cmd.Stdin}
 	argv := wire.Argv{
-		Dir:    []byte(cmd.Dir),
+		Args:   wire.Pack(cmd.Args),
+		Env:    wire.Pack(cmd.Env),
+		Dir:    cmd.Dir,
 		Stdin:  cmd.Stdin != nil,
 		Stdout: cmd.Stdout != nil,
 		Stderr: cmd.Stderr != nil,
 		Merge:  same(cmd.Stdout, cmd.Stderr),
-	}
-	for _, arg := range cmd.Args {
-		argv.Args = append(argv.Args, []byte(arg))
-	}
-	for _, entry := range cmd.Env {
-		argv.Env = append(argv.Env, []byte(entry))
 	}
 	if cmd.Stdout != nil {
 		x.stdout = newGate(cmd.Stdout)
@@ -135,10 +131,7 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 	if cmd.Stderr != nil && !argv.Merge {
 		x.stderr = newGate(cmd.Stderr)
 	}
-	var err error
-	if x.request, err = json.Marshal(argv); err != nil {
-		return nil, fmt.Errorf("run %s: %w", x.name, err)
-	}
+	x.request = ssh.Marshal(argv)
 	if len(x.request) > wire.MaxPayload {
 		return nil, &StartError{Name: x.name, Message: syscall.E2BIG.Error(), Errno: syscall.E2BIG}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // timeout bounds what is expected to happen soon.
-const timeout = 20 * time.Second
+const timeout = time.Minute
 
 // testContext ends early enough for the test to say what it waited for.
 func testContext(tb testing.TB) context.Context {

@@ -73,18 +73,13 @@ const LinkID = "link"
 
 // port is a virtio-serial port on an inherited stream socket.
 type port struct {
-	file   *os.File
-	name   string
-	noHost bool
+	file *os.File
+	name string
 }
 
 func (p port) args(a *args) {
 	a.add("-device", "virtio-serial-pci,max_ports=2")
-	if p.noHost {
-		a.add("-chardev", "null,id="+LinkID)
-	} else {
-		a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d", LinkID, a.inherit(p.file)))
-	}
+	a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d", LinkID, a.inherit(p.file)))
 	a.add("-device", fmt.Sprintf("virtserialport,id=%s,chardev=%s,name=%s", LinkID, LinkID, escape(p.name)))
 }
 
@@ -104,12 +99,6 @@ func (entropy) args(a *args) {
 	a.add("-object", "rng-builtin,id=entropy")
 	a.add("-device", "virtio-rng-pci,rng=entropy")
 }
-
-// generation is a VM generation ID: it differs in every QEMU, which tells a kernel
-// (5.18 and later) that it is a copy and must reseed its random numbers.
-type generation struct{}
-
-func (generation) args(a *args) { a.add("-device", "vmgenid,guid=auto") }
 
 func onOff(b bool) string {
 	if b {

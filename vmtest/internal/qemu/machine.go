@@ -34,9 +34,6 @@ type Machine struct {
 	// PortName is the name of the virtio-serial port that carries the guest link.
 	PortName string
 
-	// NoHost leaves the port unconnected on the host's side.
-	NoHost bool
-
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
 
@@ -109,8 +106,7 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	for _, d := range []device{
 		entropy{},
-		generation{},
-		port{file: w.link, name: m.PortName, noHost: m.NoHost},
+		port{file: w.link, name: m.PortName},
 		serialConsole{w.console},
 		monitor{w.monitor},
 	} {

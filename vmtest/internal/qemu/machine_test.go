@@ -61,7 +61,6 @@ func TestCommandLineOfABoot(t *testing.T) {
 -device virtio-blk-pci,drive=root,serial=root
 -object rng-builtin,id=entropy
 -device virtio-rng-pci,rng=entropy
--device vmgenid,guid=auto
 -device virtio-serial-pci,max_ports=2
 -chardev socket,id=link,fd=6
 -device virtserialport,id=link,chardev=link,name=port,,name
@@ -99,13 +98,12 @@ func TestCommandLineWithADisk(t *testing.T) {
 	assert.Same(t, f[1], inherited[3])
 }
 
-func TestCommandLineWithoutHost(t *testing.T) {
-	f := files(t, 3)
-	m := Machine{Arch: "arm64", Memory: 512, Accel: KVM, CPUs: 2, Initrd: f[0], NoHost: true}
-	args, _, err := m.commandLine(wires{console: f[1], monitor: f[2]})
+func TestCommandLineOfAnotherArchitecture(t *testing.T) {
+	f := files(t, 4)
+	m := Machine{Arch: "arm64", Memory: 512, Accel: KVM, CPUs: 2, Initrd: f[0]}
+	args, _, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3]})
 	require.NoError(t, err)
 	text := lines(args)
-	assert.Contains(t, text, "-chardev null,id=link\n")
 	assert.Contains(t, text, "-accel kvm\n-cpu host\n-smp 2\n")
 	assert.Contains(t, text, "-append console=ttyAMA0")
 }

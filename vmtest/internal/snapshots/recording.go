@@ -10,24 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Scratch returns two empty files for a snapshot, of a machine of that much memory in
-// MiB, that is not in the store. They have no name, so the kernel takes them back
-// when they are closed or the process dies. The caller closes them. When they would
-// not fit the error is a *NoRoomError.
-func (s *Store) Scratch(memory int) (*Files, error) {
+// Scratch returns empty files for a snapshot, of a machine of that much memory in MiB,
+// that is not in the store. They have no name, so the kernel takes them back when
+// they are closed or the process dies. The caller closes them. When they would not
+// fit the error is a *NoRoomError.
+func (s *Store) Scratch(memory int) (_ *Files, err error) {
 	if err := s.checkRoom(memory); err != nil {
 		return nil, err
 	}
-	ram, err := s.Nameless()
-	if err != nil {
-		return nil, err
+	files := &Files{}
+	for _, file := range []**os.File{&files.RAM, &files.State, &files.Moment} {
+		if *file, err = s.Nameless(); err != nil {
+			files.closeAll()
+			return nil, err
+		}
 	}
-	state, err := s.Nameless()
-	if err != nil {
-		ram.Close()
-		return nil, err
-	}
-	return &Files{RAM: ram, State: state}, nil
+	return files, nil
 }
 
 // Nameless returns an empty file in the store's file system that has no name (open(2),
@@ -40,13 +38,13 @@ func (s *Store) Nameless() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "unnamed file in "+s.dir), nil
 }
 
-// record has make fill two files, which the caller closes.
-func (s *Store) record(memory int, make func(ram, state *os.File) error) (*Files, error) {
+// record has make fill the files, which the caller closes.
+func (s *Store) record(memory int, make func(*Files) error) (*Files, error) {
 	files, err := s.Scratch(memory)
 	if err != nil {
 		return nil, err
 	}
-	if err := make(files.RAM, files.State); err != nil {
+	if err := make(files); err != nil {
 		files.Close()
 		return nil, err
 	}
@@ -55,7 +53,7 @@ func (s *Store) record(memory int, make func(ram, state *os.File) error) (*Files
 
 // save names the files in dir and describes them.
 func save(files *Files, dir string, info Info) (err error) {
-	for name, f := range map[string]*os.File{ramName: files.RAM, stateName: files.State} {
+	for name, f := range map[string]*os.File{ramName: files.RAM, stateName: files.State, momentName: files.Moment} {
 		// On disk before it is named: what a power cut leaves may look whole.
 		if err := f.Sync(); err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
@@ -69,6 +67,9 @@ func save(files *Files, dir string, info Info) (err error) {
 		return err
 	}
 	if info.State, err = digest(files.State); err != nil {
+		return err
+	}
+	if info.Moment, err = digest(files.Moment); err != nil {
 		return err
 	}
 	info.Created = time.Now().UTC()

@@ -1,7 +1,6 @@
 package snapshots
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -15,7 +14,7 @@ func TestNoRoomIsSaidBeforeTheWork(t *testing.T) {
 	s := newStore(t)
 	const tooMuch = 1 << 40 // MiB
 	_, err := s.Open(t.Context(), Info{Key: keyA, Memory: tooMuch}, func(string) {},
-		func(_, _ *os.File) error { t.Error("made although there is no room"); return nil })
+		func(*Files) error { t.Error("made although there is no room"); return nil })
 	var none *NoRoomError
 	require.ErrorAs(t, err, &none)
 	assert.ErrorIs(t, err, unix.ENOSPC)

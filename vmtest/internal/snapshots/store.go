@@ -41,42 +41,57 @@ type Info struct {
 	Memory  int             `json:"memory"` // MiB
 	Created time.Time       `json:"created"`
 	RAM     images.Identity `json:"ram"`
-	State   string          `json:"state"` // SHA-256 of the device state
+	State   string          `json:"state"`  // SHA-256 of the device state
+	Moment  string          `json:"moment"` // SHA-256 of the file of that name
 }
 
 // format is the version of this layout.
-const format = 1
+const format = 2
 
 const (
-	ramName   = "ram"
-	stateName = "state"
-	infoName  = "snapshot.json"
+	ramName    = "ram"
+	stateName  = "state"
+	momentName = "moment"
+	infoName   = "snapshot.json"
 )
 
 // lockPoll is how often a lock that another process holds is tried again.
 const lockPoll = 50 * time.Millisecond
 
-// Files are the two files of a snapshot, open. Closing them gives up the snapshot,
-// which may be removed from the store from then on.
+// Files are the files of a snapshot, open. Closing them gives up the snapshot, which
+// may be removed from the store from then on.
 type Files struct {
-	RAM, State *os.File
-	use        *flock.Flock // nil for a snapshot that is not in the store
+	RAM    *os.File     // the guest's memory
+	State  *os.File     // the devices' state
+	Moment *os.File     // what the host knows of its moment with the guest
+	use    *flock.Flock // nil for a snapshot that is not in the store
 }
 
 // Close closes the files.
 func (f *Files) Close() error {
-	err := errors.Join(f.RAM.Close(), f.State.Close())
+	err := f.closeAll()
 	if f.use != nil {
 		err = errors.Join(err, f.use.Close())
 	}
 	return err
 }
 
+// closeAll closes those that are open.
+func (f *Files) closeAll() error {
+	var errs []error
+	for _, file := range []*os.File{f.RAM, f.State, f.Moment} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Open returns the snapshot of that key. When there is none, or it is torn or
-// altered, make is called to fill two empty files, while other processes that want
+// altered, make is called to fill empty files, while other processes that want
 // the same snapshot wait. notice is told why a snapshot is made again, or that
 // another process makes it.
-func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(ram, state *os.File) error) (*Files, error) {
+func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(*Files) error) (*Files, error) {
 	info.Format = format
 	lock := flock.New(s.lockPath(info.Key), flock.SetPermissions(0o600))
 	for made := false; ; made = true {
@@ -113,7 +128,7 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 }
 
 // create makes the snapshot unless another process did so meanwhile.
-func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice func(string), make func(ram, state *os.File) error) error {
+func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice func(string), make func(*Files) error) error {
 	if ok, err := lock.TryLock(); err != nil {
 		return fmt.Errorf("lock snapshot: %w", err)
 	} else if !ok {
@@ -180,14 +195,16 @@ func (s *Store) load(want Info) (_ *Files, err error) {
 	files := &Files{}
 	defer func() {
 		if err != nil {
-			files.RAM.Close() // a nil *os.File may be closed
-			files.State.Close()
+			files.closeAll()
 		}
 	}()
 	if files.RAM, err = os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR, 0); err != nil {
 		return nil, unreadable(err)
 	}
 	if files.State, err = os.Open(filepath.Join(dir, stateName)); err != nil {
+		return nil, unreadable(err)
+	}
+	if files.Moment, err = os.Open(filepath.Join(dir, momentName)); err != nil {
 		return nil, unreadable(err)
 	}
 	now, err := identify(files.RAM)
@@ -197,12 +214,21 @@ func (s *Store) load(want Info) (_ *Files, err error) {
 	if now != info.RAM {
 		return nil, errors.New("its memory was altered")
 	}
-	sum, err := digest(files.State)
-	if err != nil {
-		return nil, err
-	}
-	if sum != info.State {
-		return nil, errors.New("its device state was altered")
+	for _, part := range []struct {
+		file *os.File
+		want string
+		name string
+	}{
+		{files.State, info.State, "device state"},
+		{files.Moment, info.Moment, "moment"},
+	} {
+		sum, err := digest(part.file)
+		if err != nil {
+			return nil, err
+		}
+		if sum != part.want {
+			return nil, fmt.Errorf("its %s was altered", part.name)
+		}
 	}
 	return files, touch(dir)
 }

@@ -26,16 +26,18 @@ func newStore(t *testing.T) *Store {
 }
 
 // fillWith writes what tells one snapshot from another.
-func fillWith(text string) func(ram, state *os.File) error {
-	return func(ram, state *os.File) error {
-		if err := ram.Truncate(1 << 20); err != nil {
+func fillWith(text string) func(*Files) error {
+	return func(f *Files) error {
+		if err := f.RAM.Truncate(1 << 20); err != nil {
 			return err
 		}
-		_, err := ram.WriteAt([]byte("ram "+text), 4096)
-		if err != nil {
+		if _, err := f.RAM.WriteAt([]byte("ram "+text), 4096); err != nil {
 			return err
 		}
-		_, err = state.WriteString("state " + text)
+		if _, err := f.State.WriteString("state " + text); err != nil {
+			return err
+		}
+		_, err := f.Moment.WriteString("moment " + text)
 		return err
 	}
 }
@@ -45,7 +47,7 @@ func fillWith(text string) func(ram, state *os.File) error {
 func open(t *testing.T, s *Store, key, text string) (files *Files, notice string, made bool) {
 	files, err := s.Open(t.Context(), Info{Key: key, Image: "debian"},
 		func(n string) { notice = n },
-		func(ram, state *os.File) error { made = true; return fillWith(text)(ram, state) })
+		func(f *Files) error { made = true; return fillWith(text)(f) })
 	require.NoError(t, err)
 	t.Cleanup(func() { files.Close() })
 	return files, notice, made
@@ -95,9 +97,13 @@ func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
 		"state truncated": func(t *testing.T, _ *Store, dir string) {
 			require.NoError(t, os.Truncate(filepath.Join(dir, "state"), 3))
 		},
-		"byte of state flipped": func(t *testing.T, _ *Store, dir string) { flip(t, filepath.Join(dir, "state"), 2) },
-		"state gone":            func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "state"))) },
-		"memory gone":           func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "ram"))) },
+		"byte of state flipped":  func(t *testing.T, _ *Store, dir string) { flip(t, filepath.Join(dir, "state"), 2) },
+		"byte of moment flipped": func(t *testing.T, _ *Store, dir string) { flip(t, filepath.Join(dir, "moment"), 2) },
+		"moment gone": func(t *testing.T, _ *Store, dir string) {
+			require.NoError(t, os.Remove(filepath.Join(dir, "moment")))
+		},
+		"state gone":  func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "state"))) },
+		"memory gone": func(t *testing.T, _ *Store, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "ram"))) },
 		"description gone": func(t *testing.T, _ *Store, dir string) {
 			require.NoError(t, os.Remove(filepath.Join(dir, "snapshot.json")))
 		},
@@ -213,7 +219,7 @@ func flip(t *testing.T, path string, at int64) {
 func TestAFailedMakeLeavesNothing(t *testing.T) {
 	s := newStore(t)
 	fault := errors.New("no luck")
-	_, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(_, _ *os.File) error { return fault })
+	_, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(*Files) error { return fault })
 	assert.ErrorIs(t, err, fault)
 	left, err := filepath.Glob(filepath.Join(s.dir, "*"))
 	require.NoError(t, err)
@@ -229,11 +235,11 @@ func TestTwoWhoWantTheSameMakeItOnce(t *testing.T) {
 	results := make(chan error, 2)
 	waiting := make(chan struct{}, 1)
 	get := func() {
-		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) { waiting <- struct{}{} }, func(ram, state *os.File) error {
+		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) { waiting <- struct{}{} }, func(f *Files) error {
 			made.Add(1)
 			close(inMake)
 			<-finish
-			return fillWith("one")(ram, state)
+			return fillWith("one")(f)
 		})
 		if err == nil {
 			err = f.Close()
@@ -255,10 +261,10 @@ func TestContextEndsTheWaitForAnother(t *testing.T) {
 	inMake, finish, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(ram, state *os.File) error {
+		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(f *Files) error {
 			close(inMake)
 			<-finish
-			return fillWith("one")(ram, state)
+			return fillWith("one")(f)
 		})
 		if assert.NoError(t, err) {
 			f.Close()
