@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -43,7 +44,7 @@ func (m *Machine) ending() Ending {
 	case "guest-shutdown":
 		return Poweroff
 	case "guest-reset", "guest-panic":
-		if strings.Contains(consoleCause(m.console.Lines(consoleShown)), "panicked") {
+		if strings.Contains(consoleCause(m.console.Lines(math.MaxInt)), "panicked") {
 			return Panic
 		}
 		return Reboot

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -132,8 +133,8 @@ func (m *Machine) guestError(doing string, err error) error {
 		gone = true
 	default:
 	}
-	lines := m.console.Lines(consoleShown)
-	cause := consoleCause(lines)
+	lines := m.console.Lines(math.MaxInt)
+	cause := consoleCause(lines) // a panic's own trace may be longer than what is shown
 	if cause == "" && gone {
 		switch m.ending() {
 		case Poweroff:
@@ -149,7 +150,7 @@ func (m *Machine) guestError(doing string, err error) error {
 		Image:   m.inputs.image.Name,
 		Doing:   doing,
 		Err:     err,
-		Console: lines,
+		Console: lines[max(0, len(lines)-consoleShown):],
 		Stderr:  tail.Printable(m.process.Stderr()),
 	}
 }
