@@ -63,7 +63,7 @@ func useCacheTwice(t *testing.T, cache string, env ...string) string {
 // What is said on stderr of work that should be done once.
 const (
 	saidBuild = "not in the cache; building it"
-	saidBoot  = "; tests fork from its snapshot"
+	saidBoot  = "booting once; tests fork from the snapshot"
 )
 
 // programs are those that the go command has built.
