@@ -19,10 +19,6 @@ func neededModules() []string {
 	return []string{"virtio_pci", "virtio_blk", "virtio_console", "virtio_rng", "squashfs", "overlay"}
 }
 
-// usefulModules are loaded where the kernel has them: vmgenid reseeds the
-// random pool of a fork, from Linux 5.18 on.
-func usefulModules() []string { return []string{"vmgenid"} }
-
 // moduleFiles are a kernel's modules as the guest's tree has them, by their
 // path below lib/modules.
 type moduleFiles struct {
@@ -54,8 +50,8 @@ func moduleName(file string) string {
 
 // closure gives the files of the named modules and of all that they need, each
 // after those it depends on. Modules that are built in need no file. Unknown
-// names are an error, unless they are optional.
-func closure(dep, builtin string, needed, optional []string) ([]string, error) {
+// names are an error.
+func closure(dep, builtin string, needed []string) ([]string, error) {
 	files, deps := map[string]string{}, map[string][]string{}
 	for line := range strings.SplitSeq(dep, "\n") {
 		file, list, ok := strings.Cut(line, ":")
@@ -82,11 +78,11 @@ func closure(dep, builtin string, needed, optional []string) ([]string, error) {
 		}
 		order = append(order, file)
 	}
-	for i, name := range append(append([]string(nil), needed...), optional...) {
+	for _, name := range needed {
 		file, ok := files[name]
 		if ok {
 			visit(file)
-		} else if !inKernel[name] && i < len(needed) {
+		} else if !inKernel[name] {
 			return nil, fmt.Errorf("find kernel module %s: neither in modules.dep nor in modules.builtin", name)
 		}
 	}
@@ -98,7 +94,7 @@ func closure(dep, builtin string, needed, optional []string) ([]string, error) {
 func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 	dep := string(m.files[kernel+"/modules.dep"])
 	builtin := m.files[kernel+"/modules.builtin"]
-	order, err := closure(dep, string(builtin), neededModules(), usefulModules())
+	order, err := closure(dep, string(builtin), neededModules())
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func takeModules(dir, tree string) (kernel string, names []string, err error) {
 		return "", nil, err
 	}
 	order, err := closure(string(m.files[kernel+"/modules.dep"]), string(m.files[kernel+"/modules.builtin"]),
-		neededModules(), usefulModules())
+		neededModules())
 	if err != nil {
 		return "", nil, err
 	}

@@ -35,6 +35,13 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 	if err != nil {
 		return nil, err
 	}
+	store.Check = func(files *snapshots.Files) error {
+		at, err := readMoment(files)
+		if err != nil {
+			return err
+		}
+		return at.Session.Check(ctx)
+	}
 	notice := func(text string) { config.Progress(images.Progress{Image: in.image.Name, Text: text, Notice: true}) }
 	info := snapshots.Info{Key: key, Image: in.image.Name, Memory: config.Memory}
 	files, err := store.Open(ctx, info, notice, func(files *snapshots.Files) error {

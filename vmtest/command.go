@@ -16,7 +16,7 @@ import (
 // are those of exec.Cmd where they have the same name.
 type Command struct {
 	Args  []string // the program, looked up in the guest's PATH, and its arguments
-	Env   []string // added to the agent's environment, as NAME=value
+	Env   []string // as NAME=value; added to PATH, HOME, LANG, TERM and SYSTEMD_COLORS
 	Dir   string   // working directory; "" is /
 	Stdin io.Reader
 

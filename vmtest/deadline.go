@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -62,7 +63,8 @@ type deadlineError struct {
 
 // used is how long the deadline was.
 func (e *deadlineError) used() time.Duration {
-	return time.Duration(float64(e.time) * e.scale * e.slowness)
+	const most = math.MaxInt64 / 2 // what is left can be added to, and means never
+	return time.Duration(min(float64(e.time)*e.scale*e.slowness, most))
 }
 
 // Error has the time that was used, and when that is more than was asked for, why.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -93,7 +95,13 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 		"/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{file}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("format disk: mkfs.ext4: %w: %s", err, printable(out)), file.Close())
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case lineWith(string(out), unix.ENOSPC.Error()) != "":
+			err = fmt.Errorf("%w: %w", unix.ENOSPC, err)
+		}
+		return nil, errors.Join(hostError(fmt.Errorf("format disk: mkfs.ext4: %w: %s", err, printable(out))), file.Close())
 	}
 	return &Disk{file: file}, nil
 }

@@ -26,6 +26,16 @@ func logEvidence(t testing.TB, m *Machine) {
 	t.Log(evidence(ctx, m))
 }
 
+// forEvidence returns a context for what is asked of a guest after ctx has ended, or
+// its work failed: until shortly before the end of the test (see testContext).
+func forEvidence(ctx context.Context) (context.Context, context.CancelFunc) {
+	late := context.WithoutCancel(ctx)
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(late, end.Add(evidenceTime*3/4))
+	}
+	return context.WithCancel(late)
+}
+
 // evidence is what a guest can tell about a failure. One that is gone or wedged has
 // its console to show.
 func evidence(ctx context.Context, m *Machine) string {

@@ -31,6 +31,9 @@ func lockProgram(ctx context.Context, path string) (*flock.Flock, error) {
 	for {
 		lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
 		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
 		}
 		if holds(lock) {

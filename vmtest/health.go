@@ -231,7 +231,7 @@ func (h health) finding() string {
 
 // pauses says what QEMU's RunState means where the name does not.
 var pauses = map[string]string{
-	"paused":         ", somebody stopped it through QEMU's monitor",
+	"paused":         ", it was stopped through QEMU's monitor, as for a snapshot",
 	"suspended":      ", it went to sleep and nothing wakes it",
 	"io-error":       ", its disk failed",
 	"internal-error": ", the host's KVM or QEMU cannot go on with it",

@@ -64,7 +64,7 @@ func TestHealth(t *testing.T) {
 		{"slow", patient{agentTime: 1234 * ms, monitorTime: ms, status: "running", ran: 1}, 1234 * ms,
 			"the guest is slow, not wedged: its agent answered in 1.2s"},
 		{"paused", patient{monitorTime: ms, status: "paused"}, ms,
-			`the guest is paused: QEMU's status is "paused", somebody stopped it through QEMU's monitor`},
+			`the guest is paused: QEMU's status is "paused", it was stopped through QEMU's monitor, as for a snapshot`},
 		{"io-error", patient{monitorTime: ms, status: "io-error"}, ms,
 			`the guest is paused: QEMU's status is "io-error", its disk failed`},
 		{"other status", patient{monitorTime: ms, status: "watchdog"}, ms,

@@ -101,7 +101,7 @@ func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(En
 	switch {
 	case matched:
 		return found, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
 		err = context.Cause(ctx) // how journalctl ended then is of no interest
 	case err == nil:
 		err = errors.New("journalctl --follow ended by itself")
@@ -172,7 +172,7 @@ func parseEntry(line []byte) (Entry, error) {
 	for name, value := range raw {
 		text, err := fieldText(value)
 		if err != nil {
-			return Entry{}, fmt.Errorf("parse journal field %s: %w", name, err)
+			return Entry{}, fmt.Errorf("parse journal field %q: %w", name, err)
 		}
 		e.Fields[name] = text
 	}

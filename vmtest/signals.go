@@ -7,6 +7,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // signals are those that a D-Bus connection delivers from watchSignals on.
@@ -64,7 +66,7 @@ func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *d
 			return nil
 		}
 		if err := signals.next(ctx, func(*godbus.Signal) bool { return true }); err != nil {
-			return m.overdue(ctx, "lost", m.gone("lost", fmt.Errorf("%w; it is %s", err, saw)))
+			return m.overdue(ctx, "lost", m.gone("lost", fmt.Errorf("%w; it is %s", err, tail.Printable(saw))))
 		}
 	}
 }

@@ -62,12 +62,20 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 // newSnapshot reads what a host has to know of the files, which it closes on an
 // error.
 func newSnapshot(config Config, in *inputs, files *snapshots.Files) (*Snapshot, error) {
-	s := &Snapshot{config: config, inputs: in, files: files}
-	data := io.NewSectionReader(files.Moment, 0, 1<<20)
-	if err := json.NewDecoder(data).Decode(&s.moment); err != nil {
-		return nil, errors.Join(fmt.Errorf("read the moment of a snapshot: %w", err), files.Close())
+	at, err := readMoment(files)
+	if err != nil {
+		return nil, errors.Join(err, files.Close())
 	}
-	return s, nil
+	return &Snapshot{config: config, inputs: in, files: files, moment: at}, nil
+}
+
+func readMoment(files *snapshots.Files) (moment, error) {
+	var at moment
+	data := io.NewSectionReader(files.Moment, 0, 1<<20)
+	if err := json.NewDecoder(data).Decode(&at); err != nil {
+		return at, fmt.Errorf("read the moment of a snapshot: %w", err)
+	}
+	return at, nil
 }
 
 // Close gives up the files. Machines that were forked from them run on.
@@ -86,8 +94,8 @@ func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) 
 	return launchInSlot(ctx, config, func() (*Machine, error) { return s.fork(ctx, config) })
 }
 
-// migrationTime bounds the move of a machine's memory or device state.
-const migrationTime = time.Minute
+// snapshotTime bounds the making of a snapshot.
+const snapshotTime = time.Minute
 
 // snapshotInto ends the machine and leaves a snapshot of it in empty files.
 //
@@ -97,7 +105,7 @@ const migrationTime = time.Minute
 // its device state alone.
 func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
 	defer m.Close()
-	ctx, cancel := within(ctx, limit{what: "no snapshot", time: migrationTime})
+	ctx, cancel := within(ctx, limit{what: "no snapshot", time: snapshotTime})
 	defer cancel()
 	at, err := m.quiesce(ctx)
 	if err != nil {

@@ -86,7 +86,9 @@ func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error
 	if p.Prepare != nil {
 		if err := p.Prepare(ctx, m); err != nil {
 			// No test has this machine yet, so none could log what it has to tell.
-			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(context.WithoutCancel(ctx), m))
+			ctx, cancel := forEvidence(ctx)
+			defer cancel()
+			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
 		}
 	}
 	return m.Snapshot(ctx)

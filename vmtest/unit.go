@@ -189,7 +189,9 @@ func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, su
 // unitError adds to e what the guest can still tell.
 func (m *Machine) unitError(ctx context.Context, e *UnitError) error {
 	// The wait's own time may be over; the evidence has a little of its own.
-	ctx, cancel := within(context.WithoutCancel(ctx), limit{what: "not read", time: evidenceTime})
+	ctx, cancel := forEvidence(ctx)
+	defer cancel()
+	ctx, cancel = within(ctx, limit{what: "not read", time: evidenceTime})
 	defer cancel()
 	if conn, err := m.Systemd(ctx); err == nil {
 		if p, err := conn.GetUnitTypePropertyContext(ctx, e.Unit, unitType(e.Unit), "Result"); err == nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"os"
 	"sync"
 )
@@ -24,7 +25,7 @@ func unprotected(start func() error) error {
 	if !p.seen {
 		p.seen = true
 		const score = "/proc/self/oom_score_adj"
-		if own, err := os.ReadFile(score); err == nil && own[0] == '-' {
+		if own, err := os.ReadFile(score); err == nil && bytes.HasPrefix(own, []byte("-")) {
 			p.own = own
 			p.file, _ = os.OpenFile(score, os.O_WRONLY, 0) // nil when that is not allowed
 		}

@@ -25,6 +25,10 @@ type process struct {
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	began := time.Now()
 	if err := unprotected(cmd.Start); err != nil {
+		if cmd.Process != nil { // it runs; the agent's own score could not be set back
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
 		return nil, err
 	}
 	return &process{Cmd: cmd, began: began}, nil

@@ -18,7 +18,7 @@ const WakeRequest = "wake"
 // Wake is what a copy of a machine cannot know by itself.
 type Wake struct {
 	UnixNano uint64 // the host's clock when it asked; 0 when Asleep tells
-	Asleep   uint64 // for how many nanoseconds the machine, and its clock, stood still
+	Asleep   uint64 // for how many nanoseconds it stood still, an int64: the host's clock may have gone back
 	Seed     string // random bytes of the host's
 	Hostname string // "" keeps the one it has
 }
@@ -59,11 +59,12 @@ func (w Wake) setClock() error {
 	}
 	// How long this request took on its way does not matter here, and in a copy of a
 	// machine it takes a while.
+	asleep := unix.NsecToTimespec(int64(w.Asleep))
 	_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{
 		Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO,
 		Time: unix.Timeval{ // in nanoseconds then, adjtimex(2)
-			Sec:  int64(w.Asleep / 1e9),
-			Usec: int64(w.Asleep % 1e9),
+			Sec:  asleep.Sec,
+			Usec: asleep.Nsec,
 		},
 	})
 	if err != nil {
@@ -75,7 +76,7 @@ func (w Wake) setClock() error {
 // Requests of random(4).
 const (
 	rndAddEntropy = 0x40085203 // RNDADDENTROPY
-	rndReseedCRNG = 0x5207     // RNDRESEEDCRNG, Linux 4.14
+	rndReseedCRNG = 0x5207     // RNDRESEEDCRNG
 )
 
 // stir mixes seed into the kernel's random numbers and makes it use them at once,

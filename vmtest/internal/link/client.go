@@ -126,12 +126,6 @@ func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]by
 	return reply, nil
 }
 
-// ping returns once the agent has answered.
-func (c *Client) ping(ctx context.Context) error {
-	_, _, err := c.request(ctx, "keepalive@openssh.com", nil)
-	return err
-}
-
 // request sends a global request and waits for the answer.
 func (c *Client) request(ctx context.Context, name string, payload []byte) (ok bool, reply []byte, err error) {
 	type answer struct {
@@ -160,22 +154,10 @@ func (c *Client) request(ctx context.Context, name string, payload []byte) (ok b
 // Ping returns once the agent has answered to its being asked whether it is there,
 // after what it has been asked by Control before.
 func (c *Client) Ping(ctx context.Context) error {
-	answered := make(chan error, 1)
-	go func() {
-		_, _, err := c.conn.SendRequest(wire.Keepalive, true, nil)
-		answered <- err
-	}()
-	select {
-	case err := <-answered:
-		if err != nil {
-			return fmt.Errorf("ping: %w", c.lost(err))
-		}
-		return nil
-	case <-c.done:
-		return fmt.Errorf("ping: %w", c.Err())
-	case <-ctx.Done():
-		return fmt.Errorf("ping: %w", ended(ctx))
+	if _, _, err := c.request(ctx, wire.Keepalive, nil); err != nil {
+		return fmt.Errorf("ping: %w", err)
 	}
+	return nil
 }
 
 // ControlError is the agent's refusal of a Control request.

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -20,13 +21,13 @@ import (
 // needs to come alive: under emulation code costs most the first time it runs, and
 // in a new machine all code runs for the first time.
 type Handshake struct {
-	Seed     []byte  `json:"seed"` // of the host's random numbers
-	Sent     []byte  `json:"sent"` // by the host
-	Received []chunk `json:"received"`
+	Seed     [32]byte `json:"seed"` // of the host's random numbers
+	Sent     []byte   `json:"sent"` // by the host
+	Received []Chunk  `json:"received"`
 }
 
-// chunk is what the host received at a time, after it had sent so many bytes.
-type chunk struct {
+// Chunk is what the host received at a time, after it had sent so many bytes.
+type Chunk struct {
 	After int    `json:"after"`
 	Data  []byte `json:"data"`
 }
@@ -34,8 +35,8 @@ type chunk struct {
 // DialRecorded is Dial with a record of the handshake, which is of use as long as
 // nothing else has passed over the session.
 func DialRecorded(ctx context.Context, conn net.Conn) (*Client, Handshake, error) {
-	h := Handshake{Seed: make([]byte, 32)}
-	crand.Read(h.Seed) // never fails (crypto/rand)
+	var h Handshake
+	crand.Read(h.Seed[:]) // never fails (crypto/rand)
 	r := &recorder{Conn: conn}
 	c, err := h.dial(ctx, r)
 	if err != nil {
@@ -66,18 +67,28 @@ func Resume(ctx context.Context, conn net.Conn, h Handshake) (*Client, error) {
 	return c, nil
 }
 
+// Check tells whether a host would still say what it has said in the record: not when
+// it was made by a version of this package, or of the ssh package, that differs.
+func (h Handshake) Check(ctx context.Context) error {
+	conn, nobody := net.Pipe()
+	defer nobody.Close()
+	c, err := Resume(ctx, conn, h)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
 // dial is Dial with random numbers from the seed. That they are the same in all
 // copies of a machine does no harm, because nobody can listen on a socket pair.
 func (h Handshake) dial(ctx context.Context, conn net.Conn) (*Client, error) {
-	var seed [32]byte
-	copy(seed[:], h.Seed)
-	c, err := dial(ctx, conn, rand.NewChaCha8(seed))
+	c, err := dial(ctx, conn, rand.NewChaCha8(h.Seed))
 	if err != nil {
 		return nil, err
 	}
 	// The agent has more to do after its last word of the handshake. With an answer
 	// to this it is through, and waits.
-	if err := c.ping(ctx); err != nil {
+	if err := c.Ping(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("shake hands with guest: %w", err)
 	}
@@ -89,7 +100,7 @@ type recorder struct {
 	net.Conn
 	mu       sync.Mutex
 	sent     []byte
-	received []chunk
+	received []Chunk
 }
 
 func (r *recorder) Read(p []byte) (int, error) {
@@ -97,7 +108,7 @@ func (r *recorder) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n > 0 {
-		r.received = append(r.received, chunk{len(r.sent), bytes.Clone(p[:n])})
+		r.received = append(r.received, Chunk{len(r.sent), bytes.Clone(p[:n])})
 	}
 	return n, err
 }
@@ -118,7 +129,7 @@ type player struct {
 	moved  sync.Cond // something was sent, or the player closed
 	record Handshake // what is left of Received, all of Sent
 	sent   int
-	closed bool
+	err    error // why no more of it is read
 }
 
 func (p *player) over() bool {
@@ -140,8 +151,8 @@ func (p *player) readRecord(b []byte) (int, error) {
 	defer p.mu.Unlock()
 	for len(p.record.Received) > 0 {
 		next := &p.record.Received[0]
-		if p.closed {
-			return 0, net.ErrClosed
+		if p.err != nil {
+			return 0, p.err
 		}
 		if p.sent < next.After {
 			// Not before the host has said what it is an answer to.
@@ -161,12 +172,16 @@ func (p *player) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	known := p.record.Sent[p.sent:]
 	known = known[:min(len(b), len(known))]
-	same := bytes.Equal(b[:len(known)], known)
+	if !bytes.Equal(b[:len(known)], known) {
+		// The reader is told too: the ssh package keeps a failed write to itself.
+		p.err = errors.New("the handshake differs from the recorded one")
+	}
 	p.sent += len(known)
 	p.moved.Broadcast()
+	err := p.err
 	p.mu.Unlock()
-	if !same {
-		return 0, errors.New("the handshake differs from the recorded one")
+	if err != nil {
+		return 0, err
 	}
 	if len(known) == len(b) {
 		return len(b), nil
@@ -177,7 +192,7 @@ func (p *player) Write(b []byte) (int, error) {
 
 func (p *player) Close() error {
 	p.mu.Lock()
-	p.closed = true
+	p.err = cmp.Or(p.err, net.ErrClosed)
 	p.moved.Broadcast()
 	p.mu.Unlock()
 	return p.Conn.Close()

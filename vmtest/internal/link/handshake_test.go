@@ -104,3 +104,11 @@ func (p *turning) Close() error {
 	p.turnTo(p.current())
 	return p.current().Close()
 }
+
+func TestCheckOfARecord(t *testing.T) {
+	ctx, _, _, h := recorded(t)
+	require.NoError(t, h.Check(ctx))
+	require.NoError(t, h.Check(ctx), "a check leaves the record as it is")
+	h.Sent[len(h.Sent)-1]++
+	require.Error(t, h.Check(ctx))
+}

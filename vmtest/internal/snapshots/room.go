@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -55,5 +56,5 @@ func room(path string) (int64, error) {
 	if st.Blocks == 0 { // it does not count them
 		return math.MaxInt64, nil
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	return int64(st.Bavail) * cmp.Or(st.Frsize, st.Bsize), nil
 }

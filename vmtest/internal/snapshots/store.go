@@ -22,7 +22,12 @@ import (
 
 // Store is a folder of snapshots. Of a snapshot KEY it holds the folder KEY, the
 // lock KEY.lock, and while it is made a folder .new-KEY-*.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+
+	// Check, when not nil, says of a snapshot that is whole why it is of no use.
+	Check func(*Files) error
+}
 
 // OpenStore returns the store in a folder, which is made when it is not there. All
 // in it is its owner's alone: a snapshot holds a machine's memory.
@@ -228,6 +233,11 @@ func (s *Store) load(want Info) (_ *Files, err error) {
 		}
 		if sum != part.want {
 			return nil, fmt.Errorf("its %s was altered", part.name)
+		}
+	}
+	if s.Check != nil {
+		if err := s.Check(files); err != nil {
+			return nil, err
 		}
 	}
 	return files, touch(dir)

@@ -23,7 +23,7 @@ const (
 
 	// ElapsedRequest comes from the agent ahead of a command's exit; its payload is
 	// an Elapsed.
-	ElapsedRequest = "elapsed@systemd-vmtest"
+	ElapsedRequest = "elapsed" + Domain
 
 	// Keepalive is OpenSSH's global request that asks nothing but an answer.
 	Keepalive = "keepalive@openssh.com"
