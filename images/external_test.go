@@ -12,7 +12,7 @@ import (
 
 func TestOpenPath(t *testing.T) {
 	_, image := builtSample(t)
-	require.NoError(t, os.Chmod(image.Dir(), 0o500)) // as in a Nix store
+	require.NoError(t, os.Chmod(image.Dir(), 0o500))   // as in a Nix store
 	t.Cleanup(func() { os.Chmod(image.Dir(), 0o700) }) // or it cannot be removed
 	cacheDir := t.TempDir()
 	got, err := Open(t.Context(), image.Dir(), Options{Cache: cacheDir, Progress: func(p Progress) {
