@@ -49,7 +49,12 @@ func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	defer lock.Close()
+	noted := make(chan error, 1)
+	go func() { noted <- noteSources(ctx, pkg, arch) }()
 	data, err := buildKept(ctx, pkg, arch, out)
+	if errSources := <-noted; err == nil {
+		err = errSources // of no interest when the build says what is wrong
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func digestOf(path string) string {
 
 func goBuild(ctx context.Context, pkg, arch, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	cmd.Env = buildEnv(arch)
 	// A test that is killed takes its build along. The signal comes when the thread
 	// ends that forked (prctl(2), PR_SET_PDEATHSIG), so this one is to stay.
 	runtime.LockOSThread()
