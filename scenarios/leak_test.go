@@ -119,10 +119,11 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 	vmtest.Start(t, vmtest.Config{}) // the image and the snapshot are there from here on
 	before := cacheFiles(t)
 	for i := range times(t, "VMTEST_KILLS", 5) {
+		temp := t.TempDir()
 		id := mark + "=" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledTestLeavesNothing$")
 		// This test holds a slot itself.
-		cmd.Env = append(os.Environ(), id, "VMTEST_SLOTS=4")
+		cmd.Env = append(os.Environ(), id, "VMTEST_SLOTS=4", "TMPDIR="+temp)
 		require.NoError(t, cmd.Start())
 		// Not a wait for anything: the moment is meant to be any.
 		time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Second))))
@@ -130,15 +131,25 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 		assert.Error(t, cmd.Wait(), "the test binary was killed")
 
 		deadline := time.Now().Add(2 * time.Second)
-		left := marked(t, id)
+		left := append(marked(t, id), inFolder(t, temp)...)
 		for len(left) > 0 && time.Now().Before(deadline) {
 			// There is no event for the end of somebody else's process.
 			time.Sleep(10 * time.Millisecond)
-			left = marked(t, id)
+			left = append(marked(t, id), inFolder(t, temp)...)
 		}
-		assert.Empty(t, left, "processes left 2 s after kill %d", i)
+		assert.Empty(t, left, "processes and temporary files left 2 s after kill %d", i)
 		assert.Equal(t, before, cacheFiles(t), "files in the cache after kill %d", i)
 	}
+}
+
+func inFolder(t *testing.T, dir string) []string {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // marked lists the processes that have the mark in their environment: the test binary
