@@ -98,8 +98,8 @@ func findCommand(name string) (string, bool) {
 	return "", false
 }
 
-// FindTool gives the path of a tool that the host needs, by its command. An ordinary user's
-// PATH need not have it. The error is a *HostError.
+// FindTool gives the path of a tool that the host needs, by its command. An
+// ordinary user's PATH need not have it. The error is a *HostError.
 func FindTool(command string) (string, error) {
 	if path, ok := findCommand(command); ok {
 		return path, nil

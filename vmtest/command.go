@@ -56,11 +56,10 @@ type Result struct {
 // outputKept bounds what a Result keeps of each stream, in bytes.
 const outputKept = 16 << 20
 
-// Run runs a command in the guest to its end. Exit status 0 is a nil error,
-// another one or a signal is an *ExitError, and a command that cannot be started is a
-// *StartError; the Result is filled in all cases in
-// which the command was started. When ctx ends, the command and what it started
-// are killed.
+// Run runs a command in the guest to its end. Exit status 0 is a nil error, another
+// one or a signal is an *ExitError, and a command that cannot be started is a
+// *StartError; the Result is filled in all cases in which the command was started.
+// When ctx ends, the command and what it started are killed.
 func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()

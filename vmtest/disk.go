@@ -29,9 +29,11 @@ import (
 // Below /run everything is in RAM, as on any system. One machine at a time runs on a
 // disk, all of them of the same image.
 type Disk struct {
-	mu    sync.Mutex
-	file  *os.File      // without a name; nil once closed
-	image string        // digest of the image that the files are laid over, "" before the first machine
+	mu   sync.Mutex
+	file *os.File // without a name; nil once closed
+	// image is the digest of the image that the files are laid over, "" before the
+	// first machine.
+	image string
 	last  *qemu.Process // that ran on it, or runs
 }
 

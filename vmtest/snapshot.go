@@ -20,8 +20,9 @@ import (
 )
 
 // Snapshot is a stopped machine: its memory, the state of its devices, and the session
-// with its agent, each in a file. A fork maps the memory copy-on-write and loads nothing, so it costs
-// what it takes to start QEMU, and forks share every page that none has written.
+// with its agent, each in a file. A fork maps the memory copy-on-write and loads
+// nothing, so it costs what it takes to start QEMU, and forks share every page that
+// none has written.
 type Snapshot struct {
 	config Config
 	inputs *inputs

@@ -38,8 +38,8 @@ type InitConfig struct {
 }
 
 // RootSerial is the serial number by which QEMU marks the disk that holds the
-// image; imageDir is where the image is mounted, upperDir what
-// the guest writes, newRoot the two together.
+// image; imageDir is where the image is mounted, upperDir what the guest writes,
+// newRoot the two together.
 const (
 	RootSerial = "vmtest-root"
 	imageDir   = "/image"
@@ -48,10 +48,10 @@ const (
 	deviceWait = 60 * time.Second
 )
 
-// Init is PID 1 of the initrd. It loads the modules that the root disk and
-// the guest link need, mounts the image read-only under an overlay in RAM or on a
-// disk of the machine's own, puts the agent and its unit under /run, and hands over to systemd. It returns only
-// when something is wrong.
+// Init is PID 1 of the initrd. It loads the modules that the root disk and the
+// guest link need, mounts the image read-only under an overlay in RAM or on a disk
+// of the machine's own, puts the agent and its unit under /run, and hands over to
+// systemd. It returns only when something is wrong.
 func Init() error {
 	log.SetOutput(io.Discard) // mount.SwitchRoot logs each of its steps
 	if err := mountAPI(); err != nil {

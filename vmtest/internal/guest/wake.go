@@ -18,7 +18,9 @@ const WakeRequest = "wake"
 // Wake is what a copy of a machine cannot know by itself.
 type Wake struct {
 	UnixNano uint64 // the host's clock when it asked; 0 when Asleep tells
-	Asleep   uint64 // for how many nanoseconds it stood still, an int64: the host's clock may have gone back
+	// Asleep is for how many nanoseconds it stood still, an int64: the host's clock
+	// may have gone back.
+	Asleep   uint64
 	Seed     string // random bytes of the host's
 	Hostname string // "" keeps the one it has
 }

@@ -37,7 +37,8 @@ func threadUsage(pid, thread int) (Usage, error) {
 	task := fmt.Sprintf("/proc/%d/task/%d/", pid, thread)
 	if data, err := os.ReadFile(task + "schedstat"); err == nil {
 		var u Usage
-		if n, _ := fmt.Sscan(string(data), (*int64)(&u.Ran), (*int64)(&u.Waited)); n == 2 && u.Ran > 0 { // all 0 where the kernel does not count
+		n, _ := fmt.Sscan(string(data), (*int64)(&u.Ran), (*int64)(&u.Waited))
+		if n == 2 && u.Ran > 0 { // all 0 where the kernel does not count
 			return u, nil
 		}
 	}

@@ -80,8 +80,8 @@ func (s *Store) describe(key string) (Listed, error) {
 // keys are SHA-256 digests or, in short, the beginning of one.
 var keys = regexp.MustCompile("^[0-9a-f]{12,64}$")
 
-// Remove removes a snapshot, named by its key or the beginning of it. The error wraps ErrInUse when a process uses it, and
-// fs.ErrNotExist when there is none.
+// Remove removes a snapshot, named by its key or the beginning of it. The error
+// wraps ErrInUse when a process uses it, and fs.ErrNotExist when there is none.
 func (s *Store) Remove(key string) error {
 	if !keys.MatchString(key) {
 		return fmt.Errorf("remove snapshot %q: that is no key of one", key)
