@@ -84,7 +84,8 @@ const (
 // stir mixes seed into the kernel's random numbers and makes it use them at once,
 // so that two copies of one machine part ways. A VM generation ID would have kernels
 // from 5.18 on do that by themselves, but its way through ACPI, the kernel's log and
-// the journal costs a fork more time than all the rest.
+// the journal was nearly a fifth of the code that a fork has to run: some 7,000 of
+// 38,000 of the emulator's translation blocks.
 func stir(seed string) error {
 	// Not by package os, which asks epoll about files too.
 	fd, err := unix.Open("/dev/urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
