@@ -42,7 +42,7 @@ func (e *BuildError) Unwrap() error { return e.Err }
 
 const noSpaceCure = "free some, by \"vmtest snapshot prune --limit 0\" for one, or move the cache with VMTEST_CACHE and the work with TMPDIR"
 
-func noSpace(cause string, err error) *HostError {
+func newNoSpace(cause string, err error) *HostError {
 	return &HostError{Cause: "no space: " + cause, Cure: noSpaceCure, Err: err}
 }
 
@@ -112,15 +112,16 @@ func explain(tool, tail string, err error) error {
 	return &BuildError{Tool: tool, Cause: cause, Tail: tail, Err: err}
 }
 
-// asNoSpace turns a full disk under this process's own writes into the error
-// that names the cure.
-func asNoSpace(err error) error {
+// NoSpace returns err as a *HostError that names the cure when its reason is a full
+// disk under this process's own writes, and as it is otherwise, or when it has a
+// *HostError in it already.
+func NoSpace(err error) error {
 	var known *HostError
 	if errors.As(err, &known) {
 		return err
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return noSpace(err.Error(), err)
+		return newNoSpace(err.Error(), err)
 	}
 	return err
 }

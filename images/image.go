@@ -61,14 +61,14 @@ func Open(ctx context.Context, name string, o Options) (*Image, error) {
 			return nil, err
 		}
 		image, err := c.openPath(name)
-		return image, asNoSpace(err)
+		return image, NoSpace(err)
 	}
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err
 	}
 	image, err := c.open(ctx, name, r, b.build)
-	return image, asNoSpace(err)
+	return image, NoSpace(err)
 }
 
 // Build builds the image of that name and puts it in place of the one in the
@@ -80,7 +80,7 @@ func Build(ctx context.Context, name string, o Options) (*Image, error) {
 		return nil, err
 	}
 	image, err := c.replace(ctx, name, r, b.build)
-	return image, asNoSpace(err)
+	return image, NoSpace(err)
 }
 
 func prepare(name string, o Options) (cache, *reporter, *builder, error) {

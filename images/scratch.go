@@ -123,7 +123,7 @@ func checkSpace(need map[string]int64) error {
 		}
 		free := int64(st.Bavail) * st.Bsize
 		if free < want {
-			return noSpace(fmt.Sprintf("%s has %d MB free, a build needs %d MB", dir, free>>20, want>>20), nil)
+			return newNoSpace(fmt.Sprintf("%s has %d MB free, a build needs %d MB", dir, free>>20, want>>20), nil)
 		}
 	}
 	return nil

@@ -71,8 +71,6 @@ func (e *GuestError) Error() string {
 
 func (e *GuestError) Unwrap() error { return e.Err }
 
-const noSpaceCure = "free some, by \"vmtest snapshot prune --limit 0\" for one, or move the cache with VMTEST_CACHE"
-
 // hostError is err as a *HostError when the reason is that there is no QEMU, or no
 // room on the disk.
 func hostError(err error) error {
@@ -83,10 +81,8 @@ func hostError(err error) error {
 		return err
 	case errors.As(err, &missing):
 		return &HostError{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return &HostError{Cause: "no space: " + err.Error(), Cure: noSpaceCure, Err: err}
 	}
-	return err
+	return images.NoSpace(err)
 }
 
 // asExit tells whether err is about how a command ended, and not about the guest.
