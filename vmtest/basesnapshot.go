@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -31,7 +30,7 @@ func baseSnapshot(ctx context.Context, config Config, in *inputs) (*Snapshot, er
 
 func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string) (*Snapshot, error) {
 	config.Hostname, config.Console = "", nil // a fork's own
-	store, err := openStore()
+	store, err := snapshots.OpenCached()
 	if err != nil {
 		return nil, err
 	}
@@ -60,15 +59,6 @@ func openBaseSnapshot(ctx context.Context, config Config, in *inputs, key string
 		return nil, errors.Join(err, files.Close())
 	}
 	return newSnapshot(config, in, files)
-}
-
-// openStore opens the cache's store of snapshots.
-func openStore() (*snapshots.Store, error) {
-	cache, err := images.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return snapshots.OpenStore(filepath.Join(cache, "snapshots"))
 }
 
 // snapshotKey is the digest of all that the state of a booted machine depends on.

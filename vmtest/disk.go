@@ -14,6 +14,7 @@ import (
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 // Disk holds what machines write, so that it outlives them: a machine that is started
@@ -76,7 +77,7 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := openStore()
+	store, err := snapshots.OpenCached()
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := m.config.noDisk("snapshot " + m.inputs.image.Name); err != nil {
 		return nil, err
 	}
-	store, err := openStore()
+	store, err := snapshots.OpenCached()
 	if err != nil {
 		return nil, err
 	}

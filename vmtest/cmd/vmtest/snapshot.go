@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
@@ -30,14 +28,6 @@ that is removed is made again when a test needs it.`,
 	return cmd
 }
 
-func openSnapshots() (*snapshots.Store, error) {
-	cache, err := images.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return snapshots.OpenStore(filepath.Join(cache, "snapshots"))
-}
-
 func newSnapshotList(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
@@ -45,7 +35,7 @@ func newSnapshotList(s streams) *cobra.Command {
 		Example: "  vmtest snapshot list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			store, err := openSnapshots()
+			store, err := snapshots.OpenCached()
 			if err != nil {
 				return err
 			}
@@ -82,7 +72,7 @@ func newSnapshotRemove() *cobra.Command {
 		Example: "  vmtest snapshot rm 0d2368cfd10a",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, keys []string) error {
-			store, err := openSnapshots()
+			store, err := snapshots.OpenCached()
 			if err != nil {
 				return err
 			}
@@ -106,7 +96,7 @@ until those that are left take no more than --limit.`,
   vmtest snapshot prune --limit 0      # leave only what is in use`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			store, err := openSnapshots()
+			store, err := snapshots.OpenCached()
 			if err != nil {
 				return err
 			}

@@ -38,6 +38,15 @@ func OpenStore(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
+// OpenCached returns the store in the cache (see images.CacheDir).
+func OpenCached() (*Store, error) {
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return OpenStore(filepath.Join(cache, "snapshots"))
+}
+
 // Info describes a snapshot; it is stored with it as JSON.
 type Info struct {
 	Format  int             `json:"format"`
