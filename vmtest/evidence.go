@@ -47,13 +47,13 @@ func evidence(ctx context.Context, m *Machine) string {
 	if !h.answers() || h.victim != "" {
 		b.WriteString("\n" + h.String())
 	}
-	answered := h.answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
+	whole := h.answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
 		socketSection(ctx, &b, m) &&
 		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),
 			"journalctl", "--boot", "--quiet", "--no-pager", "--output=short-precise",
 			fmt.Sprintf("--since=@%d", m.began.Unix()), fmt.Sprintf("--lines=%d", journalShown))
-	if !answered {
+	if !whole {
 		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.console.Lines(consoleShown), "\n"))
 	}
 	return b.String()

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// The deadlines of this package are written for a host that does work in workTime,
-// as the one on which they were chosen does with a guest on each of its cores.
+// The deadlines of this package are written for a host that does workSteps in
+// workTime, as the one on which they were chosen does with a guest on each of its
+// cores.
 const (
-	work     = 50_000_000
-	workTime = 150 * time.Millisecond
+	workSteps = 50_000_000
+	workTime  = 150 * time.Millisecond
 
 	// mostSlowness bounds what a deadline is stretched by: beyond it nobody waits.
 	mostSlowness = 10
@@ -48,11 +49,11 @@ func (s *speedometer) slow() float64 {
 // in it. What the work does is not unlike what an emulator does: integers, each
 // depending on the one before, and a table in the cache. It gives up after most.
 func timeWork(most time.Duration) time.Duration {
-	const part = work / 100
+	const part = workSteps / 100
 	var table [1 << 10]uint64
 	began := time.Now()
 	x := uint64(1)
-	for done := 0; done < work && time.Since(began) < most; done += part {
+	for done := 0; done < workSteps && time.Since(began) < most; done += part {
 		for range part { // Marsaglia's xorshift
 			x ^= x << 13
 			x ^= x >> 7
