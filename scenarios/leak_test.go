@@ -105,8 +105,8 @@ func children(t *testing.T) []string {
 	return all
 }
 
-// A test binary that is killed, at whatever moment, leaves no process behind, and no
-// snapshot or image in the making.
+// A test binary that is killed, at whatever moment, leaves no process and no temporary
+// file behind, and no snapshot or image in the making.
 func TestKilledTestLeavesNothing(t *testing.T) {
 	const mark = "VMTEST_KILLED_TEST"
 	if os.Getenv(mark) != "" {
@@ -142,6 +142,7 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 	}
 }
 
+// inFolder lists what a folder holds, by name.
 func inFolder(t *testing.T, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)

@@ -110,12 +110,12 @@ func digestOf(path string) string {
 func goBuild(ctx context.Context, pkg, arch, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Env = buildEnv(arch)
-	// A test that is killed does not take its build along: the go command would leave
-	// its folder of temporary files behind, even at a signal that it knows. Most
-	// builds find that there is nothing to do, and end in a moment.
+	// go build handles no signal, not even SIGINT: one that ends it leaves its folder
+	// of temporary files behind. So a test that is killed does not take its build
+	// along; most builds find that there is nothing to do, and end in a moment. Only
+	// when ctx ends is the build ended, with the compilers that it has started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.WaitDelay = 2 * time.Second
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
