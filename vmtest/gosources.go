@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// sourcesOf lists the files that a package of this module is built from, those of
-// the packages that it needs included, the standard library's not.
+// sourcesOf is go list's template for the files that a package is built from, of
+// whatever module it is; those of the standard library are left out.
 const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
 	`{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .SFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
@@ -31,6 +31,8 @@ func noteSources(ctx context.Context, pkg, arch string) error {
 	return nil
 }
 
+// sources lists the files that a program is built from, those of the packages that it
+// needs included.
 func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", sourcesOf, pkg)
 	cmd.Env = buildEnv(arch)
