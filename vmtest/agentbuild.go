@@ -26,7 +26,7 @@ func agentBinary(ctx context.Context, arch string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	data, err := BuildGo(ctx, agentPackage, arch)
+	data, err := goProgram(ctx, agentPackage, arch)
 	if err != nil && ctx.Err() == nil {
 		return nil, explainAgent(ctx, err)
 	}

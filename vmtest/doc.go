@@ -30,7 +30,7 @@
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
 //	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it proves to work
 //	VMTEST_AGENT          prebuilt guest agent, where there is no go command
-//	VMTEST_GO_PREBUILT    folder of prebuilt programs for BuildGo, likewise
+//	VMTEST_GO_PREBUILT    folder of prebuilt programs for InstallGo, likewise
 //
 // # Deadlines
 //

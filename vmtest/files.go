@@ -33,10 +33,16 @@ func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, 
 	})
 }
 
-// InstallGo builds a Go command for the guest, as BuildGo does, and puts it at
-// guestPath with mode 0755. A Template's Prepare may use it.
+// InstallGo builds a Go command for the guest, static, and puts it at guestPath with
+// mode 0755. pkg is an import path or a ./path, seen from the current folder's module,
+// which is the test's. A Template's Prepare may use it.
+//
+// The executable is kept in the cache, where the go command finds out by itself
+// whether it is up to date, and for as long as it is used once a month. Where there
+// is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
+// after the last element of its import path; then nothing is built.
 func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
-	program, err := BuildGo(ctx, pkg, m.Image().Arch)
+	program, err := goProgram(ctx, pkg, m.Image().Arch)
 	if err != nil {
 		return err
 	}

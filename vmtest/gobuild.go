@@ -16,15 +16,9 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-// BuildGo builds a Go command for a guest of the given architecture (as in
-// runtime.GOARCH), static, and returns the executable's content. pkg is an import
-// path or a ./path, seen from the current folder's module, which is the test's.
-//
-// The result is kept in the cache, where the go command finds out by itself
-// whether it is up to date, and for as long as it is used once a month. Where there
-// is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
-// after the last element of its import path; then nothing is built.
-func BuildGo(ctx context.Context, pkg, arch string) ([]byte, error) {
+// goProgram returns the executable of a Go command for a guest of the given
+// architecture (as in runtime.GOARCH), as Machine.InstallGo has it.
+func goProgram(ctx context.Context, pkg, arch string) ([]byte, error) {
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
 	}

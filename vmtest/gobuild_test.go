@@ -18,7 +18,7 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
 	t.Chdir(dir)
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
-	want, err := BuildGo(t.Context(), ".", runtime.GOARCH)
+	want, err := goProgram(t.Context(), ".", runtime.GOARCH)
 	require.NoError(t, err)
 	sums, err := filepath.Glob(filepath.Join(dir, "cache", "go", "*.sha256"))
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 		{"lock written to", func() error { return os.WriteFile(program+".lock", []byte("x"), 0o600) }},
 	} {
 		require.NoError(t, tc.spoil(), tc.name)
-		got, err := BuildGo(t.Context(), ".", runtime.GOARCH)
+		got, err := goProgram(t.Context(), ".", runtime.GOARCH)
 		require.NoError(t, err, tc.name)
 		assert.True(t, string(want) == string(got), "%s: another program", tc.name)
 		sum, err := os.ReadFile(sums[0])
@@ -60,14 +60,14 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 }
 
 // A full disk under the go command is said as what it is, with the cure, in a line.
-func TestBuildGoOnAFullDisk(t *testing.T) {
+func TestGoProgramOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	// A go command as on a full disk.
 	const fake = "#!/bin/sh\necho '# pkg'\necho 'pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device'\nexit 1\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
-	_, err := BuildGo(t.Context(), "./pkg", runtime.GOARCH)
+	_, err := goProgram(t.Context(), "./pkg", runtime.GOARCH)
 	var host *HostError
 	require.ErrorAs(t, err, &host)
 	assert.Equal(t, "no space: build ./pkg for the guest: pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device", host.Cause)
