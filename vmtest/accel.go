@@ -56,7 +56,7 @@ var accelVerdicts memo[string, accelVerdict]
 // chooseAccel sets the accelerator for an image, as $VMTEST_ACCEL says: "kvm",
 // "tcg", or by default "auto", which is KVM where it is proved to run this image's
 // kernel and TCG elsewhere.
-func (in *inputs) chooseAccel(ctx context.Context) error {
+func (in *inputs) chooseAccel(ctx context.Context, notice func(string)) error {
 	switch v := os.Getenv("VMTEST_ACCEL"); v {
 	case "kvm", "tcg":
 		in.accel = qemu.Accel(v)
@@ -65,7 +65,7 @@ func (in *inputs) chooseAccel(ctx context.Context) error {
 	default:
 		return fmt.Errorf("read VMTEST_ACCEL: %q is none of kvm, tcg and auto", v)
 	}
-	verdict, err := accelVerdicts.get(ctx, in.image.Digest, func() (accelVerdict, error) { return judgeKVM(ctx, in) })
+	verdict, err := accelVerdicts.get(ctx, in.image.Digest, func() (accelVerdict, error) { return judgeKVM(ctx, in, notice) })
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (in *inputs) noticeTCG(config Config) {
 		return
 	}
 	saidTCG.Do(func() {
-		config.Progress(images.Progress{Notice: true, Text: "guests are emulated (TCG), for " + in.kvmFault})
+		config.notice("guests are emulated (TCG), for " + in.kvmFault)
 	})
 }
 
@@ -96,8 +96,9 @@ func talkative() bool {
 	return !testing.Testing() || flag.Parsed() && testing.Verbose()
 }
 
-// judgeKVM looks the verdict up, or tries KVM and writes the verdict down.
-func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
+// judgeKVM looks the verdict up, or tries KVM and writes the verdict down. notice is
+// told why the cache could not be cleaned up.
+func judgeKVM(ctx context.Context, in *inputs, notice func(string)) (accelVerdict, error) {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -133,7 +134,10 @@ func judgeKVM(ctx context.Context, in *inputs) (accelVerdict, error) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return v, fmt.Errorf("keep verdict on KVM: %w", err)
 	}
-	return v, dropVerdicts(filepath.Dir(path), time.Now().Add(-keepUnused))
+	if err := dropVerdicts(filepath.Dir(path), time.Now().Add(-keepUnused)); err != nil {
+		notice(err.Error())
+	}
+	return v, nil
 }
 
 // dropVerdicts removes verdicts that were written before the given time. Most of them

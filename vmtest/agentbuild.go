@@ -15,7 +15,7 @@ const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
 
 // agentBinary returns the agent's executable: the file that $VMTEST_AGENT names,
 // for where there is no go command, or else built from the test's module.
-func agentBinary(ctx context.Context, arch string) ([]byte, error) {
+func agentBinary(ctx context.Context, arch string, notice func(string)) ([]byte, error) {
 	if path := os.Getenv("VMTEST_AGENT"); path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -26,7 +26,7 @@ func agentBinary(ctx context.Context, arch string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	data, err := goProgram(ctx, agentPackage, arch)
+	data, err := goProgram(ctx, agentPackage, arch, notice)
 	if err != nil && ctx.Err() == nil {
 		return nil, explainAgent(ctx, err)
 	}

@@ -51,7 +51,7 @@ func TestAgentThatCannotBeBuilt(t *testing.T) {
 			if c.path != "" {
 				t.Setenv("PATH", c.path)
 			}
-			_, err := agentBinary(t.Context(), runtime.GOARCH)
+			_, err := agentBinary(t.Context(), runtime.GOARCH, silent(t))
 			assert.ErrorContains(t, err, c.cause)
 			assert.ErrorContains(t, err, c.way)
 		})
@@ -60,6 +60,6 @@ func TestAgentThatCannotBeBuilt(t *testing.T) {
 
 func TestAgentThatIsNone(t *testing.T) {
 	t.Setenv("VMTEST_AGENT", "agentbuild_test.go")
-	_, err := agentBinary(t.Context(), runtime.GOARCH)
+	_, err := agentBinary(t.Context(), runtime.GOARCH, silent(t))
 	assert.ErrorContains(t, err, "use agentbuild_test.go, the agent that VMTEST_AGENT names: read executable")
 }

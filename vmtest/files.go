@@ -42,7 +42,7 @@ func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, 
 // is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
 // after the last element of its import path; then nothing is built.
 func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
-	program, err := goProgram(ctx, pkg, m.Image().Arch)
+	program, err := goProgram(ctx, pkg, m.Image().Arch, m.config.notice)
 	if err != nil {
 		return err
 	}

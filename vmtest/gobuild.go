@@ -17,8 +17,9 @@ import (
 )
 
 // goProgram returns the executable of a Go command for a guest of the given
-// architecture (as in runtime.GOARCH), as Machine.InstallGo has it.
-func goProgram(ctx context.Context, pkg, arch string) ([]byte, error) {
+// architecture (as in runtime.GOARCH), as Machine.InstallGo has it. notice is told why
+// the cache could not be cleaned up.
+func goProgram(ctx context.Context, pkg, arch string, notice func(string)) ([]byte, error) {
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
 	}
@@ -55,7 +56,10 @@ func goProgram(ctx context.Context, pkg, arch string) ([]byte, error) {
 	if err := os.Chtimes(out, now, now); err != nil {
 		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
 	}
-	return data, dropPrograms(dir, now.Add(-keepUnused))
+	if err := dropPrograms(dir, now.Add(-keepUnused)); err != nil {
+		notice("cannot remove unused programs: " + err.Error())
+	}
+	return data, nil
 }
 
 // buildKept brings the executable at out up to date and returns its content.

@@ -5,10 +5,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// silent is for what has nothing to tell a person.
+func silent(t *testing.T) func(string) {
+	return func(text string) { t.Error("unexpected notice:", text) }
+}
 
 // A program in the cache that was altered, cut short or removed is built anew, and
 // so is one whose digest was: what a guest gets is what the go command made.
@@ -18,7 +24,7 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
 	t.Chdir(dir)
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
-	want, err := goProgram(t.Context(), ".", runtime.GOARCH)
+	want, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
 	require.NoError(t, err)
 	sums, err := filepath.Glob(filepath.Join(dir, "cache", "go", "*.sha256"))
 	require.NoError(t, err)
@@ -50,13 +56,34 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 		{"lock written to", func() error { return os.WriteFile(program+".lock", []byte("x"), 0o600) }},
 	} {
 		require.NoError(t, tc.spoil(), tc.name)
-		got, err := goProgram(t.Context(), ".", runtime.GOARCH)
+		got, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
 		require.NoError(t, err, tc.name)
 		assert.True(t, string(want) == string(got), "%s: another program", tc.name)
 		sum, err := os.ReadFile(sums[0])
 		require.NoError(t, err, tc.name)
 		assert.Equal(t, digest(want), string(sum), tc.name)
 	}
+}
+
+// What is in the way of removing an unused program is told, and fails no build.
+func TestBuildOutlivesCleanUp(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/small\n\ngo 1.26\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
+	t.Chdir(dir)
+	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	old := filepath.Join(dir, "cache", "go", "old")
+	require.NoError(t, os.MkdirAll(filepath.Join(old, "file"), 0o700), "os.Remove does not remove a folder with something in it")
+	require.NoError(t, os.WriteFile(old+lockSuffix, nil, 0o600))
+	year := time.Now().AddDate(-1, 0, 0)
+	require.NoError(t, os.Chtimes(old, year, year))
+	var said []string
+	program, err := goProgram(t.Context(), ".", runtime.GOARCH, func(text string) { said = append(said, text) })
+	require.NoError(t, err)
+	assert.NotEmpty(t, program)
+	require.Len(t, said, 1)
+	assert.Contains(t, said[0], "cannot remove unused programs: ")
+	assert.Contains(t, said[0], old)
 }
 
 // A full disk under the go command is said as what it is, with the cure, in a line.
@@ -67,7 +94,7 @@ func TestGoProgramOnAFullDisk(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
-	_, err := goProgram(t.Context(), "./pkg", runtime.GOARCH)
+	_, err := goProgram(t.Context(), "./pkg", runtime.GOARCH, silent(t))
 	var host *HostError
 	require.ErrorAs(t, err, &host)
 	assert.Equal(t, "no space: build ./pkg for the guest: pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device", host.Cause)

@@ -63,7 +63,7 @@ func makeInputs(ctx context.Context, config Config) (_ *inputs, err error) {
 	if in.root, err = os.Open(image.Root()); err != nil {
 		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
 	}
-	agent, err := agentBinary(ctx, image.Arch)
+	agent, err := agentBinary(ctx, image.Arch, config.notice)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func makeInputs(ctx context.Context, config Config) (_ *inputs, err error) {
 		return nil, fmt.Errorf("hash initrd: %w", err)
 	}
 	in.initrdDigest = hex.EncodeToString(hash.Sum(nil))
-	return in, in.chooseAccel(ctx)
+	return in, in.chooseAccel(ctx, config.notice)
 }
 
 // close gives up the files of inputs that come to nothing.

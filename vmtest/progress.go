@@ -9,6 +9,9 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
+// notice says a line that a person should see.
+func (c Config) notice(text string) { c.Progress(images.Progress{Notice: true, Text: text}) }
+
 // progressPrinter tells a person of notices and of the stages of an image's build, a
 // line each. Packages come in two rounds of the same stages, which are said once.
 func progressPrinter(w io.Writer) func(images.Progress) {

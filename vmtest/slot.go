@@ -38,8 +38,8 @@ func acquireSlot(ctx context.Context, config Config) (*slots.Ticket, error) {
 	}
 	var before atomic.Int32
 	notice := time.AfterFunc(waitNoticed, func() {
-		config.Progress(images.Progress{Notice: true, Text: fmt.Sprintf(
-			"waiting for a slot: %d machines are before this one, and %d may run at once (VMTEST_SLOTS)", before.Load(), n)})
+		config.notice(fmt.Sprintf(
+			"waiting for a slot: %d machines are before this one, and %d may run at once (VMTEST_SLOTS)", before.Load(), n))
 	})
 	defer notice.Stop()
 	return queue.Acquire(ctx, func(n int) { before.Store(int32(n)) })
