@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -107,12 +109,20 @@ func digestOf(path string) string {
 
 func goBuild(ctx context.Context, pkg, arch, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
-	cmd.Env = buildEnv(arch)
-	// go build handles no signal, not even SIGINT: one that ends it leaves its folder
-	// of temporary files behind. So a test that is killed does not take its build
-	// along; most builds find that there is nothing to do, and end in a moment. Only
-	// when ctx ends is the build ended, with the compilers that it has started.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// go build handles no signal, not even SIGINT: when it is ended, it leaves its
+	// temporary files behind. They lie where we, or the next build, remove them.
+	work := out + workSuffix
+	err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o700))
+	if err != nil {
+		return fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	defer os.RemoveAll(work)
+	cmd.Env = append(buildEnv(arch), "GOTMPDIR="+work)
+	// A test that is killed takes its build along. The signal comes when the thread
+	// ends that forked (prctl(2), PR_SET_PDEATHSIG), so this one is to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -123,7 +133,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		if line := lineWith(output.String(), syscall.ENOSPC.Error()); line != "" {
 			return &HostError{
 				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
-				Cure:  "free some, or move the cache with VMTEST_CACHE, the go command's with GOCACHE and its work with TMPDIR",
+				Cure:  "free some, or move the cache with VMTEST_CACHE and the go command's with GOCACHE",
 				Tail:  output.String(), Err: err,
 			}
 		}

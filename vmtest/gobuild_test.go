@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -86,6 +87,31 @@ func TestBuildOutlivesCleanUp(t *testing.T) {
 	assert.Contains(t, said[0], old)
 }
 
+// A build that is ended leaves none of the go command's temporary files.
+func TestEndedBuildLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	// A go command that makes its folder as the real one does, and is never done.
+	const fake = "#!/bin/sh\ntest \"$1\" = list && exit\nmkdir $GOTMPDIR/go-build1 $PWD/building && exec sleep 60\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
+	t.Chdir(dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(dir, "building")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond) // there is no event that is worth its code
+		}
+	}()
+	_, err := goProgram(ctx, "./pkg", runtime.GOARCH, silent(t))
+	require.ErrorIs(t, err, context.Canceled)
+	left, err := filepath.Glob(filepath.Join(dir, "cache", "go", "*"+workSuffix))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
 // A full disk under the go command is said as what it is, with the cure, in a line.
 func TestGoProgramOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
@@ -98,6 +124,6 @@ func TestGoProgramOnAFullDisk(t *testing.T) {
 	var host *HostError
 	require.ErrorAs(t, err, &host)
 	assert.Equal(t, "no space: build ./pkg for the guest: pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device", host.Cause)
-	assert.Contains(t, host.Cure, "TMPDIR")
+	assert.Contains(t, host.Cure, "GOCACHE")
 	assert.NotContains(t, err.Error(), "\n")
 }

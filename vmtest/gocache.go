@@ -21,9 +21,12 @@ const keepUnused = 30 * 24 * time.Hour
 // has no wait that a context could end.
 const lockPoll = 50 * time.Millisecond
 
+// What lies beside a program in the cache: the folder of work is there while the
+// program is built, or when a test was killed meanwhile.
 const (
 	digestSuffix = ".sha256"
 	lockSuffix   = ".lock"
+	workSuffix   = ".work"
 )
 
 // lockProgram locks a program of the cache's folder go. The caller closes the lock.
@@ -83,6 +86,9 @@ func dropProgram(path string, since time.Time) error {
 		return err // one that is used now is not unused
 	}
 	defer lock.Close()
+	if err := os.RemoveAll(path + workSuffix); err != nil {
+		return err
+	}
 	// The lock goes last: who waits for it then finds out, and makes another.
 	for _, p := range []string{path, path + digestSuffix, path + lockSuffix} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
