@@ -93,9 +93,7 @@ func (c cache) open(ctx context.Context, name string, r *reporter, build buildFu
 	var broken damage
 	switch {
 	case err == nil:
-		if err := c.sweepKilled(name); err != nil {
-			r.notice(Checking, "cannot clean up after a build that was killed: "+err.Error())
-		}
+		noticeLeft(r, c.sweepKilled(name))
 		return &Image{Manifest: m, dir: c.image(name)}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		r.notice(Checking, "not in the cache; building it")
@@ -117,19 +115,13 @@ func (c cache) replace(ctx context.Context, name string, r *reporter, build buil
 	return c.replaceLocked(ctx, name, r, build)
 }
 
-func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, build buildFunc) (_ *Image, err error) {
-	if err := c.sweep(name); err != nil {
-		return nil, err
-	}
+func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
+	noticeLeft(r, c.sweep(name))
 	tmp, err := os.MkdirTemp(c.dir, ".build-"+name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", name, err)
 	}
-	defer func() {
-		if sweepErr := c.sweep(name); sweepErr != nil {
-			err = errors.Join(err, sweepErr)
-		}
-	}()
+	defer func() { noticeLeft(r, removeWork(tmp)) }()
 	dir := filepath.Join(tmp, "image")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("build image %s: %w", name, err)

@@ -10,22 +10,36 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// sweep removes the work folders of this image's builds: this one's own, and
-// those of processes that were killed. The caller holds the lock.
+// sweep removes all work folders of this image, those of killed builds. One that
+// cannot be removed does not keep it from the others. The caller holds the lock.
 func (c cache) sweep(name string) error {
 	left, err := filepath.Glob(filepath.Join(c.dir, ".build-"+name+"-*"))
 	if err != nil {
 		return fmt.Errorf("remove left-over build: %w", err)
 	}
 	for _, dir := range left {
-		if err := removeScratch(dir); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove left-over build: %w", err)
-		}
+		err = errors.Join(err, removeWork(dir))
+	}
+	return err
+}
+
+// removeWork removes a work folder, after the scratch folder that it names.
+func removeWork(dir string) error {
+	if err := removeScratch(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove left-over build: %w", err)
 	}
 	return nil
+}
+
+// noticeLeft tells of a build's files that could not be removed. They are in no
+// later build's way, as each has folders of its own.
+func noticeLeft(r *reporter, err error) {
+	if err != nil {
+		r.notice(Checking, "cannot clean up after a build: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 }
 
 // sweepKilled removes the work folders of killed builds of all images, whose lock

@@ -1,6 +1,8 @@
 package images
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -46,6 +48,46 @@ func TestOpenSweepsKilledBuilds(t *testing.T) {
 	require.NoError(t, err)
 	assertClean(t, c)
 }
+
+// A work folder that cannot be removed costs no image, neither a finished nor a later
+// one, and keeps no other from being removed.
+func TestUnremovableWorkIsANotice(t *testing.T) {
+	c, _ := builtSample(t)
+	const said = "cannot clean up after a build: remove scratch folder: "
+	var seen []string
+	var work string
+	_, err := c.replace(t.Context(), "sample", notices(&seen), func(ctx context.Context, dir string, r *reporter) error {
+		work = filepath.Dir(dir)
+		return errors.Join(spoilNote(work), sampleBuild(ctx, dir, r))
+	})
+	require.NoError(t, err, "the image was finished")
+	require.Len(t, seen, 1)
+	assert.Contains(t, seen[0], said)
+
+	zombies := []string{filepath.Join(c.dir, ".build-sample-0"), filepath.Join(c.dir, ".build-sample-z")}
+	require.NoError(t, os.Mkdir(zombies[0], 0o700))
+	require.NoError(t, os.Mkdir(zombies[1], 0o700))
+	seen = nil
+	image, err := c.replace(t.Context(), "sample", notices(&seen), sampleBuild)
+	require.NoError(t, err)
+	assert.FileExists(t, image.Kernel())
+	require.Len(t, seen, 1, "said once in a build")
+	assert.Contains(t, seen[0], said)
+	assert.DirExists(t, work, "with the note, for another try")
+	for _, dir := range zombies {
+		assert.NoDirExists(t, dir)
+	}
+
+	boom := errors.New("boom")
+	_, err = c.replace(t.Context(), "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
+		return errors.Join(spoilNote(filepath.Dir(dir)), boom)
+	})
+	assert.EqualError(t, err, "build image sample: boom")
+}
+
+// spoilNote makes a work folder one that cannot be removed, not even by root: what
+// should name its scratch folder cannot be read.
+func spoilNote(work string) error { return os.Mkdir(filepath.Join(work, scratchFile), 0o700) }
 
 // assertClean checks that no work folder is left.
 func assertClean(t *testing.T, c cache) {
