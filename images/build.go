@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -85,6 +85,15 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0)...)
 	debs.Env = toolEnv(scratch, epoch)
 	ownMounts(debs.SysProcAttr)
+	pack := g.command("sqfstar", sqfstarArgs(filepath.Join(dir, rootFile), epoch)...)
+	pack.Env = toolEnv(scratch, epoch)
+	asRootInNamespace(pack.SysProcAttr)
+	return g.flow(debs, pack, dir, time.Unix(epoch, 0), r)
+}
+
+// flow runs debs, which writes a guest's tree, and pack, which reads it, and is the
+// filter between them. See filterTree for dir and newest.
+func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *reporter) (*tree, error) {
 	treeOut, err := debs.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start mmdebstrap: %w", err)
@@ -93,10 +102,6 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	if err != nil {
 		return nil, fmt.Errorf("start mmdebstrap: %w", err)
 	}
-	root := filepath.Join(dir, rootFile)
-	pack := g.command("sqfstar", sqfstarArgs(root, epoch)...)
-	pack.Env = toolEnv(scratch, epoch)
-	asRootInNamespace(pack.SysProcAttr)
 	var packEnd tail
 	pack.Stdout, pack.Stderr = &packEnd, &packEnd
 	packIn, err := pack.StdinPipe()
@@ -122,7 +127,7 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 		defer close(watched)
 		watchOutput(debsErr, &debsEnd, r)
 	}()
-	t, treeErr := filterTree(treeOut, packIn, dir, time.Unix(epoch, 0))
+	t, treeErr := filterTree(treeOut, packIn, dir, newest)
 	// Closed early, the pipe would make a valid but shorter root.
 	if treeErr != nil {
 		g.terminate()
@@ -131,22 +136,21 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	_, _ = io.Copy(io.Discard, treeOut)
 	<-watched
 	debsWait, packWait := debs.Wait(), pack.Wait()
-	return t, b.verdict(treeErr, debsWait, packWait, debsEnd.String(), packEnd.String())
+	return t, verdict(treeErr, debsWait, packWait, debsEnd.String(), packEnd.String())
 }
 
 // verdict finds the first cause among three partners of which each fails when
 // another one does.
-func (b *builder) verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
-	if treeErr != nil && packEnd != "" && packErr != nil && strings.Contains(treeErr.Error(), "write guest tree") {
+func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
+	var torn *treeError
+	switch {
+	case packErr != nil && errors.Is(treeErr, syscall.EPIPE):
 		return explain("sqfstar", packEnd, packErr)
-	}
-	if debsErr != nil && (treeErr == nil || strings.Contains(treeErr.Error(), "read guest tree")) {
+	case debsErr != nil && (treeErr == nil || errors.As(treeErr, &torn)):
 		return explain("mmdebstrap", debsEnd, debsErr)
-	}
-	if treeErr != nil {
+	case treeErr != nil:
 		return treeErr
-	}
-	if packErr != nil {
+	case packErr != nil:
 		return explain("sqfstar", packEnd, packErr)
 	}
 	return nil

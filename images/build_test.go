@@ -1,9 +1,15 @@
 package images
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -72,4 +78,75 @@ func assertNothingLeft(t *testing.T, cacheDir string) {
 	assertClean(t, c)
 	assert.NoDirExists(t, c.image(Default))
 	assert.NoFileExists(t, c.stamp(Default))
+}
+
+// A tool that ends in the middle of a file leaves its partners with errors of their
+// own. The cause is what it said, and the cure that of its cause.
+func TestTornTreeBlamesItsMaker(t *testing.T) {
+	whole := makeTar(t, guestTree(t))
+	archive := filepath.Join(t.TempDir(), "tree.tar")
+	require.NoError(t, os.WriteFile(archive, whole, 0o600))
+	const (
+		maker  = `head -c "$1" "$2"; echo "tar: write error: No space left on device" >&2; exit 2`
+		packer = `trap "" TERM; cat > /dev/null; echo "FATAL ERROR: Unexpected EOF" >&2; exit 1`
+	)
+	for name, end := range map[string]int{
+		"in a header":           bytes.Index(whole, []byte("./etc/passwd")) + 4,
+		"before a header":       bytes.Index(whole, []byte("./etc/passwd")),
+		"in a file":             bytes.Index(whole, []byte("LGPL")) + 2,
+		"in a file that is cut": bytes.Index(whole, []byte("buildhost")) + 2,
+		"in the kernel":         bytes.Index(whole, []byte("the kernel")) + 2,
+		"in a module":           bytes.Index(whole, []byte("squashfs module")) + 2,
+		"in the padding":        len(whole) - 700,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, err := newGroup()
+			require.NoError(t, err)
+			defer g.close(true)
+			debs := g.command("sh", "-c", maker, "sh", strconv.Itoa(end), archive)
+			_, err = g.flow(debs, g.command("sh", "-c", packer), t.TempDir(), epoch, &reporter{})
+			var host *HostError
+			require.ErrorAs(t, err, &host)
+			assert.Equal(t, "no space: tar: write error: No space left on device", host.Cause)
+			assert.Equal(t, noSpaceCure, host.Cure)
+			assert.ErrorContains(t, host.Err, "exit status 2")
+		})
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	const full = "FATAL ERROR: write failed because No space left on device"
+	terminated, failed := errors.New("signal: terminated"), errors.New("exit status 1")
+	broken := fmt.Errorf("copy etc/passwd: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE})
+	for _, tc := range []struct {
+		name             string
+		tree, debs, pack error
+		debsEnd, packEnd string
+		want             string // the error's beginning
+	}{
+		{name: "all is well"},
+		{name: "sqfstar's disk is full", tree: broken, debs: terminated, pack: failed, packEnd: full,
+			want: "no space: " + full},
+		{name: "sqfstar is killed", tree: broken, debs: terminated, pack: errors.New("signal: killed"),
+			want: "run sqfstar: signal: killed"},
+		{name: "sqfstar fails at its end", pack: failed, packEnd: full, want: "no space: " + full},
+		{name: "mmdebstrap writes nothing", tree: (&tree{}).check(), debs: failed, pack: terminated, debsEnd: "E: no such suite",
+			want: "run mmdebstrap: E: no such suite"},
+		{name: "mmdebstrap fails at its end", debs: failed, debsEnd: "E: cannot unmount", want: "run mmdebstrap: E: cannot unmount"},
+		{name: "the tree lacks the kernel", tree: (&tree{}).check(), pack: terminated, want: "read guest tree: no kernel in boot"},
+		{name: "the kernel cannot be stored", tree: fmt.Errorf("write file: %w", syscall.EIO), debs: terminated, debsEnd: "I: packing",
+			pack: failed, packEnd: "FATAL ERROR: Unexpected EOF", want: "write file: input/output error"},
+		{name: "a path that has the texts of errors", tree: errors.New("copy read guest tree write guest tree: x"), debs: terminated,
+			pack: failed, packEnd: "FATAL ERROR: Unexpected EOF", want: "copy read guest tree write guest tree: x"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := verdict(tc.tree, tc.debs, tc.pack, tc.debsEnd, tc.packEnd)
+			if tc.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.Error(t, err)
+			assert.True(t, strings.HasPrefix(err.Error(), tc.want), err.Error())
+		})
+	}
 }

@@ -32,7 +32,7 @@ const machineID = "etc/machine-id"
 // builds when and where is taken out of the headers; newest bounds the times.
 func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tree, error) {
 	t := &tree{}
-	tr, tw := tar.NewReader(in), tar.NewWriter(out)
+	tr, tw := treeReader{tar.NewReader(in)}, tar.NewWriter(out)
 	list := cuts()
 	gone := map[string]bool{}
 	for {
@@ -40,7 +40,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return nil, fmt.Errorf("read guest tree: %w", err)
+			return nil, err
 		}
 		name := path.Clean(strings.TrimPrefix(hdr.Name, "./"))
 		if name == "." {
@@ -65,7 +65,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 			return nil, fmt.Errorf("write guest tree: %w", err)
 		}
 		if _, err := io.Copy(tw, content); err != nil {
-			return nil, fmt.Errorf("write guest tree: %w", err)
+			return nil, fmt.Errorf("copy %s: %w", name, err) // either end's
 		}
 	}
 	if err := tw.Close(); err != nil {
@@ -73,7 +73,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 	}
 	// The archive's padding: without it mmdebstrap would see a broken pipe.
 	if _, err := io.Copy(io.Discard, in); err != nil {
-		return nil, fmt.Errorf("read guest tree: %w", err)
+		return nil, &treeError{err}
 	}
 	return t, t.check()
 }
@@ -121,7 +121,7 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 	}
 	b, err := io.ReadAll(content)
 	if err != nil {
-		return nil, fmt.Errorf("read guest tree: %w", err)
+		return nil, err
 	}
 	switch {
 	case isModule:
@@ -137,11 +137,40 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 func (t *tree) check() error {
 	switch {
 	case t.kernelVersion == "":
-		return errors.New("read guest tree: no kernel in boot")
+		return &treeError{errors.New("no kernel in boot")}
 	case len(t.packages) == 0:
-		return errors.New("read guest tree: no packages in var/lib/dpkg/status")
+		return &treeError{errors.New("no packages in var/lib/dpkg/status")}
 	case t.distribution == "":
-		return fmt.Errorf("read guest tree: no PRETTY_NAME in usr/lib/os-release: %w", os.ErrNotExist)
+		return &treeError{fmt.Errorf("no PRETTY_NAME in usr/lib/os-release: %w", os.ErrNotExist)}
 	}
 	return nil
+}
+
+// treeError reports that a guest's tree came torn or without something. Where its
+// maker has failed, that is why.
+type treeError struct{ err error }
+
+func (e *treeError) Error() string { return "read guest tree: " + e.err.Error() }
+
+func (e *treeError) Unwrap() error { return e.err }
+
+// treeReader reads a guest's tree. Its errors are *treeError, which tells them from
+// those of what a file is copied to.
+type treeReader struct{ *tar.Reader }
+
+func (r treeReader) Next() (*tar.Header, error) {
+	hdr, err := r.Reader.Next()
+	return hdr, asTreeError(err)
+}
+
+func (r treeReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	return n, asTreeError(err)
+}
+
+func asTreeError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &treeError{err}
 }

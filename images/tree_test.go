@@ -130,6 +130,7 @@ func TestFilterTreeTorn(t *testing.T) {
 	whole := makeTar(t, guestTree(t))
 	_, err := filterTree(bytes.NewReader(whole[:bytes.Index(whole, []byte("the kernel"))+4]), io.Discard, t.TempDir(), epoch)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorAs(t, err, new(*treeError))
 	_, err = filterTree(bytes.NewReader(nil), io.Discard, t.TempDir(), epoch)
 	require.ErrorContains(t, err, "no kernel")
 }
