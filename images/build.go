@@ -130,7 +130,7 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	t, treeErr := filterTree(treeOut, packIn, dir, newest)
 	// Closed early, the pipe would make a valid but shorter root.
 	if treeErr != nil {
-		g.terminate()
+		defer g.end()()
 	}
 	_ = packIn.Close() // sqfstar's own status says whether all arrived
 	_, _ = io.Copy(io.Discard, treeOut)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -111,6 +113,28 @@ func TestTornTreeBlamesItsMaker(t *testing.T) {
 			assert.Equal(t, noSpaceCure, host.Cure)
 			assert.ErrorContains(t, host.Err, "exit status 2")
 		})
+	}
+}
+
+// A tree that is none ends both tools, those that ignore SIGTERM included.
+func TestToolThatIgnoresSIGTERM(t *testing.T) {
+	g, err := newGroup()
+	require.NoError(t, err)
+	defer g.close(true)
+	g.grace = time.Millisecond
+	// Without a kill this test ends nevertheless, late.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	defer g.bind(ctx)()
+	ready := filepath.Join(t.TempDir(), "ready")
+	require.NoError(t, syscall.Mkfifo(ready, 0o600))
+	debs := g.command("sh", "-c", `trap "" TERM; read -r word < "$1"; printf %01024d 1; sleep 1000`, "sh", ready)
+	pack := g.command("sh", "-c", `trap "" TERM; echo > "$1"; cat > /dev/null; sleep 1000`, "sh", ready)
+	_, err = g.flow(debs, pack, t.TempDir(), epoch, &reporter{})
+	require.Error(t, err)
+	require.NoError(t, ctx.Err(), "flow waited for the tools")
+	for _, cmd := range []*exec.Cmd{debs, pack} {
+		assert.Equal(t, "signal: killed", cmd.ProcessState.String())
 	}
 }
 

@@ -19,10 +19,9 @@ import (
 type group struct {
 	leader *exec.Cmd
 	alive  io.WriteCloser
+	// grace is what mmdebstrap gets to unmount and remove its work after SIGTERM.
+	grace time.Duration
 }
-
-// grace is what mmdebstrap gets to unmount and remove its work after SIGTERM.
-const grace = 10 * time.Second
 
 // An ignored signal stays ignored across exec, so sleep survives the SIGTERM.
 const leaderScript = `trap "" TERM INT HUP; read -r word; [ "$word" = end ] && exit 0
@@ -38,7 +37,7 @@ func newGroup() (*group, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start process group: %w", err)
 	}
-	return &group{leader: cmd, alive: alive}, nil
+	return &group{leader: cmd, alive: alive, grace: 10 * time.Second}, nil
 }
 
 // command prepares a command that runs within the group.
@@ -55,19 +54,20 @@ func (g *group) terminate() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SI
 // kill ends every process of the group, the leader included.
 func (g *group) kill() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SIGKILL) }
 
-// bind ends the group with ctx, and kills it after the grace period. The
-// function that it returns undoes this.
+// end asks every process of the group to end, and kills those that have not after
+// the grace period, unless the function that it returns was called.
+func (g *group) end() (callOff func()) {
+	g.terminate()
+	late := time.AfterFunc(g.grace, g.kill)
+	return func() { late.Stop() }
+}
+
+// bind ends the group with ctx. The function that it returns undoes this.
 func (g *group) bind(ctx context.Context) (unbind func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		g.terminate()
-		late := time.NewTimer(grace)
-		defer late.Stop()
-		select {
-		case <-late.C:
-			g.kill()
-		case <-done:
-		}
+		defer g.end()()
+		<-done
 	})
 	return func() {
 		stop()
