@@ -89,7 +89,7 @@ func TestMissingTools(t *testing.T) {
 	require.ErrorAs(t, err, &host)
 	require.ErrorIs(t, err, exec.ErrNotFound)
 	assert.Contains(t, host.Cause, "mmdebstrap, sqfstar")
-	assert.Contains(t, host.Cure, "run make setup, or install mmdebstrap, squashfs-tools")
+	assert.Contains(t, host.Cure, `run "vmtest setup", or install mmdebstrap, squashfs-tools`)
 	assert.NotContains(t, err.Error(), "\n")
 	c, err := openCache(cacheDir)
 	require.NoError(t, err)

@@ -98,6 +98,9 @@ func findCommand(name string) (string, bool) {
 	return "", false
 }
 
+// installCure goes before the names of packages.
+const installCure = "run \"vmtest setup\", or install "
+
 // FindTool gives the path of a tool that the host needs, by its command. An
 // ordinary user's PATH need not have it. The error is a *HostError.
 func FindTool(command string) (string, error) {
@@ -107,7 +110,7 @@ func FindTool(command string) (string, error) {
 	e := &HostError{Cause: "missing on this host: " + command, Err: exec.ErrNotFound}
 	for _, t := range hostTools() {
 		if t.Command == command {
-			e.Cure = "run \"vmtest setup\", or install " + t.Package
+			e.Cure = installCure + t.Package
 		}
 	}
 	return "", e
@@ -127,7 +130,7 @@ func requireTools() error {
 	}
 	return &HostError{
 		Cause: "missing on this host: " + strings.Join(commands, ", "),
-		Cure:  "run make setup, or install " + strings.Join(names, ", "),
+		Cure:  installCure + strings.Join(names, ", "),
 		Err:   exec.ErrNotFound,
 	}
 }
