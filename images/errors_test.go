@@ -3,7 +3,6 @@ package images
 import (
 	"errors"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,16 +55,6 @@ func TestExplainBuild(t *testing.T) {
 
 	err = explain("sqfstar", "", errors.New("exit status 7"))
 	assert.EqualError(t, err, "run sqfstar: exit status 7")
-}
-
-func TestTailIsBounded(t *testing.T) {
-	var end tail
-	for range 1000 {
-		_, err := end.Write([]byte(strings.Repeat("x", 50) + "\n"))
-		require.NoError(t, err)
-	}
-	assert.LessOrEqual(t, len(end.String()), tailSize)
-	assert.True(t, strings.HasPrefix(end.String(), strings.Repeat("x", 50)+"\n"))
 }
 
 func TestUnknownName(t *testing.T) {
