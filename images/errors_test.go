@@ -94,4 +94,5 @@ func TestNoSpaceIsSaidAhead(t *testing.T) {
 	require.ErrorAs(t, err, &host)
 	assert.Contains(t, host.Cause, "no space: "+dir)
 	assert.Contains(t, host.Cure, "VMTEST_CACHE")
+	require.NoError(t, checkSpace(map[string]int64{"/proc": 1 << 60}), "it counts no blocks")
 }

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -121,8 +122,8 @@ func checkSpace(need map[string]int64) error {
 		if err := syscall.Statfs(dir, &st); err != nil {
 			return fmt.Errorf("check free space: %w", err)
 		}
-		free := int64(st.Bavail) * st.Bsize
-		if free < want {
+		free := int64(st.Bavail) * cmp.Or(st.Frsize, st.Bsize)
+		if st.Blocks != 0 && free < want { // some do not count them
 			return newNoSpace(fmt.Sprintf("%s has %d MB free, a build needs %d MB", dir, free>>20, want>>20), nil)
 		}
 	}
