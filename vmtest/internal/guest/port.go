@@ -1,14 +1,13 @@
 package guest
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,19 +19,11 @@ const PortName = "org.systemd-vmtest.link"
 // Port is the guest's end of the link: a virtio-serial port as a stream that
 // ends when the host closes its end.
 //
-// It waits with edge-triggered epoll(7) of its own instead of Go's poller. The
-// driver reports a port without a host as readable, at end of file and hung up,
-// all at once and for ever; only an edge tells that a host has come.
+// It waits on Go's own poller. A thread of its own in epoll_wait(2) would make the
+// runtime start others, code that a fork would have to run before its first answer.
 type Port struct {
-	fd       int
-	wake     int // eventfd, readable for good once the port is being closed
-	readable int // epoll of fd and wake
-	writable int // the same, for the other direction
-
-	// users is held shared by whoever uses the descriptors, so that Close
-	// cannot take one away under a call and have its number given out anew.
-	users  sync.RWMutex
-	closed bool
+	file *os.File
+	conn syscall.RawConn
 }
 
 // OpenPort waits for the port to appear, opens it, and waits for a host to
@@ -42,29 +33,22 @@ func OpenPort(ctx context.Context) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{fd: -1, wake: -1, readable: -1, writable: -1}
-	if p.fd, err = unix.Open(dev, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+	fd, err := unix.Open(dev, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dev, err)
 	}
-	if p.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		p.release()
-		return nil, fmt.Errorf("make eventfd: %w", err)
-	}
-	if p.readable, err = p.watch(unix.EPOLLIN | unix.EPOLLHUP); err == nil {
-		p.writable, err = p.watch(unix.EPOLLOUT | unix.EPOLLHUP)
+	p := &Port{file: os.NewFile(uintptr(fd), dev)}
+	if p.conn, err = p.file.SyscallConn(); err == nil {
+		stop := context.AfterFunc(ctx, func() { p.Close() })
+		defer stop()
+		err = p.waitHost()
 	}
 	if err != nil {
-		p.release()
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { p.Close() })
-	defer stop()
-	if err := p.waitHost(); err != nil {
 		p.Close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, err
+		return nil, fmt.Errorf("wait for host: %w", err)
 	}
 	return p, nil
 }
@@ -86,23 +70,21 @@ func findPort() (string, bool) {
 
 // waitHost blocks until the host's end is connected.
 func (p *Port) waitHost() error {
-	p.users.RLock()
-	defer p.users.RUnlock()
-	for !p.closed {
-		here, err := p.hostHere()
-		if here || err != nil {
-			return err
-		}
-		if err := p.wait(p.readable); err != nil {
-			return err
-		}
-	}
-	return io.ErrClosedPipe
+	// Without a host the driver reports the port as readable, at end of file and hung
+	// up, all at once and for ever. But the poller looks for edges, and a host that
+	// comes is one.
+	var failure error
+	err := p.conn.Read(func(fd uintptr) bool {
+		var here bool
+		here, failure = hostHere(fd)
+		return here || failure != nil
+	})
+	return cmp.Or(err, failure)
 }
 
 // hostHere tells whether the host's end is connected.
-func (p *Port) hostHere() (bool, error) {
-	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+func hostHere(fd uintptr) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
 		_, err := unix.Poll(fds, 0)
 		switch err {
@@ -116,126 +98,39 @@ func (p *Port) hostHere() (bool, error) {
 }
 
 // Read implements io.Reader. It returns io.EOF when the host has gone.
-func (p *Port) Read(b []byte) (int, error) {
-	p.users.RLock()
-	defer p.users.RUnlock()
-	for !p.closed {
-		n, err := unix.Read(p.fd, b)
-		switch {
-		case n > 0 || len(b) == 0:
-			return n, nil
-		case err == nil:
-			return 0, io.EOF
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			if err := p.wait(p.readable); err != nil {
-				return 0, err
-			}
-		default:
-			return 0, fmt.Errorf("read port: %w", err)
-		}
-	}
-	return 0, io.ErrClosedPipe
-}
+func (p *Port) Read(b []byte) (int, error) { return p.file.Read(b) }
 
 // Write implements io.Writer. It fails with EPIPE when the host has gone; the
 // driver itself would have the writer wait for the next host.
-func (p *Port) Write(b []byte) (int, error) {
-	p.users.RLock()
-	defer p.users.RUnlock()
-	done := 0
-	for !p.closed {
-		if done == len(b) {
-			return done, nil
-		}
-		n, err := unix.Write(p.fd, b[done:])
-		switch {
-		case n > 0: // the driver takes 32 KiB at a time
-			done += n
-		case err == nil || err == unix.EINTR:
-		case err == unix.EAGAIN:
-			here, err := p.hostHere()
-			if err == nil && !here {
-				err = fmt.Errorf("write port: %w", unix.EPIPE)
+func (p *Port) Write(b []byte) (done int, err error) {
+	var failure error
+	err = p.conn.Write(func(fd uintptr) bool {
+		for done < len(b) {
+			n, err := unix.Write(int(fd), b[done:])
+			switch {
+			case n > 0: // the driver takes 32 KiB at a time
+				done += n
+			case err == nil || err == unix.EINTR:
+			case err == unix.EAGAIN:
+				here, err := hostHere(fd)
+				if here {
+					return false
+				}
+				failure = cmp.Or(err, error(unix.EPIPE))
+				return true
+			default:
+				failure = err
+				return true
 			}
-			if err == nil {
-				err = p.wait(p.writable)
-			}
-			if err != nil {
-				return done, err
-			}
-		default:
-			return done, fmt.Errorf("write port: %w", err)
 		}
+		return true
+	})
+	if err = cmp.Or(err, failure); err != nil {
+		return done, fmt.Errorf("write port: %w", err)
 	}
-	return done, io.ErrClosedPipe
+	return done, nil
 }
 
-// Close wakes whoever waits on the port and closes it. What the host sent and
-// nobody read is dropped by the driver, so that the next OpenPort starts clean.
-func (p *Port) Close() error {
-	// Wake first: those who wait hold users.
-	p.users.RLock()
-	if !p.closed {
-		one := [8]byte{1}
-		if _, err := unix.Write(p.wake, one[:]); err != nil && err != unix.EAGAIN {
-			p.users.RUnlock()
-			return fmt.Errorf("wake port: %w", err)
-		}
-	}
-	p.users.RUnlock()
-
-	p.users.Lock()
-	defer p.users.Unlock()
-	if p.closed {
-		return nil
-	}
-	p.closed = true
-	return p.release()
-}
-
-func (p *Port) release() error {
-	var errs []error
-	for _, fd := range []int{p.readable, p.writable, p.wake, p.fd} {
-		if fd >= 0 {
-			errs = append(errs, unix.Close(fd))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// watch makes an epoll descriptor for the given edges of the port.
-func (p *Port) watch(events uint32) (int, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("make epoll: %w", err)
-	}
-	for _, e := range []unix.EpollEvent{
-		{Events: unix.EPOLLIN, Fd: int32(p.wake)},
-		{Events: events | unix.EPOLLET, Fd: int32(p.fd)},
-	} {
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(e.Fd), &e); err != nil {
-			unix.Close(epoll)
-			return -1, fmt.Errorf("watch port: %w", err)
-		}
-	}
-	return epoll, nil
-}
-
-// wait blocks until there is an edge, and fails once the port is being closed.
-func (p *Port) wait(epoll int) error {
-	var events [2]unix.EpollEvent
-	n, err := unix.EpollWait(epoll, events[:], -1)
-	if err == unix.EINTR {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("wait for port: %w", err)
-	}
-	for _, e := range events[:n] {
-		if int(e.Fd) == p.wake {
-			return io.ErrClosedPipe
-		}
-	}
-	return nil
-}
+// Close ends a Read and a Write in progress and closes the port. What the host sent
+// and nobody read is dropped by the driver, so that the next OpenPort starts clean.
+func (p *Port) Close() error { return p.file.Close() }
