@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // health is what can be found out, in a few seconds, about a guest that has let a
@@ -255,21 +253,6 @@ func brief(d time.Duration) time.Duration {
 		return d.Round(time.Millisecond)
 	}
 	return d.Round(time.Second / 10)
-}
-
-// victims are the lines of a kernel that kills for want of memory, in the machine or
-// in a control group (mm/oom_kill.c). "quiet" lets them through to the console.
-var victims = regexp.MustCompile(`[Oo]ut of memory: Killed process (\d+) \((.*)\)`)
-
-// outOfMemory finds the last process that a console shows as killed for want of
-// memory, as "process 123 (tail)", or "".
-func outOfMemory(console []byte) string {
-	found := victims.FindAllSubmatch(console, -1)
-	if len(found) == 0 {
-		return ""
-	}
-	last := found[len(found)-1]
-	return fmt.Sprintf("process %s (%s)", last[1], tail.Printable(string(last[2])))
 }
 
 // overdue adds to err, when it came of a deadline, how the guest is. A guest that
