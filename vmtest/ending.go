@@ -30,8 +30,8 @@ func (m *Machine) Kill() error { return m.Close() }
 func (m *Machine) Wait(ctx context.Context) (Ending, error) {
 	select {
 	case <-m.Done():
-		<-m.consoleDone
-		<-m.eventsDone
+		finished(m.consoleDone)
+		finished(m.eventsDone)
 		return m.ending(), nil
 	case <-ctx.Done():
 		return "", fmt.Errorf("wait for the guest to go: %w", context.Cause(ctx))

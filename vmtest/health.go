@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
 // health is what can be found out, in a few seconds, about a guest that has let a
@@ -140,6 +141,9 @@ func (h *health) put(ctx context.Context, q questions) {
 // askMonitor asks QEMU. It does so outside of any deadline, until the machine is
 // closed: a command that is given up takes QEMU's monitor with it.
 func (m *Machine) askMonitor() (a monitorAnswer) {
+	if m.monitor == nil { // QEMU closed it before it said a word
+		return monitorAnswer{err: qmp.ErrClosed}
+	}
 	ctx := context.Background()
 	var status struct{ Status string }
 	if a.err = m.monitor.Execute(ctx, "query-status", nil, &status, nil); a.err != nil {

@@ -77,7 +77,7 @@ func (m *Machine) Close() error {
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
-		<-m.consoleDone
+		finished(m.consoleDone)
 		if m.slot != nil {
 			m.closeErr = m.slot.Close()
 		}
@@ -106,6 +106,15 @@ func (m *Machine) readConsole() {
 	}
 }
 
+// finished waits for the reader of a stream of QEMU's that has ended. A
+// Config.Console that blocks holds it up, and must not hold up more than that.
+func finished(reader <-chan struct{}) {
+	select {
+	case <-reader:
+	case <-time.After(lastWords):
+	}
+}
+
 // gone returns err as a *GuestError when its reason is that the guest has gone,
 // and as it is otherwise.
 func (m *Machine) gone(doing string, err error) error {
@@ -118,7 +127,11 @@ func (m *Machine) gone(doing string, err error) error {
 	case <-m.Done():
 		return m.guestError(doing, m.process.Err())
 	case <-ctx.Done():
-		return m.guestError(doing, fmt.Errorf("the guest's agent let go of the link while QEMU goes on: %w; %v", err, m.examine()))
+		what := "the guest's agent let go of the link"
+		if errors.Is(err, qmp.ErrClosed) {
+			what = "QEMU's monitor is closed"
+		}
+		return m.guestError(doing, fmt.Errorf("%s while QEMU goes on: %w; %v", what, err, m.examine()))
 	}
 }
 
@@ -128,8 +141,8 @@ func (m *Machine) guestError(doing string, err error) error {
 	gone := false
 	select {
 	case <-m.Done():
-		<-m.consoleDone
-		<-m.eventsDone
+		finished(m.consoleDone)
+		finished(m.eventsDone)
 		gone = true
 	default:
 	}

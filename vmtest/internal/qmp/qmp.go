@@ -122,7 +122,7 @@ func (c *Client) Execute(ctx context.Context, name string, arguments, result any
 	case <-c.turn:
 		defer func() { c.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return fmt.Errorf("QMP %s: %w", name, ctx.Err())
+		return fmt.Errorf("QMP %s: %w", name, context.Cause(ctx))
 	}
 	var out []byte
 	err = c.bounded(ctx, func() (err error) {
