@@ -38,8 +38,8 @@ func (s *Store) List() ([]Listed, error) {
 	}
 	var list []Listed
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
+		if !e.IsDir() || !keys.MatchString(e.Name()) {
+			continue // in the making, or none of ours, such as lost+found
 		}
 		l, err := s.describe(e.Name())
 		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile

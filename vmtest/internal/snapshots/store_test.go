@@ -281,6 +281,7 @@ func TestContextEndsTheWaitForAnother(t *testing.T) {
 func TestPruneTakesTheLongestUnusedAndNoneInUse(t *testing.T) {
 	s := newStore(t)
 	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Mkdir(filepath.Join(s.dir, "lost+found"), 0)) // a file system's own
 	a, _, _ := open(t, s, keyA, "one")
 	require.NoError(t, os.Chtimes(filepath.Join(s.dir, keyA), old, old))
 	b, _, _ := open(t, s, keyB, "two")
