@@ -92,7 +92,17 @@ func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) 
 	if err != nil {
 		return nil, err
 	}
+	config = s.forkConfig(config)
 	return launchInSlot(ctx, config, func() (*Machine, error) { return s.fork(ctx, config) })
+}
+
+// forkConfig is the snapshot's own, with what of config makes a fork.
+func (s *Snapshot) forkConfig(config Config) Config {
+	c := s.config
+	c.Disk = config.Disk // which fork refuses
+	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
+	c.Console, c.Progress = config.Console, config.Progress
+	return c
 }
 
 // snapshotTime bounds the making of a snapshot.
@@ -185,9 +195,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	if err := config.noDisk("fork " + s.inputs.image.Name); err != nil {
 		return nil, err
 	}
-	c := s.config
-	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
-	c.Console, c.Progress = config.Console, config.Progress
+	c := s.forkConfig(config)
 	ctx, cancel := within(ctx, limit{"no fork", c.BootTimeout, "Config.BootTimeout"})
 	defer cancel()
 	m, err := start(ctx, c, s.inputs, s.description())
