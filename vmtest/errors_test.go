@@ -35,6 +35,14 @@ func TestConsoleCause(t *testing.T) {
 	}), "init's own reason comes before the panic that follows")
 }
 
+// systemd-analyze that the kernel kills prints nothing.
+func TestVerifyErrorOfASilentEnd(t *testing.T) {
+	end := &ExitError{Code: -1, Signal: "KILL"}
+	err := &VerifyError{Units: []string{"a.service"}, Err: end}
+	assert.EqualError(t, err, "verify a.service: signal KILL, and it printed nothing")
+	assert.ErrorIs(t, err, end)
+}
+
 func TestErrorsAreSafeToPrint(t *testing.T) {
 	const evil = "\x1b]0;owned\x07bad"
 	for want, err := range map[string]error{

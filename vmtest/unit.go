@@ -19,11 +19,17 @@ func printable(b []byte) string { return tail.Printable(string(b)) }
 type VerifyError struct {
 	Units  []string
 	Output string // what it printed, file and line included
+	Err    error  // how it ended when that was not well, or nil
 }
 
 func (e *VerifyError) Error() string {
+	if e.Output == "" {
+		return fmt.Sprintf("verify %s: %v, and it printed nothing", strings.Join(e.Units, " "), e.Err)
+	}
 	return fmt.Sprintf("verify %s: systemd-analyze has something to say:\n%s", strings.Join(e.Units, " "), e.Output)
 }
+
+func (e *VerifyError) Unwrap() error { return e.Err }
 
 // Verify runs systemd-analyze verify on unit files, named by path in the guest.
 // Anything that it prints is a *VerifyError: it warns of a misspelt directive and
@@ -35,7 +41,7 @@ func (m *Machine) Verify(ctx context.Context, paths ...string) error {
 		return err
 	}
 	if out := strings.TrimSpace(printable(append(r.Stdout, r.Stderr...))); out != "" || err != nil {
-		return &VerifyError{Units: paths, Output: out}
+		return &VerifyError{Units: paths, Output: out, Err: err}
 	}
 	return nil
 }
