@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
@@ -49,4 +51,35 @@ func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.C
 	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("not in %v", patience))
 	defer cancel()
 	require.NoError(t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
+}
+
+// A wait for a guest that goes away says that it did, and not what D-Bus made of it.
+func TestWaitForAGuestThatGoes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, ends, want string }{
+		{"agent", "systemctl kill --signal=KILL vmtest-agent.service", "let go of the link"},
+		{"guest", "systemctl poweroff --force --force", "the guest powered off"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			g := vmtest.Start(t, vmtest.Config{})
+			g.Run(t, "systemd-run", "--on-active=1s", "sh", "-c", test.ends)
+			err := g.Machine.WaitUnit(t.Context(), "multi-user.target", "inactive")
+			var gone *vmtest.GuestError
+			require.ErrorAs(t, err, &gone)
+			assert.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+// systemd signals a change of a unit under its own name alone.
+func TestWaitByAlias(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/alias")
+	g.EnableNow(t, "demo-real.service")
+	g.WaitUnit(t, "demo-alias.service", "active")
+	g.Run(t, "sh", "-c", "(sleep 1; echo >/run/demo-real) >/dev/null 2>&1 &")
+	ctx, cancel := vmtest.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	assert.NoError(t, g.Machine.WaitUnit(ctx, "demo-alias.service", "inactive"))
 }

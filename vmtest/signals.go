@@ -53,20 +53,33 @@ func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *d
 	defer cancel()
 	conn, raw, err := m.dialSystemd(ctx)
 	if err != nil {
-		return m.overdue(ctx, "lost", err)
+		return m.waitError(ctx, err)
 	}
 	signals := watchSignals(raw)
 	defer signals.close()
 	for {
 		saw, done, err := look(ctx, conn)
 		if err != nil {
-			return m.overdue(ctx, "lost", m.gone("lost", err))
+			return m.waitError(ctx, err)
 		}
 		if done {
 			return nil
 		}
 		if err := signals.next(ctx, func(*godbus.Signal) bool { return true }); err != nil {
-			return m.overdue(ctx, "lost", m.gone("lost", fmt.Errorf("%w; it is %s", err, tail.Printable(saw))))
+			return m.waitError(ctx, fmt.Errorf("%w; it is %s", err, tail.Printable(saw)))
 		}
 	}
+}
+
+// waitError says why a wait for systemd ended, of which err tells no more than that
+// D-Bus did: the guest is gone, its agent is, or ctx has ended.
+func (m *Machine) waitError(ctx context.Context, err error) error {
+	cause := m.session().Err()
+	if cause == nil {
+		cause = context.Cause(ctx)
+	}
+	if cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return m.overdue(ctx, "lost", m.gone("lost", err))
 }

@@ -140,8 +140,8 @@ func (e *UnitError) Unwrap() error { return e.Err }
 var errFailed = errors.New("the unit failed")
 
 // WaitUnit waits until a unit's ActiveState or SubState is state, such as
-// "active", "listening" or "inactive". It waits for systemd's signals, asks
-// nothing twice, and fails at once, with a *UnitError, when the unit fails.
+// "active", "listening" or "inactive". It looks again after each of systemd's signals
+// that may be about the unit, and fails at once, with a *UnitError, when that fails.
 func (m *Machine) WaitUnit(ctx context.Context, unit, state string) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
@@ -149,13 +149,7 @@ func (m *Machine) WaitUnit(ctx context.Context, unit, state string) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if lost := m.gone("lost", err); lost != err {
-		return lost
-	}
-	if err = m.overdue(ctx, "lost", err); errors.As(err, new(*GuestError)) {
+	if err = m.waitError(ctx, err); errors.As(err, new(*GuestError)) {
 		return fmt.Errorf("wait for %s to be %s: %w", unit, state, err) // it cannot tell more
 	}
 	return m.unitError(ctx, &UnitError{Unit: unit, Want: state, ActiveState: active, SubState: sub, Err: err})
@@ -186,7 +180,8 @@ func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, su
 		case active == "failed":
 			return active, sub, errFailed
 		}
-		if err := signals.next(ctx, concerns(unit)); err != nil {
+		id, _ := props["Id"].(string)
+		if err := signals.next(ctx, concerns(id)); err != nil {
 			return active, sub, err
 		}
 	}
@@ -224,7 +219,8 @@ func unitType(unit string) string {
 }
 
 // concerns tells the signals after which a unit is worth another look: a change
-// of its properties, or of which units and jobs there are.
+// of its properties, or of which units and jobs there are. unit is its Id: systemd
+// sends nothing under an alias.
 func concerns(unit string) func(*godbus.Signal) bool {
 	path := unitPath + godbus.ObjectPath(dbus.PathBusEscape(unit))
 	return func(s *godbus.Signal) bool {
