@@ -82,6 +82,10 @@ let
         cd ${tests}/src/${tests.package}
         set -o pipefail
         if ${tests}/bin/scenarios.test -test.v -test.run "$run" -test.timeout "$timeout" 2>&1 | tee $TMPDIR/log; then
+          if ! grep -q '^=== RUN' $TMPDIR/log; then
+            echo "${name}: -test.run $run matches no test" >&2
+            exit 1
+          fi
           mkdir $out
           cp $TMPDIR/log $out/log
           exit 0
