@@ -115,3 +115,17 @@ func stat(t testing.TB, g *vmtest.Guest, path string) string {
 	t.Helper()
 	return strings.TrimSpace(g.Run(t, "stat", "--format=%F %a %U %G", path))
 }
+
+// A guest has no name server, and knows the name of its loopback all the same: for
+// its programs, and for those that connect from the host.
+func TestLocalhost(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/guide")
+	names := g.Run(t, "getent", "ahosts", "localhost")
+	assert.Contains(t, names, "127.0.0.1 ")
+	assert.Contains(t, names, "::1 ")
+	g.EnableNow(t, echoSocket)
+	c := connect(t, g, "tcp", "localhost:9091")
+	c.echo(t, "by name")
+	c.finish(t)
+}
