@@ -118,7 +118,10 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 	defer m.Close()
 	ctx, cancel := within(ctx, limit{what: "no snapshot", time: snapshotTime})
 	defer cancel()
-	at, err := m.quiesce(ctx)
+	at, session, err := m.quiesce(ctx)
+	if session != nil {
+		defer session.Close() // once the snapshot is made: it would say goodbye to the agent
+	}
 	if err != nil {
 		return m.verdict(ctx, "snapshot", err)
 	}
@@ -153,10 +156,11 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 
 // quiesce brings the guest to a point that is good to begin from, and stops it: the
 // clock right, nothing half-written in the journal, and the agent in a session that
-// is open and has nothing going on.
-func (m *Machine) quiesce(ctx context.Context) (at moment, err error) {
+// is open and has nothing going on. That session is not the machine's: one byte more
+// from a goroutine that asks for something, and no fork could take it up.
+func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client, err error) {
 	if err := m.wake(ctx, time.Time{}); err != nil {
-		return at, err
+		return at, nil, err
 	}
 	for _, args := range [][]string{
 		{"journalctl", "--sync"},
@@ -164,7 +168,7 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, err error) {
 		{"true"},
 	} {
 		if _, err := m.Run(ctx, Command{Args: args}); err != nil {
-			return at, err
+			return at, nil, err
 		}
 	}
 	m.manager.close()
@@ -172,22 +176,21 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, err error) {
 	m.session().Close()
 	err = m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
 	if err != nil {
-		return at, fmt.Errorf("wait for the agent to wait for a host: %w", err)
+		return at, nil, fmt.Errorf("wait for the agent to wait for a host: %w", err)
 	}
 	conn, err := m.rewire(ctx)
 	if err != nil {
-		return at, err
+		return at, nil, err
 	}
-	client, session, err := link.DialRecorded(ctx, conn)
+	session, recorded, err := link.DialRecorded(ctx, conn)
 	if err != nil {
-		return at, err
+		return at, nil, err
 	}
-	m.follow(client)
 	if err := m.monitor.Execute(ctx, "stop", nil, nil, nil); err != nil {
-		return at, err
+		return at, session, err
 	}
 	err = m.events.wait(ctx, func(seen eventCount) bool { return !seen.stopped.IsZero() })
-	return moment{Stopped: m.events.now().stopped, Session: session}, err
+	return moment{Stopped: m.events.now().stopped, Session: recorded}, session, err
 }
 
 // fork returns a running copy of the machine that the snapshot was made of.
