@@ -22,14 +22,18 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 }
 
 // launchInSlot waits for a slot, which is the machine's until that is closed.
-func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (*Machine, error) {
+func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (m *Machine, err error) {
 	slot, err := acquireSlot(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	m, err := launch()
-	if err != nil {
-		return nil, errors.Join(err, slot.Close())
+	defer func() {
+		if m == nil { // also when launch ended the goroutine, as a test's FailNow does
+			err = errors.Join(err, slot.Close())
+		}
+	}()
+	if m, err = launch(); err != nil {
+		return nil, err
 	}
 	m.slot = slot
 	return m, nil
