@@ -59,12 +59,12 @@ func holds(lock *flock.Flock) bool {
 // dropPrograms removes programs and their locks from the cache's folder go that
 // nobody has used since the given time.
 func dropPrograms(dir string, since time.Time) error {
-	locks, err := filepath.Glob(filepath.Join(dir, "*"+lockSuffix))
+	locks, err := fs.Glob(os.DirFS(dir), "*"+lockSuffix)
 	if err != nil {
 		return err
 	}
-	for _, path := range locks {
-		if err := dropProgram(strings.TrimSuffix(path, lockSuffix), since); err != nil {
+	for _, name := range locks {
+		if err := dropProgram(filepath.Join(dir, strings.TrimSuffix(name, lockSuffix)), since); err != nil {
 			return fmt.Errorf("clean %s: %w", dir, err)
 		}
 	}

@@ -87,15 +87,15 @@ func (s *Store) Remove(key string) error {
 		return fmt.Errorf("remove snapshot %q: that is no key of one", key)
 	}
 	// Twelve digits tell SHA-256 digests apart; a lock's name ends in no digit.
-	found, err := filepath.Glob(filepath.Join(s.dir, key[:12]+"*[0-9a-f]"))
+	found, err := fs.Glob(os.DirFS(s.dir), key[:12]+"*[0-9a-f]")
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(found, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), key) })
+	i := slices.IndexFunc(found, func(name string) bool { return strings.HasPrefix(name, key) })
 	if i < 0 {
 		return fmt.Errorf("remove snapshot %.12s: %w", key, fs.ErrNotExist)
 	}
-	key = filepath.Base(found[i])
+	key = found[i]
 	lock := flock.New(s.lockPath(key), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {

@@ -180,12 +180,12 @@ func (s *Store) create(ctx context.Context, lock *flock.Flock, info Info, notice
 // sweep removes what stands in the way: a snapshot of no use, and what killed
 // processes left half-made. The caller holds the lock.
 func (s *Store) sweep(key string) error {
-	left, err := filepath.Glob(filepath.Join(s.dir, ".new-"+key+"-*"))
+	left, err := fs.Glob(os.DirFS(s.dir), ".new-"+key+"-*")
 	if err != nil {
 		return err
 	}
-	for _, dir := range append(left, filepath.Join(s.dir, key)) {
-		if err := os.RemoveAll(dir); err != nil {
+	for _, name := range append(left, key) {
+		if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 			return fmt.Errorf("remove old snapshot: %w", err)
 		}
 	}
