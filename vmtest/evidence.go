@@ -43,6 +43,7 @@ func evidence(ctx context.Context, m *Machine) string {
 	defer cancel()
 	var b strings.Builder
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)
+	title := b.Len()
 	h := m.examine()
 	if !h.answers() || h.victim != "" {
 		b.WriteString("\n" + h.String())
@@ -55,6 +56,9 @@ func evidence(ctx context.Context, m *Machine) string {
 			fmt.Sprintf("--since=@%d", m.began.Unix()), fmt.Sprintf("--lines=%d", journalShown))
 	if !whole {
 		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.console.Lines(consoleShown), "\n"))
+	}
+	if b.Len() == title {
+		b.WriteString(": nothing has failed there, and the journal has no line since the test began")
 	}
 	return b.String()
 }
