@@ -114,7 +114,7 @@ type UnitError struct {
 	Unit, Want  string
 	ActiveState string
 	SubState    string
-	Result      string   // of the unit's type, e.g. "exit-code"; "" when it has none
+	Result      string   // why it failed, e.g. "exit-code"; "" when it did not, or goes on already
 	Journal     []string // the last lines of the unit's journal
 	Err         error    // why the wait ended
 }
@@ -142,63 +142,67 @@ var errFailed = errors.New("the unit failed")
 // WaitUnit waits until a unit's ActiveState or SubState is state, such as
 // "active", "listening" or "inactive". It looks again after each of systemd's signals
 // that may be about the unit, and fails at once, with a *UnitError, when that fails.
+// A service of Type=simple, the default, is "active" before its program runs: that it
+// works shows when it is talked to, or by Type=notify.
 func (m *Machine) WaitUnit(ctx context.Context, unit, state string) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	active, sub, err := m.followUnit(ctx, unit, state)
+	e := &UnitError{Unit: unit, Want: state}
+	err := m.followUnit(ctx, e)
 	if err == nil {
 		return nil
 	}
 	if err = m.waitError(ctx, err); errors.As(err, new(*GuestError)) {
 		return fmt.Errorf("wait for %s to be %s: %w", unit, state, err) // it cannot tell more
 	}
-	return m.unitError(ctx, &UnitError{Unit: unit, Want: state, ActiveState: active, SubState: sub, Err: err})
+	e.Err = err
+	return m.withJournal(ctx, e)
 }
 
-// followUnit returns the last state seen, also together with an error.
-func (m *Machine) followUnit(ctx context.Context, unit, want string) (active, sub string, err error) {
+// followUnit waits for what e wants, and leaves the last state seen in it.
+func (m *Machine) followUnit(ctx context.Context, e *UnitError) error {
 	conn, raw, err := m.dialSystemd(ctx)
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	signals := watchSignals(raw)
 	defer signals.close()
 	loaded := false
 	for {
-		props, err := conn.GetUnitPropertiesContext(ctx, unit)
+		props, err := conn.GetUnitPropertiesContext(ctx, e.Unit)
 		if err != nil {
-			return active, sub, fmt.Errorf("read properties: %w", err)
+			return fmt.Errorf("read properties: %w", err)
 		}
-		active, _ = props["ActiveState"].(string)
-		sub, _ = props["SubState"].(string)
+		e.ActiveState, _ = props["ActiveState"].(string)
+		e.SubState, _ = props["SubState"].(string)
 		loaded = loaded || props["LoadState"] != "not-found"
 		switch {
-		case !loaded: // a unit that was there and is unloaded is another matter
-			return active, sub, errors.New("there is no such unit")
-		case want == active || want == sub:
-			return active, sub, nil
-		case active == "failed":
-			return active, sub, errFailed
+		case !loaded && e.ActiveState == "inactive": // one that is unloaded while it runs is another matter
+			return errors.New("there is no such unit")
+		case e.Want == e.ActiveState || e.Want == e.SubState:
+			return nil
+		case e.ActiveState == "failed":
+			// At once, and with the state that it belongs to: a unit that is started
+			// again has the result of that.
+			if all, err := conn.GetAllPropertiesContext(ctx, e.Unit); err == nil && all["ActiveState"] == "failed" {
+				e.Result, _ = all["Result"].(string)
+			}
+			return errFailed
 		}
 		id, _ := props["Id"].(string)
 		if err := signals.next(ctx, concerns(id)); err != nil {
-			return active, sub, err
+			return err
 		}
 	}
 }
 
-// unitError adds to e what the guest can still tell.
-func (m *Machine) unitError(ctx context.Context, e *UnitError) error {
+// withJournal adds to e what the unit's journal says.
+func (m *Machine) withJournal(ctx context.Context, e *UnitError) error {
 	// The wait's own time may be over; the evidence has a little of its own.
 	ctx, cancel := forEvidence(ctx)
 	defer cancel()
 	ctx, cancel = within(ctx, limit{what: "not read", time: evidenceTime})
 	defer cancel()
-	if conn, err := m.Systemd(ctx); err == nil {
-		if p, err := conn.GetUnitTypePropertyContext(ctx, e.Unit, unitType(e.Unit), "Result"); err == nil {
-			e.Result, _ = p.Value.Value().(string)
-		}
-	}
 	entries, err := m.Journal(ctx, JournalQuery{Unit: e.Unit, Last: 20})
 	if err != nil {
 		e.Journal = []string{"its journal cannot be read: " + err.Error()}
@@ -207,15 +211,6 @@ func (m *Machine) unitError(ctx context.Context, e *UnitError) error {
 		e.Journal = append(e.Journal, entry.String())
 	}
 	return e
-}
-
-// unitType is the D-Bus interface's name for the kind of unit, e.g. "Socket".
-func unitType(unit string) string {
-	suffix := unit[strings.LastIndexByte(unit, '.')+1:]
-	if suffix == "" {
-		return "Unit"
-	}
-	return strings.ToUpper(suffix[:1]) + suffix[1:]
 }
 
 // concerns tells the signals after which a unit is worth another look: a change

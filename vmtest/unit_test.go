@@ -32,8 +32,3 @@ func TestConcerns(t *testing.T) {
 	assert.True(t, c(&godbus.Signal{Path: "/org/freedesktop/systemd1", Name: "org.freedesktop.systemd1.Manager.UnitRemoved"}))
 	assert.False(t, c(&godbus.Signal{Path: "/org/freedesktop/systemd1/unit/other_2eservice", Name: "org.freedesktop.DBus.Properties.PropertiesChanged"}))
 }
-
-func TestUnitType(t *testing.T) {
-	assert.Equal(t, "Socket", unitType("demo.echo.socket"))
-	assert.Equal(t, "Service", unitType("demo@1.service"))
-}
