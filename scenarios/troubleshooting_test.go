@@ -193,3 +193,22 @@ func lineOf(t testing.TB, file, text string) int {
 	require.Fail(t, "no line of "+file+" begins with "+text)
 	return 0
 }
+
+// To systemctl it is no fault to enable what nothing will start at a boot, or to ask
+// for a property that does not exist. A test that meant another name, or left out a
+// section, must not pass for that.
+func TestWhatSystemctlLetsPass(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.WriteFile(t, unitFile(g, "no-install.target"), []byte("[Unit]\nDescription=Nothing wants it\n"), 0o644)
+	out, err := g.Machine.EnableNow(t.Context(), "no-install.target")
+	assert.ErrorContains(t, err, "enable no-install.target: there is no [Install] section")
+	assert.Contains(t, out, "no installation config")
+
+	_, err = g.Machine.Show(t.Context(), "no-install.target", "ActiveState", "Substate")
+	assert.EqualError(t, err, `show no-install.target: it has no property "Substate"`)
+	empty, err := g.Machine.Show(t.Context(), "systemd-journald.service", "ExecStop", "Listen")
+	assert.EqualError(t, err, `show systemd-journald.service: it has no property "Listen"`)
+	assert.Empty(t, empty["ExecStop"], "a list without an entry")
+	assert.Equal(t, "active", show(t, g, "-.mount", "ActiveState"), "a unit that looks like an option")
+}

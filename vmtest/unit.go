@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,9 +54,14 @@ func (m *Machine) DaemonReload(ctx context.Context) error {
 }
 
 // EnableNow enables and starts units, and returns what systemctl printed: the
-// symbolic links that it made.
+// symbolic links that it made. Units without an [Install] section are an error, which
+// they are not to systemctl: nothing would start them after a boot.
 func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
-	return m.systemctl(ctx, slices.Concat([]string{"enable", "--now"}, m.runtime(), units))
+	out, err := m.systemctl(ctx, slices.Concat([]string{"enable", "--now"}, m.runtime(), units))
+	if err == nil && strings.Contains(out, "no installation config") {
+		err = fmt.Errorf("enable %s: there is no [Install] section, so a boot would not start it; a unit that others start needs no more than systemctl start", strings.Join(units, " "))
+	}
+	return out, err
 }
 
 // Disable disables units, without stopping them, and returns what systemctl
@@ -81,30 +87,73 @@ func (m *Machine) systemctl(ctx context.Context, args []string) (string, error) 
 
 // Show runs systemctl show on a unit and returns the named properties, or all. A
 // property that comes in several lines, such as Listen of a socket with several
-// addresses, has them joined by line feeds.
+// addresses, has them joined by line feeds. A property that there is none of is an
+// error; a unit that there is none of is not, and has LoadState=not-found.
 func (m *Machine) Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
-	args := []string{"systemctl", "show", unit}
+	args := []string{"systemctl", "show"}
 	for _, p := range properties {
 		args = append(args, "--property="+p)
 	}
-	r, err := m.Run(ctx, Command{Args: args})
+	r, err := m.Run(ctx, Command{Args: append(args, "--", unit)}) // there is a -.mount
 	if err != nil {
 		return nil, err
 	}
-	return parseShow(string(r.Stdout)), nil
+	values := parseShow(string(r.Stdout), properties...)
+	return values, m.noSuchProperty(ctx, unit, values, properties)
 }
 
-func parseShow(text string) map[string]string {
+// noSuchProperty is an error when a property has not been shown because there is none
+// of that name. An empty list is not shown either.
+func (m *Machine) noSuchProperty(ctx context.Context, unit string, shown map[string]string, wanted []string) error {
+	var missing []string
+	for _, names := range wanted {
+		for name := range strings.SplitSeq(names, ",") {
+			if _, ok := shown[name]; !ok {
+				missing = append(missing, name)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	conn, err := m.Systemd(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := conn.GetAllPropertiesContext(ctx, unit)
+	if err != nil {
+		return nil // a pattern, or a name that systemctl completes
+	}
+	for _, name := range missing {
+		if _, ok := all[name]; !ok {
+			return fmt.Errorf("show %s: it has no property %q", unit, name)
+		}
+	}
+	return nil
+}
+
+// propertyName matches the names of systemd's properties, org.freedesktop.systemd1(5).
+var propertyName = regexp.MustCompile("^[A-Z][A-Za-z0-9]*$")
+
+// parseShow reads what systemctl show prints of one unit, of which the wanted
+// properties, or all, were asked for. A value may itself have line feeds: a line that
+// begins no property is the last one's.
+func parseShow(text string, wanted ...string) map[string]string {
+	asked := strings.Split(strings.Join(wanted, ","), ",")
 	values := make(map[string]string)
-	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		if !ok {
-			continue
+	last := ""
+	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
+		line = strings.TrimSuffix(line, "\n")
+		name, value, ok := strings.Cut(line, "=")
+		if !ok || !propertyName.MatchString(name) || len(wanted) > 0 && !slices.Contains(asked, name) {
+			name, value = last, line
 		}
 		if before, seen := values[name]; seen {
 			value = before + "\n" + value
 		}
-		values[name] = value
+		if name != "" {
+			values[name], last = value, name
+		}
 	}
 	return values
 }

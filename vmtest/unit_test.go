@@ -17,6 +17,16 @@ func TestParseShow(t *testing.T) {
 	}, parseShow("Listen=127.0.0.1:9091 (Stream)\nListen=[::1]:9091 (Stream)\nActiveState=active\nEnvironment=A=b=c\nEmpty=\n\n"))
 }
 
+// A shell script in ExecStart= has lines that look like properties.
+func TestParseShowOfSeveralLines(t *testing.T) {
+	const text = "ExecStart={ argv[]=/bin/sh -c x=1\n\nSubState=running\nfoo=2 ; pid=0 }\nActiveState=active\n"
+	assert.Equal(t, map[string]string{
+		"ExecStart":   "{ argv[]=/bin/sh -c x=1\n\nSubState=running\nfoo=2 ; pid=0 }",
+		"ActiveState": "active",
+	}, parseShow(text, "ExecStart", "ActiveState"))
+	assert.Equal(t, "running\nfoo=2 ; pid=0 }", parseShow(text)["SubState"], "nothing tells this from a property")
+}
+
 func TestUnitErrorSaysAll(t *testing.T) {
 	err := &UnitError{
 		Unit: "a.service", Want: "active", ActiveState: "failed", SubState: "failed", Result: "exit-code",
