@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,12 +14,12 @@ import (
 // sweep removes all work folders of this image, those of killed builds. One that
 // cannot be removed does not keep it from the others. The caller holds the lock.
 func (c cache) sweep(name string) error {
-	left, err := filepath.Glob(filepath.Join(c.dir, ".build-"+name+"-*"))
+	left, err := fs.Glob(os.DirFS(c.dir), ".build-"+name+"-*")
 	if err != nil {
 		return fmt.Errorf("remove left-over build: %w", err)
 	}
-	for _, dir := range left {
-		err = errors.Join(err, removeWork(dir))
+	for _, work := range left {
+		err = errors.Join(err, removeWork(filepath.Join(c.dir, work)))
 	}
 	return err
 }
@@ -45,21 +46,22 @@ func noticeLeft(r *reporter, err error) {
 // sweepKilled removes the work folders of killed builds of all images, whose lock
 // nobody holds. The caller holds the lock of one.
 func (c cache) sweepKilled(locked string) error {
-	left, err := filepath.Glob(filepath.Join(c.dir, ".build-*"))
+	dir := os.DirFS(c.dir)
+	left, err := fs.Glob(dir, ".build-*")
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	locks, err := filepath.Glob(filepath.Join(c.dir, "*.lock"))
+	locks, err := fs.Glob(dir, "*.lock")
 	if err != nil {
 		return err
 	}
-	for _, path := range locks {
-		name := strings.TrimSuffix(filepath.Base(path), ".lock")
+	for _, lock := range locks {
+		name := strings.TrimSuffix(lock, ".lock")
 		if name == locked {
 			err = errors.Join(err, c.sweep(name))
 			continue
 		}
-		l := flock.New(path)
+		l := flock.New(filepath.Join(c.dir, lock))
 		ok, lockErr := l.TryLock()
 		if !ok {
 			err = errors.Join(err, lockErr) // none where it is being built
