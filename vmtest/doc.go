@@ -8,7 +8,9 @@
 //		g.CopyFS(t, os.DirFS("testdata/units"), "/etc/systemd/system")
 //		g.DaemonReload(t)
 //		g.EnableNow(t, "demo-echo.socket")
-//		require.Equal(t, "listening", g.Show(t, "demo-echo.socket", "SubState")["SubState"])
+//		if s := g.Show(t, "demo-echo.socket", "SubState")["SubState"]; s != "listening" {
+//			t.Fatalf("SubState is %s, want listening", s)
+//		}
 //	}
 //
 // and runs with go test. The host needs QEMU, to build its first image mmdebstrap
@@ -18,6 +20,13 @@
 // There are two layers. [Machine] has methods that take a context and return
 // errors. [Guest] has thin ones that take a testing.TB, fail the test, and leave
 // the clean-up to it.
+//
+// # Guests
+//
+// A guest has what an image is built with (see "vmtest image list"): systemd, D-Bus,
+// udev, iproute2, nc, kmod and what these need. Users come by systemd-sysusers(8),
+// packages by [Guest.Copy] and dpkg(1). There is no network but the loopback, and no
+// name server; "ip link add lan0 type dummy" makes an interface to bind an address to.
 //
 // # Environment
 //
