@@ -73,9 +73,7 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 
 	select {
 	case err := <-result:
-		if cmd.Elapsed != nil {
-			*cmd.Elapsed = x.elapsed
-		}
+		x.tellElapsed(cmd)
 		return err
 	case <-ctx.Done():
 	}
@@ -87,6 +85,7 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 	defer timer.Stop()
 	select {
 	case err := <-result:
+		x.tellElapsed(cmd)
 		if err == nil {
 			return nil // it was through before the signal came
 		}
@@ -136,6 +135,13 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 		return nil, &StartError{Name: x.name, Message: syscall.E2BIG.Error(), Errno: syscall.E2BIG}
 	}
 	return x, nil
+}
+
+// tellElapsed is for when run has returned.
+func (x *execution) tellElapsed(cmd Command) {
+	if cmd.Elapsed != nil {
+		*cmd.Elapsed = x.elapsed
+	}
 }
 
 // shut ends the use of the caller's writers.

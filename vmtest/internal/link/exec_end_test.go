@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -49,6 +52,60 @@ func TestExecContextKillsGroup(t *testing.T) {
 	_, err = held.Read(make([]byte, 1))
 	assert.Equal(t, io.EOF, err, "a grandchild still holds the FIFO")
 	require.NoError(t, g.Exec(testContext(t), sh("true")), "the link must survive")
+}
+
+// A command that is through when its context ends, but has not been told to be, ends
+// well, and in a time that is known.
+func TestExecContextEndsWithTheCommand(t *testing.T) {
+	checkLeaks(t)
+	host, port := socketPair(t)
+	sender := &announcer{Conn: host, sent: make(chan struct{})}
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	// The agent logs a command's end before it tells of it. The next that the client
+	// sends is the signal, for a context that has ended.
+	log := writerFunc(func(record []byte) {
+		if bytes.Contains(record, []byte("command ended")) {
+			sender.armed.Store(true)
+			cancel()
+			<-sender.sent
+		}
+	})
+	server := &agent.Server{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(context.Background(), port) }()
+	client, err := link.Dial(testContext(t), sender)
+	require.NoError(t, err)
+
+	var elapsed time.Duration
+	cmd := sh("exit 0")
+	cmd.Elapsed = &elapsed
+	require.NoError(t, client.Exec(ctx, cmd))
+	require.Error(t, ctx.Err())
+	assert.Positive(t, elapsed)
+	client.Close()
+	receive(t, "end of Serve", served)
+}
+
+// announcer closes sent at the first Write after it was armed.
+type announcer struct {
+	net.Conn
+	armed atomic.Bool
+	sent  chan struct{}
+}
+
+func (a *announcer) Write(p []byte) (int, error) {
+	if a.armed.Swap(false) {
+		defer close(a.sent)
+	}
+	return a.Conn.Write(p)
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }
 
 func TestExecContextWithWedgedGuest(t *testing.T) {
