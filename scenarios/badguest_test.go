@@ -48,11 +48,12 @@ func TestGuestNeverGetsReady(t *testing.T) {
 func TestAgentDies(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	_, err := g.Machine.Run(t.Context(), vmtest.Command{
+	r, err := g.Machine.Run(t.Context(), vmtest.Command{
 		Args: []string{"systemctl", "kill", "--signal=KILL", "vmtest-agent.service"},
 	})
 	var guest *vmtest.GuestError
 	require.ErrorAs(t, err, &guest)
+	assert.Equal(t, -1, r.ExitCode, "exit status of a command whose end is not known")
 	assert.ErrorContains(t, err, "agent")
 
 	_, err = g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"true"}})

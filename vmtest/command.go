@@ -48,9 +48,9 @@ func shellQuote(word string) string {
 // Result is how a command ended and what it wrote.
 type Result struct {
 	Stdout, Stderr []byte        // the bytes as they came; not necessarily text
-	ExitCode       int           // -1 when a signal ended the command
+	ExitCode       int           // -1 when a signal ended the command, or no end is known
 	Signal         string        // the signal's name without SIG, such as "KILL", or ""
-	Duration       time.Duration // how long it ran, by the guest's clock
+	Duration       time.Duration // how long it ran, by the guest's clock; 0 when that is not known
 }
 
 // outputKept bounds what a Result keeps of each stream, in bytes.
@@ -58,8 +58,9 @@ const outputKept = 16 << 20
 
 // Run runs a command in the guest to its end. Exit status 0 is a nil error, another
 // one or a signal is an *ExitError, and a command that cannot be started is a
-// *StartError; the Result is filled in all cases in which the command was started.
-// When ctx ends, the command and what it started are killed.
+// *StartError. After any other error, as of a deadline or of a guest that has gone, no
+// end of the command is known, and the Result has what it had written by then. When
+// ctx ends, the command and what it started are killed.
 func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
@@ -75,19 +76,17 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 	cmd.Elapsed = &elapsed
 	printed := m.console.Written()
 	err := m.session().Exec(ctx, cmd)
-	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), Duration: elapsed}
+	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), ExitCode: -1, Duration: elapsed}
 	var exit *link.ExitError
 	var start *link.StartError
 	switch {
 	case err == nil:
+		result.ExitCode = 0
 		return result, nil
 	case errors.As(err, &start):
 		return result, (*StartError)(start) // which says what was to be started
 	case errors.As(err, &exit):
 		result.ExitCode, result.Signal = exit.Code, exit.Signal
-		if exit.Signal != "" {
-			result.ExitCode = -1
-		}
 		return result, fmt.Errorf("run %s: %w%s%s", c, (*ExitError)(exit), m.killer((*ExitError)(exit), printed), lastLines(result.Stderr))
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)

@@ -1,11 +1,71 @@
 package vmtest
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
+
+// machineHere is a machine without a QEMU: its agent is in this process, and "inside
+// the guest" is this host.
+func machineHere(t *testing.T) *Machine {
+	t.Helper()
+	host, port, err := qemu.Wire("link")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- new(agent.Server).Serve(context.Background(), port) }()
+	client, err := link.Dial(t.Context(), host)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		client.Close()
+		<-served
+	})
+	return &Machine{process: new(qemu.Process), link: client, console: tail.NewBuffer(consoleKept)}
+}
+
+// A Result looks like success only when the command was one.
+func TestResult(t *testing.T) {
+	m := machineHere(t)
+	for name, test := range map[string]struct {
+		args []string
+		want Result
+	}{
+		"success":      {[]string{"true"}, Result{}},
+		"exit status":  {[]string{"sh", "-c", "exit 3"}, Result{ExitCode: 3}},
+		"signal":       {[]string{"sh", "-c", "kill -9 $$"}, Result{ExitCode: -1, Signal: "KILL"}},
+		"not started":  {[]string{"/no/such"}, Result{ExitCode: -1}},
+		"no arguments": {nil, Result{ExitCode: -1}},
+	} {
+		r, err := m.Run(t.Context(), Command{Args: test.args})
+		assert.Equal(t, test.want.ExitCode == 0, err == nil, name)
+		assert.Equal(t, test.want.ExitCode, r.ExitCode, name)
+		assert.Equal(t, test.want.Signal, r.Signal, name)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := m.Run(ctx, Command{
+		Args:   []string{"sh", "-c", "echo out >&2; echo ready; sleep 1000"},
+		Stdout: writerFunc(func([]byte) { cancel() }),
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, -1, r.ExitCode)
+	assert.Equal(t, "out\n", string(r.Stderr), "what it had written by then")
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
 
 func TestCommandIsShownAsTyped(t *testing.T) {
 	c := Command{Args: []string{"printf", `it's %s\n`, "", "a-b_c/d.e", "ü"}}
