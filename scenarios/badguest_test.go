@@ -71,6 +71,30 @@ func TestMachineGoesUnderACommand(t *testing.T) {
 	assert.ErrorContains(t, err, "QEMU exited")
 }
 
+// A guest whose systemctl does not run cannot be told to reboot, which is said at once.
+func TestRebootThatCannotBegin(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
+	g.Run(t, "sh", "-c", `mount --bind /dev/null "$(readlink -f "$(command -v systemctl)")"`)
+	var start *vmtest.StartError
+	require.ErrorAs(t, g.Machine.Reboot(t.Context()), &start)
+	require.ErrorAs(t, g.Machine.SoftReboot(t.Context()), &start)
+}
+
+// A systemctl that is stopped with the system that it ends has done its work.
+func TestRebootStopsItsCommand(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
+	// It is stopped before the agent is, which has the time to tell.
+	g.WriteFile(t, "/run/systemctl", []byte(`#!/bin/sh
+setsid /run/systemctl.real "$@" >/dev/null 2>&1 &
+kill -TERM $$
+`), 0o755)
+	g.Run(t, "sh", "-c", `systemctl=$(readlink -f "$(command -v systemctl)") &&
+cp "$systemctl" /run/systemctl.real && mount --bind /run/systemctl "$systemctl"`)
+	require.NoError(t, g.Machine.Reboot(t.Context()))
+}
+
 // A command that outlives its context is gone from the guest, with all that it
 // started.
 func TestCommandOutlivesItsContext(t *testing.T) {

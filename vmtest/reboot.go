@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
@@ -45,7 +46,7 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 	session := m.session()
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the
 	// command ends before the system does, or dies with it.
-	if _, err := m.Run(ctx, Command{Args: []string{"systemctl", "--no-block", verb}}); asExit(err) {
+	if _, err := m.Run(ctx, Command{Args: []string{"systemctl", "--no-block", verb}}); refused(err) {
 		return err
 	}
 	m.manager.close()
@@ -59,6 +60,20 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 		return m.verdict(ctx, verb, err)
 	}
 	return m.settle(ctx, verb, conn)
+}
+
+// refused tells from the error of the command that is to end the system that it has not
+// done so. It has when the link is lost, or when systemd has stopped the command with
+// all else.
+func refused(err error) bool {
+	var exit *ExitError
+	switch {
+	case err == nil, errors.Is(err, link.ErrLost), errors.As(err, new(*GuestError)):
+		return false
+	case errors.As(err, &exit):
+		return exit.Signal != "TERM"
+	}
+	return true
 }
 
 // rewire gives the guest link's port a new stream, clean of what the last system
