@@ -95,6 +95,18 @@ cp "$systemctl" /run/systemctl.real && mount --bind /run/systemctl "$systemctl"`
 	require.NoError(t, g.Machine.Reboot(t.Context()))
 }
 
+// A guest that powers off instead of rebooting is told of once, with its evidence.
+func TestRebootEndsTheGuest(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
+	g.Run(t, "mkdir", "/run/systemd/system/systemd-reboot.service.d")
+	g.WriteFile(t, "/run/systemd/system/systemd-reboot.service.d/off.conf", []byte("[Unit]\nSuccessAction=poweroff-force\n"), 0o644)
+	g.DaemonReload(t)
+	err := g.Machine.Reboot(t.Context())
+	require.ErrorAs(t, err, new(*vmtest.GuestError))
+	assert.Equal(t, 1, strings.Count(err.Error(), "the guest powered off"), "accounts of the end in:\n%v", err)
+}
+
 // A command that outlives its context is gone from the guest, with all that it
 // started.
 func TestCommandOutlivesItsContext(t *testing.T) {

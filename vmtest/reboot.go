@@ -8,6 +8,7 @@ import (
 
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
 // Reboot has the guest reboot by systemctl and waits until its systemd is "running"
@@ -23,7 +24,11 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	// after a panic, has to end the machine.
 	restore, cancel := within(context.WithoutCancel(ctx), limit{what: "not done", time: lastWords})
 	defer cancel()
-	return errors.Join(err, m.gone("reboot", m.setRebootAction(restore, "shutdown")))
+	restored := m.setRebootAction(restore, "shutdown")
+	if errors.As(err, new(*GuestError)) && errors.Is(restored, qmp.ErrClosed) {
+		return err // has told already that the guest is gone
+	}
+	return errors.Join(err, m.gone("reboot", restored))
 }
 
 // SoftReboot has the guest's user space reboot on the same kernel (systemctl(1),
