@@ -1,11 +1,12 @@
 package scenarios
 
 import (
-	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -84,11 +85,13 @@ func TestFiles(t *testing.T) {
 
 	ctx := t.Context()
 	file := filepath.Join(tree, "sub", "run.sh")
-	assert.ErrorContains(t, g.Machine.Copy(ctx, file, "/no/such/folder/run.sh"), "/no/such/folder")
-	assert.ErrorContains(t, g.Machine.Copy(ctx, file, "/etc"), "/etc")
-	assert.ErrorContains(t, g.Machine.Copy(ctx, filepath.Join(dir, "absent"), "/etc/absent"), "absent")
-	_, err := g.Machine.ReadFile(ctx, "/no/such/file")
-	assert.True(t, errors.Is(err, os.ErrNotExist), "%v", err)
+	err := g.Machine.Copy(ctx, file, "/no/such/folder/run.sh")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	assert.ErrorContains(t, err, "folder /no/such/folder of the guest")
+	assert.ErrorIs(t, g.Machine.Copy(ctx, file, "/etc"), syscall.EISDIR)
+	assert.ErrorIs(t, g.Machine.Copy(ctx, filepath.Join(dir, "absent"), "/etc/absent"), fs.ErrNotExist)
+	_, err = g.Machine.ReadFile(ctx, "/no/such/file")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 // A file of 200 MB gets in whole, through a guest that has 512 MB.
