@@ -42,11 +42,18 @@ func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, 
 // is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
 // after the last element of its import path; then nothing is built.
 func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
-	program, err := goProgram(ctx, pkg, m.Image().Arch, m.config.notice)
+	program, err := m.buildGo(ctx, pkg)
 	if err != nil {
 		return err
 	}
-	return m.WriteFile(ctx, guestPath, program, 0o755)
+	return m.WriteFile(ctx, guestPath, program, programMode)
+}
+
+const programMode = 0o755
+
+// buildGo is the part of InstallGo that takes no guest.
+func (m *Machine) buildGo(ctx context.Context, pkg string) ([]byte, error) {
+	return goProgram(ctx, pkg, m.Image().Arch, m.config.notice)
 }
 
 // ReadFile returns the content of a file in the guest, of at most 64 MiB.
