@@ -41,6 +41,13 @@ func TestCommands(t *testing.T) {
 	assert.ErrorContains(t, err, "no such file or directory")
 }
 
+// A test's clean-ups have its guest to look at and to tidy.
+func TestCommandInCleanUp(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	t.Cleanup(func() { assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running")) })
+}
+
 // A command that prints without end fills no memory: a Result keeps 16 MiB and says
 // that there was more; a writer of the caller's gets all.
 func TestCommandPrintsMuch(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 
 // Guest is a Machine in the hands of a test: what goes wrong fails the test, and
 // what a call opens is closed when the test ends. Pass each method the test or
-// subtest that is to fail.
+// subtest that is to fail. The methods work in the clean-ups of a test, too: those that
+// it registers after it got the Guest run before the machine is closed.
 type Guest struct {
 	// Machine is the machine itself, for what has no method here or is to return
 	// its error.
@@ -69,13 +70,18 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 const evidenceTime = 20 * time.Second
 
 // testContext ends with the test, or so long before the test binary's own
-// deadline that there is time to say what the guest was doing.
+// deadline that there is time to say what the guest was doing. In a clean-up it ends
+// by that deadline alone.
 func testContext(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx := t.Context()
+	if ctx.Err() != nil { // it ends just before the clean-ups begin (testing.T.Context)
+		ctx = context.WithoutCancel(ctx)
+	}
 	if end, ok := testEnd(t); ok {
-		return context.WithDeadlineCause(t.Context(), end.Add(-evidenceTime),
+		return context.WithDeadlineCause(ctx, end.Add(-evidenceTime),
 			fmt.Errorf("the test's time is up (go test -timeout) but for %v of evidence", evidenceTime))
 	}
-	return context.WithCancel(t.Context())
+	return context.WithCancel(ctx)
 }
 
 // testEnd is the test binary's own deadline, if it has one.

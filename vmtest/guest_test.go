@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,3 +54,26 @@ func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
 	text := fatal(t, func(t testing.TB) { g.InstallGo(t, "./pkg", filepath.Join(dir, "program")) })
 	assert.Equal(t, "build ./pkg for the guest: exit status 1:\nbuilt to the end", text)
 }
+
+// A guest can be used in a clean-up, for as long as there is time for evidence.
+func TestGuestInCleanUp(t *testing.T) {
+	g := &Guest{Machine: machineHere(t)}
+	g.Machine.config.OpTimeout = time.Minute
+	out, late := "", error(nil)
+	t.Run("test", func(t *testing.T) {
+		t.Cleanup(func() {
+			require.Error(t, t.Context().Err())
+			out = g.Run(t, "echo", "still here")
+			ctx, cancel := testContext(lateT{t})
+			defer cancel()
+			late = context.Cause(ctx)
+		})
+	})
+	assert.Equal(t, "still here\n", out)
+	assert.ErrorContains(t, late, "the test's time is up (go test -timeout) but for 20s of evidence")
+}
+
+// lateT is a test with little of its time left.
+type lateT struct{ testing.TB }
+
+func (lateT) Deadline() (time.Time, bool) { return time.Now().Add(evidenceTime), true }
