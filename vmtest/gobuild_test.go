@@ -1,10 +1,13 @@
 package vmtest
 
 import (
+	"bytes"
 	"context"
+	"debug/buildinfo"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -17,14 +20,22 @@ func silent(t *testing.T) func(string) {
 	return func(text string) { t.Error("unexpected notice:", text) }
 }
 
-// A program in the cache that was altered, cut short or removed is built anew, and
-// so is one whose digest was: what a guest gets is what the go command made.
-func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
-	dir := t.TempDir()
+// smallModule makes a command the current folder, and an empty cache in it.
+func smallModule(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/small\n\ngo 1.26\n"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
 	t.Chdir(dir)
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	t.Setenv("VMTEST_GO_PREBUILT", "")
+	return dir
+}
+
+// A program in the cache that was altered, cut short or removed is built anew, and
+// so is one whose digest was: what a guest gets is what the go command made.
+func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
+	dir := smallModule(t)
 	want, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
 	require.NoError(t, err)
 	sums, err := filepath.Glob(filepath.Join(dir, "cache", "go", "*.sha256"))
@@ -66,13 +77,25 @@ func TestSpoiledProgramIsBuiltAnew(t *testing.T) {
 	}
 }
 
+// A program runs on the guest's processor, whatever the user builds for otherwise.
+func TestProgramIsForTheGuestsProcessor(t *testing.T) {
+	smallModule(t)
+	t.Setenv("GOAMD64", "v3")
+	t.Setenv("GOARM64", "v9.0")
+	want := map[string]debug.BuildSetting{
+		"amd64": {Key: "GOAMD64", Value: "v1"},
+		"arm64": {Key: "GOARM64", Value: "v8.0"},
+	}[runtime.GOARCH]
+	program, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
+	require.NoError(t, err)
+	info, err := buildinfo.Read(bytes.NewReader(program))
+	require.NoError(t, err)
+	assert.Contains(t, info.Settings, want)
+}
+
 // What is in the way of removing an unused program is told, and fails no build.
 func TestBuildOutlivesCleanUp(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/small\n\ngo 1.26\n"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o600))
-	t.Chdir(dir)
-	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
+	dir := smallModule(t)
 	old := filepath.Join(dir, "cache", "go", "old")
 	require.NoError(t, os.MkdirAll(filepath.Join(old, "file"), 0o700), "os.Remove does not remove a folder with something in it")
 	require.NoError(t, os.WriteFile(old+lockSuffix, nil, 0o600))

@@ -48,5 +48,7 @@ func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 
 // buildEnv is the go command's environment for a static program of a guest.
 func buildEnv(arch string) []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=",
+		// The emulated processors know no more, whatever the host's does.
+		"GOAMD64=v1", "GOARM64=v8.0")
 }
