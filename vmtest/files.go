@@ -35,7 +35,9 @@ func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, 
 
 // InstallGo builds a Go command for the guest, static, and puts it at guestPath with
 // mode 0755. pkg is an import path or a ./path, seen from the current folder's module,
-// which is the test's. A Template's Prepare may use it.
+// which is the test's. A Template's Prepare may use it. Flags in GOFLAGS hold, such as
+// -tags, but for -ldflags and those that a static program cannot be built with, such as
+// -race.
 //
 // The executable is kept in the cache, where the go command finds out by itself
 // whether it is up to date, and for as long as it is used once a month. Where there

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -108,7 +109,8 @@ func digestOf(path string) string {
 }
 
 func goBuild(ctx context.Context, pkg, arch, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
+	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
+	cmd := exec.CommandContext(ctx, "go", args...)
 	// go build handles no signal, not even SIGINT: when it is ended, it leaves its
 	// temporary files behind. They lie where we, or the next build, remove them.
 	work := out + workSuffix
@@ -117,7 +119,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	defer os.RemoveAll(work)
-	cmd.Env = append(buildEnv(arch), "GOTMPDIR="+work)
+	cmd.Env = append(buildEnv(pkg, arch), "GOTMPDIR="+work)
 	// A test that is killed takes its build along. The signal comes when the thread
 	// ends that forked (prctl(2), PR_SET_PDEATHSIG), so this one is to stay.
 	runtime.LockOSThread()

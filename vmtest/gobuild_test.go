@@ -5,6 +5,7 @@ import (
 	"context"
 	"debug/buildinfo"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -91,6 +92,46 @@ func TestProgramIsForTheGuestsProcessor(t *testing.T) {
 	info, err := buildinfo.Read(bytes.NewReader(program))
 	require.NoError(t, err)
 	assert.Contains(t, info.Settings, want)
+}
+
+// A program is built by the user's flags, less those that would make it of no use in
+// a guest; the agent by none.
+func TestUsersFlags(t *testing.T) {
+	dir := smallModule(t)
+	const tagged = "//go:build special\n\npackage main\n\nimport _ \"example.org/small/special\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "special.go"), []byte(tagged), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "special"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "special", "doc.go"), []byte("package special\n"), 0o600))
+	plain, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
+	require.NoError(t, err)
+
+	env := filepath.Join(dir, "env")
+	for _, bad := range []string{"-race", "-msan", "-asan", "-linkshared", "-buildmode=pie", "-buildmode=c-archive", "-ldflags=-linkmode=external"} {
+		require.NoError(t, os.WriteFile(env, []byte("GOFLAGS="+bad+"\n"), 0o600))
+		t.Setenv("GOENV", env)
+		got, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
+		require.NoError(t, err, bad)
+		assert.True(t, bytes.Equal(plain, got), "%s: another program", bad)
+	}
+
+	require.NoError(t, os.WriteFile(env, []byte("GOFLAGS=-tags=special\n"), 0o600))
+	got, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
+	require.NoError(t, err)
+	info, err := buildinfo.Read(bytes.NewReader(got))
+	require.NoError(t, err)
+	assert.Contains(t, info.Settings, debug.BuildSetting{Key: "-tags", Value: "special"})
+	files, err := sources(t.Context(), ".", runtime.GOARCH)
+	require.NoError(t, err)
+	assert.Contains(t, files, filepath.Join(dir, "special", "doc.go"))
+
+	for _, flags := range []string{"", "-tags=special"} {
+		t.Setenv("GOFLAGS", flags)
+		cmd := exec.CommandContext(t.Context(), "go", "env", "GOFLAGS")
+		cmd.Env = buildEnv(agentPackage, runtime.GOARCH)
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		assert.NotContains(t, string(out), "special")
+	}
 }
 
 // What is in the way of removing an unused program is told, and fails no build.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
 // of a test until a file changes that the test itself has looked at (go help test),
 // and would not see a change of a program that another process builds.
 func noteSources(ctx context.Context, pkg, arch string) error {
+	_ = os.Getenv("GOFLAGS") // go test notes that, too
 	files, err := sources(ctx, pkg, arch)
 	if err != nil {
 		return err
@@ -34,8 +36,9 @@ func noteSources(ctx context.Context, pkg, arch string) error {
 // sources lists the files that a program is built from, those of the packages that it
 // needs included.
 func sources(ctx context.Context, pkg, arch string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", sourcesOf, pkg)
-	cmd.Env = buildEnv(arch)
+	args := slices.Concat([]string{"list"}, buildFlags, []string{"-deps", "-f", sourcesOf, pkg})
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = buildEnv(pkg, arch)
 	out, err := cmd.Output()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -46,9 +49,24 @@ func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' }), nil
 }
 
-// buildEnv is the go command's environment for a static program of a guest.
-func buildEnv(arch string) []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=",
+// buildFlags are the go command's for a static program of a guest. They win over those
+// in GOFLAGS, of which some would have it need cgo, a C library or a loader.
+var buildFlags = []string{
+	"-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-buildmode=default",
+	"-race=false", "-msan=false", "-asan=false", "-linkshared=false",
+}
+
+// buildEnv is the go command's environment for a static program of a guest. Flags of
+// the user's such as -tags and -modfile stay in force through GOFLAGS: a test is to
+// have the program that go build makes.
+func buildEnv(pkg, arch string) []string {
+	env := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch,
 		// The emulated processors know no more, whatever the host's does.
 		"GOAMD64=v1", "GOARM64=v8.0")
+	if pkg == agentPackage {
+		// Another agent would only take other snapshots. An empty GOFLAGS counts
+		// as none, and lets that of go env -w through.
+		env = append(env, "GOFLAGS=-trimpath")
+	}
+	return env
 }
