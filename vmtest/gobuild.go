@@ -85,6 +85,12 @@ func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
+	if bytes.HasPrefix(data, []byte("!<arch>\n")) { // ar(5), of a package to import
+		return nil, fmt.Errorf("build %s for the guest: it is no command: its package is not called main", pkg)
+	}
+	if err := checkExecutable(data, arch); err != nil {
+		return nil, fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
 	if sum := digest(data); sum != string(kept) {
 		// Torn, it matches nothing, and costs another build.
 		if err := os.WriteFile(sumFile, []byte(sum), 0o600); err != nil {

@@ -134,6 +134,16 @@ func TestUsersFlags(t *testing.T) {
 	}
 }
 
+// A package that is no command comes into no guest.
+func TestProgramThatIsNone(t *testing.T) {
+	smallModule(t)
+	require.NoError(t, os.WriteFile("main.go", []byte("package small\n"), 0o600))
+	for range 2 { // it is up to date then
+		_, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
+		assert.EqualError(t, err, "build . for the guest: it is no command: its package is not called main")
+	}
+}
+
 // What is in the way of removing an unused program is told, and fails no build.
 func TestBuildOutlivesCleanUp(t *testing.T) {
 	dir := smallModule(t)
