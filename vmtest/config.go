@@ -54,7 +54,7 @@ type Config struct {
 
 	// OpTimeout bounds each call of a Guest's method, so that a command or a wait
 	// that hangs fails its test with evidence and leaves the others their time. 0
-	// is two minutes.
+	// is two minutes. It does not count the build of a program on the host.
 	OpTimeout time.Duration
 
 	// Console, when not nil, gets all that the guest writes to its serial console,

@@ -35,10 +35,7 @@ func within(ctx context.Context, l limit) (context.Context, context.CancelFunc) 
 
 func (l limit) stretch(ctx context.Context, slow func() float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	end := &deadlineError{limit: l, scale: 1, slowness: 1}
-	if scale, err := timeoutScale(); err == nil { // Config.complete tells of the error
-		end.scale = scale
-	}
+	end := l.end()
 	began := time.Now()
 	timer := time.AfterFunc(end.used(), func() {
 		end.slowness = slow()
@@ -52,6 +49,15 @@ func (l limit) stretch(ctx context.Context, slow func() float64) (context.Contex
 		timer.Stop()
 		cancel(nil)
 	}
+}
+
+// end is the limit as the user stretches it.
+func (l limit) end() *deadlineError {
+	end := &deadlineError{limit: l, scale: 1, slowness: 1}
+	if scale, err := timeoutScale(); err == nil { // Config.complete tells of the error
+		end.scale = scale
+	}
+	return end
 }
 
 // deadlineError says that a deadline of this package has struck.

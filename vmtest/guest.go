@@ -175,7 +175,10 @@ func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 }
 
 // Dial connects to an address inside the guest, as Machine.Dial. The connection is
-// closed when the test ends, if it is not by then.
+// closed when the test ends, if it is not by then. It has a deadline from the start,
+// OpTimeout after the call or earlier where the test's own time ends, so that a daemon
+// that never answers fails its test alone; SetDeadline sets another or, with the zero
+// time, none.
 func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
 	t.Helper()
 	var conn net.Conn
@@ -184,7 +187,19 @@ func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
 		return err
 	})
 	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(g.deadline(t)); err != nil {
+		t.Fatal(err)
+	}
 	return conn
+}
+
+// deadline is when what begins now is to be over, on a host that is not slow.
+func (g *Guest) deadline(t testing.TB) time.Time {
+	at := time.Now().Add(limit{time: g.Machine.config.OpTimeout}.end().used())
+	if end, ok := testEnd(t); ok && end.Add(-evidenceTime).Before(at) {
+		at = end.Add(-evidenceTime)
+	}
+	return at
 }
 
 // Verify fails the test when systemd-analyze verify says anything about the unit

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,6 +54,23 @@ func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
 	g := &Guest{Machine: m}
 	text := fatal(t, func(t testing.TB) { g.InstallGo(t, "./pkg", filepath.Join(dir, "program")) })
 	assert.Equal(t, "build ./pkg for the guest: exit status 1:\nbuilt to the end", text)
+}
+
+// A daemon that accepts and never answers holds a test for OpTimeout.
+func TestDialedConnectionHasADeadline(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	g := &Guest{Machine: machineHere(t)}
+	g.Machine.config.OpTimeout = time.Minute
+	left := time.Until(g.deadline(t))
+	assert.True(t, 30*time.Second < left && left <= time.Minute, "OpTimeout from now on: %v", left)
+	assert.LessOrEqual(t, time.Until(g.deadline(lateT{t})), time.Duration(0), "the test has no time left but for evidence")
+
+	g.Machine.config.OpTimeout = time.Second
+	conn := g.Dial(t, "tcp", l.Addr().String())
+	_, err = conn.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
 // A guest can be used in a clean-up, for as long as there is time for evidence.
