@@ -105,6 +105,7 @@ func TestUsersFlags(t *testing.T) {
 	plain, err := goProgram(t.Context(), ".", runtime.GOARCH, silent(t))
 	require.NoError(t, err)
 
+	t.Setenv("GOFLAGS", "") // or it would hide what stands in the file
 	env := filepath.Join(dir, "env")
 	for _, bad := range []string{"-race", "-msan", "-asan", "-linkshared", "-buildmode=pie", "-buildmode=c-archive", "-ldflags=-linkmode=external"} {
 		require.NoError(t, os.WriteFile(env, []byte("GOFLAGS="+bad+"\n"), 0o600))
