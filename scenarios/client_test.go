@@ -17,7 +17,7 @@ import (
 // instance of a service takes seconds to start on a busy host without KVM.
 const patience = 45 * time.Second
 
-// client is one connection into the guest. All that it does ends in time, so that
+// client is one connection into the guest. It has the deadline of Guest.Dial, so that
 // a service that does not answer fails the test and not the whole run.
 type client struct {
 	net.Conn
@@ -27,7 +27,6 @@ type client struct {
 func connect(t testing.TB, g *vmtest.Guest, network, address string) *client {
 	t.Helper()
 	conn := g.Dial(t, network, address)
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	return &client{Conn: conn, in: bufio.NewReader(conn)}
 }
 

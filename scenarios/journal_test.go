@@ -1,8 +1,6 @@
 package scenarios
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -55,11 +53,10 @@ func echoEvents(t testing.TB, g *vmtest.Guest, event string) []vmtest.Entry {
 // waitEcho waits for the first entry of an event that match accepts.
 func waitEcho(t testing.TB, g *vmtest.Guest, event string, match func(vmtest.Entry) bool) vmtest.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), patience,
-		fmt.Errorf("no such entry with ECHO_EVENT=%s in %v", event, patience))
+	ctx, cancel := vmtest.WithTimeout(t.Context(), patience)
 	defer cancel()
 	entry, err := g.Machine.WaitJournal(ctx, echoQuery(event), match)
-	require.NoError(t, err)
+	require.NoError(t, err, "wait for an entry with ECHO_EVENT=%s", event)
 	return entry
 }
 

@@ -48,7 +48,7 @@ func waitGone(t testing.TB, g *vmtest.Guest, pattern string) {
 // waitSystemd waits, no longer than patience, for what look is to see.
 func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.Context, *dbus.Conn) (state string, ok bool, err error)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("not in %v", patience))
+	ctx, cancel := vmtest.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
 }
