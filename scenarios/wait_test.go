@@ -63,6 +63,7 @@ func TestWaitForAGuestThatGoes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			g := vmtest.Start(t, vmtest.Config{})
+			// Later, so that it comes under the wait and not before it.
 			g.Run(t, "systemd-run", "--on-active=1s", "sh", "-c", test.ends)
 			err := g.Machine.WaitUnit(t.Context(), "multi-user.target", "inactive")
 			var gone *vmtest.GuestError
@@ -78,6 +79,7 @@ func TestWaitByAlias(t *testing.T) {
 	g := startGuest(t, "testdata/alias")
 	g.EnableNow(t, "demo-real.service")
 	g.WaitUnit(t, "demo-alias.service", "active")
+	// Later, so that the wait has looked by then and needs the signal.
 	g.Run(t, "sh", "-c", "(sleep 1; echo >/run/demo-real) >/dev/null 2>&1 &")
 	ctx, cancel := vmtest.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
-// A QEMU that closes its monitor and goes on, with a console that nobody reads: both
-// once held up or brought down the test binary.
+// A QEMU that closes its monitor and goes on is an error like others, and a console
+// that nobody reads does not hold it up.
 func TestStartOfADumbQEMU(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "qemu")
 	script := "#!/bin/sh\n" +

@@ -23,8 +23,8 @@
 //
 // # Guests
 //
-// A guest has what an image is built with (see "vmtest image list"): systemd, D-Bus,
-// udev, iproute2, nc, kmod and what these need. Users come by systemd-sysusers(8),
+// A guest has what its image was built with, by default systemd, D-Bus, udev, iproute2,
+// nc, kmod and what these need; [Machine.Image] lists the packages. Users come by systemd-sysusers(8),
 // packages by [Guest.Copy] and dpkg(1). There is no network but the loopback, and no
 // name server; "ip link add lan0 type dummy" makes an interface to bind an address to.
 //

@@ -92,14 +92,12 @@ func (s *Snapshot) Launch(ctx context.Context, config Config) (*Machine, error) 
 	if err != nil {
 		return nil, err
 	}
-	config = s.forkConfig(config)
-	return launchInSlot(ctx, config, func() (*Machine, error) { return s.fork(ctx, config) })
+	return launchInSlot(ctx, s.forkConfig(config), func() (*Machine, error) { return s.fork(ctx, config) })
 }
 
 // forkConfig is the snapshot's own, with what of config makes a fork.
 func (s *Snapshot) forkConfig(config Config) Config {
 	c := s.config
-	c.Disk = config.Disk // which fork refuses
 	c.Hostname, c.BootTimeout, c.OpTimeout = config.Hostname, config.BootTimeout, config.OpTimeout
 	c.Console, c.Progress = config.Console, config.Progress
 	return c

@@ -146,14 +146,15 @@ func parseShow(text string, wanted ...string) map[string]string {
 		line = strings.TrimSuffix(line, "\n")
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || !propertyName.MatchString(name) || len(wanted) > 0 && !slices.Contains(asked, name) {
+			if last == "" {
+				continue
+			}
 			name, value = last, line
 		}
 		if before, seen := values[name]; seen {
 			value = before + "\n" + value
 		}
-		if name != "" {
-			values[name], last = value, name
-		}
+		values[name], last = value, name
 	}
 	return values
 }
