@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // probeTime bounds the trial of KVM. A kernel that KVM runs is up in a second; one

@@ -8,11 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // boot returns a machine that has booted from nothing to systemd's "running".

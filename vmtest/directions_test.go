@@ -28,7 +28,9 @@ func TestDirections(t *testing.T) {
 			case strings.HasPrefix(pkg, "echo"):
 				assert.False(t, ours && top != "echo", "%s imports %s", pkg, i)
 			case strings.HasPrefix(pkg, "images"):
-				assert.False(t, ours && top != "images", "%s imports %s", pkg, i)
+				assert.False(t, ours && top != "images" && top != "internal", "%s imports %s", pkg, i)
+			case strings.HasPrefix(pkg, "internal/"):
+				assert.False(t, ours && top != "internal", "%s imports %s", pkg, i)
 			}
 			if strings.HasPrefix(pkg, "vmtest") && ours {
 				assert.NotContains(t, []string{"echo", "scenarios"}, top, "%s imports %s", pkg, i)

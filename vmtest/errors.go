@@ -7,9 +7,9 @@ import (
 	"syscall"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // ExitError says that a command in the guest ended with another status than 0 or by

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // journalShown is how many lines of the journal the evidence has.

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // Machine is a running guest. Its methods may be called from several goroutines.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"regexp"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // victims are the lines of a kernel that kills for want of memory, in the machine or

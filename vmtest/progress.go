@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"example.org/systemd-vmtest/images"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // notice says a line that a person should see.

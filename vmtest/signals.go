@@ -8,7 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // signals are those that a D-Bus connection delivers from watchSignals on.

@@ -11,7 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 func printable(b []byte) string { return tail.Printable(string(b)) }

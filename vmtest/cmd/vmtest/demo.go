@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // guideDir has the guide's units, seen from the module's root.

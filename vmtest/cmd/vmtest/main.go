@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // The exit statuses. "vmtest run" also has those of the command that it runs.

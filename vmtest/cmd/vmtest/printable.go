@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"io"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // lineMax is the length in bytes at which a line is written before its end.

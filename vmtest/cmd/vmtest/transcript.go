@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // step is one command of a transcript and what must come of it.

@@ -20,8 +20,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
-	"example.org/systemd-vmtest/vmtest/internal/tail"
 )
 
 // ErrLost is what every error wraps that comes from the link having ended: the

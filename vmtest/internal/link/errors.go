@@ -5,7 +5,7 @@ import (
 	"strings"
 	"syscall"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // ExitError is a command that ran and did not exit with 0.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/vmtest/internal/tail"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // Process is a running QEMU and the host's ends of its streams. They belong to
