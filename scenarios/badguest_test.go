@@ -48,15 +48,15 @@ func TestGuestNeverGetsReady(t *testing.T) {
 func TestAgentDies(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	r, err := g.Machine.Run(t.Context(), vmtest.Command{
+	r, err := g.Machine.Exec(t.Context(), vmtest.Command{
 		Args: []string{"systemctl", "kill", "--signal=KILL", "vmtest-agent.service"},
 	})
 	var guest *vmtest.GuestError
 	require.ErrorAs(t, err, &guest)
 	assert.Equal(t, -1, r.ExitCode, "exit status of a command whose end is not known")
-	assert.ErrorContains(t, err, "let go of the link")
+	assert.ErrorContains(t, err, "closed the link")
 
-	_, err = g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"true"}})
+	_, err = g.Machine.Run(t.Context(), "true")
 	require.ErrorAs(t, err, &guest, "and no later command hangs either")
 }
 
@@ -65,7 +65,7 @@ func TestAgentDies(t *testing.T) {
 func TestMachineGoesUnderACommand(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	_, err := g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"systemctl", "poweroff", "--force", "--force"}})
+	_, err := g.Machine.Run(t.Context(), "systemctl", "poweroff", "--force", "--force")
 	var guest *vmtest.GuestError
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, "QEMU exited")
@@ -116,7 +116,7 @@ func TestCommandOutlivesItsContext(t *testing.T) {
 	started := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		_, err := g.Machine.Run(ctx, vmtest.Command{
+		_, err := g.Machine.Exec(ctx, vmtest.Command{
 			Args:   []string{"sh", "-c", "sleep 98765 & echo started; wait"},
 			Stdout: &notifier{text: "started", seen: started},
 		})

@@ -35,7 +35,7 @@ func TestCommands(t *testing.T) {
 	assert.Equal(t, "KILL", r.Signal)
 	assert.Equal(t, -1, r.ExitCode)
 
-	_, err := g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"/no/such/program"}})
+	_, err := g.Machine.Run(t.Context(), "/no/such/program")
 	var start *vmtest.StartError
 	require.ErrorAs(t, err, &start)
 	assert.ErrorContains(t, err, "no such file or directory")

@@ -35,7 +35,7 @@ func TestPowerLoss(t *testing.T) {
 	g.Kill(t)
 	ending, err := g.Machine.Wait(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, vmtest.Killed, ending)
+	assert.Equal(t, vmtest.EndingKilled, ending)
 
 	g = vmtest.Start(t, config)
 	assert.Contains(t, []string{"old", "new"}, string(g.ReadFile(t, "/etc/replaced")))
@@ -45,6 +45,6 @@ func TestPowerLoss(t *testing.T) {
 	if g.Machine.Image().RuntimeUnits() {
 		want, boots = "inactive", 1 // what is below /run is in RAM
 	}
-	assert.Equal(t, want, g.Show(t, "boots.service", "ActiveState")["ActiveState"])
+	assert.Equal(t, want, g.Unit("boots.service").Show(t, "ActiveState")["ActiveState"])
 	assert.Len(t, strings.Fields(string(g.ReadFile(t, "/var/lib/boots/ids"))), boots, "boots noted by the unit")
 }

@@ -19,19 +19,19 @@ func TestEndings(t *testing.T) {
 		want    vmtest.Ending
 		says    string
 	}{
-		{"poweroff", []string{"systemctl", "poweroff"}, vmtest.Poweroff, "the guest powered off"},
-		{"reboot", []string{"systemctl", "reboot"}, vmtest.Reboot, "the guest rebooted"},
-		{"crash", []string{"sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger"}, vmtest.Panic, "the guest's kernel panicked: sysrq triggered crash"},
+		{"poweroff", []string{"systemctl", "poweroff"}, vmtest.EndingPoweroff, "the guest powered off"},
+		{"reboot", []string{"systemctl", "reboot"}, vmtest.EndingReboot, "the guest rebooted"},
+		{"crash", []string{"sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger"}, vmtest.EndingPanic, "the guest's kernel panicked: sysrq triggered crash"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := vmtest.Start(t, vmtest.Config{})
 			// The command may or may not live to tell its exit status.
-			_, _ = g.Machine.Run(t.Context(), vmtest.Command{Args: test.command})
+			_, _ = g.Machine.Run(t.Context(), test.command...)
 			got, err := g.Machine.Wait(t.Context())
 			require.NoError(t, err)
 			assert.Equal(t, test.want, got)
 
-			_, err = g.Machine.Run(t.Context(), vmtest.Command{Args: []string{"true"}})
+			_, err = g.Machine.Run(t.Context(), "true")
 			var guest *vmtest.GuestError
 			require.ErrorAs(t, err, &guest)
 			assert.ErrorContains(t, err, test.says)

@@ -104,7 +104,7 @@ var prepared = vmtest.Template{
 		if err := m.WriteFile(ctx, "/etc/prepared", []byte("yes"), 0o644); err != nil {
 			return err
 		}
-		_, err := m.Run(ctx, vmtest.Command{Args: []string{"systemd-run", "--unit=lasting", "sleep", "infinity"}})
+		_, err := m.Run(ctx, "systemd-run", "--unit=lasting", "sleep", "infinity")
 		return err
 	},
 }
@@ -117,7 +117,7 @@ func TestTemplate(t *testing.T) {
 	pids := make(map[string]bool)
 	for _, g := range []*vmtest.Guest{a, b} {
 		assert.Equal(t, "yes", string(g.ReadFile(t, "/etc/prepared")))
-		show := g.Show(t, "lasting.service", "ActiveState", "MainPID")
+		show := g.Unit("lasting.service").Show(t, "ActiveState", "MainPID")
 		assert.Equal(t, "active", show["ActiveState"])
 		pids[show["MainPID"]] = true
 		g.WriteFile(t, "/etc/prepared", []byte("changed"), 0o644)
@@ -128,14 +128,14 @@ func TestTemplate(t *testing.T) {
 	snapshot, err := a.Machine.Snapshot(t.Context())
 	require.NoError(t, err)
 	defer snapshot.Close()
-	assert.Equal(t, "changed", string(snapshot.Start(t).ReadFile(t, "/etc/prepared")))
+	assert.Equal(t, "changed", string(snapshot.Start(t, vmtest.Fork{}).ReadFile(t, "/etc/prepared")))
 }
 
 // A Prepare that fails says what the machine can tell of it, as a failed test does.
 func TestTemplateFails(t *testing.T) {
 	t.Parallel()
 	template := vmtest.Template{Prepare: func(ctx context.Context, m *vmtest.Machine) error {
-		_, err := m.Run(ctx, vmtest.Command{Args: []string{"systemd-run", "--unit=bad", "--property=Type=oneshot", "false"}})
+		_, err := m.Run(ctx, "systemd-run", "--unit=bad", "--property=Type=oneshot", "false")
 		return err
 	}}
 	_, err := template.Launch(t.Context())

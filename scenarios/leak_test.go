@@ -43,7 +43,7 @@ func TestManyForks(t *testing.T) {
 		if !assert.NoError(t, err) {
 			return 0
 		}
-		_, err = m.Run(t.Context(), vmtest.Command{Args: []string{"true"}})
+		_, err = m.Run(t.Context(), "true")
 		assert.NoError(t, err)
 		took := time.Since(begin)
 		assert.NoError(t, m.Close())

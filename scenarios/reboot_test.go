@@ -38,5 +38,5 @@ func TestSoftReboot(t *testing.T) {
 	require.NoError(t, g.Machine.SoftReboot(t.Context()))
 	assert.Equal(t, before, g.Run(t, "cat", "/proc/sys/kernel/random/boot_id"), "the kernel's boot ID")
 	assert.Equal(t, "before", string(g.ReadFile(t, "/etc/written")))
-	assert.Equal(t, "inactive", g.Show(t, "mortal.service", "ActiveState")["ActiveState"])
+	assert.Equal(t, "inactive", g.Unit("mortal.service").Show(t, "ActiveState")["ActiveState"])
 }

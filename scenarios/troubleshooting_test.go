@@ -89,7 +89,7 @@ func TestMissingTemplate(t *testing.T) {
 
 	c := connect(t, g, "tcp", echoAddress)
 	c.finish(t)
-	g.WaitUnit(t, echoSocket, "failed")
+	g.Unit(echoSocket).Wait(t, "failed")
 	assertShow(t, g, echoSocket, properties{
 		"ActiveState": "failed", "SubState": "failed", "Result": "resources", "NConnections": "0",
 	})
@@ -202,12 +202,12 @@ func TestWhatSystemctlLetsPass(t *testing.T) {
 	g := vmtest.Start(t, vmtest.Config{})
 	g.WriteFile(t, unitFile(g, "no-install.target"), []byte("[Unit]\nDescription=Nothing wants it\n"), 0o644)
 	out, err := g.Machine.EnableNow(t.Context(), "no-install.target")
-	assert.ErrorContains(t, err, "enable no-install.target: there is no [Install] section")
+	assert.ErrorContains(t, err, "enable no-install.target: no [Install] section")
 	assert.Contains(t, out, "no installation config")
 
-	_, err = g.Machine.Show(t.Context(), "no-install.target", "ActiveState", "Substate")
+	_, err = g.Machine.Unit("no-install.target").Show(t.Context(), "ActiveState", "Substate")
 	assert.EqualError(t, err, `show no-install.target: it has no property "Substate"`)
-	empty, err := g.Machine.Show(t.Context(), "systemd-journald.service", "ExecStop", "Listen")
+	empty, err := g.Machine.Unit("systemd-journald.service").Show(t.Context(), "ExecStop", "Listen")
 	assert.EqualError(t, err, `show systemd-journald.service: it has no property "Listen"`)
 	assert.Empty(t, empty["ExecStop"], "a list without an entry")
 	assert.Equal(t, "active", show(t, g, "-.mount", "ActiveState"), "a unit that looks like an option")

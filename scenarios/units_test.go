@@ -91,13 +91,13 @@ type properties = map[string]string
 func assertShow(t testing.TB, g *vmtest.Guest, unit string, want properties) {
 	t.Helper()
 	names := slices.Sorted(maps.Keys(want))
-	assert.Equal(t, want, g.Show(t, unit, names...), "systemctl show %s", unit)
+	assert.Equal(t, want, g.Unit(unit).Show(t, names...), "systemctl show %s", unit)
 }
 
 // show returns one property of a unit.
 func show(t testing.TB, g *vmtest.Guest, unit, property string) string {
 	t.Helper()
-	return g.Show(t, unit, property)[property]
+	return g.Unit(unit).Show(t, property)[property]
 }
 
 // listUnits returns the names of the units in a state, such as "active", that match

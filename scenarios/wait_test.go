@@ -57,7 +57,7 @@ func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.C
 func TestWaitForAGuestThatGoes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, ends, want string }{
-		{"agent", "systemctl kill --signal=KILL vmtest-agent.service", "let go of the link"},
+		{"agent", "systemctl kill --signal=KILL vmtest-agent.service", "closed the link"},
 		{"guest", "systemctl poweroff --force --force", "the guest powered off"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestWaitForAGuestThatGoes(t *testing.T) {
 			g := vmtest.Start(t, vmtest.Config{})
 			// Later, so that it comes under the wait and not before it.
 			g.Run(t, "systemd-run", "--on-active=1s", "sh", "-c", test.ends)
-			err := g.Machine.WaitUnit(t.Context(), "multi-user.target", "inactive")
+			err := g.Machine.Unit("multi-user.target").Wait(t.Context(), "inactive")
 			var gone *vmtest.GuestError
 			require.ErrorAs(t, err, &gone)
 			assert.ErrorContains(t, err, test.want)
@@ -78,10 +78,10 @@ func TestWaitByAlias(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/alias")
 	g.EnableNow(t, "demo-real.service")
-	g.WaitUnit(t, "demo-alias.service", "active")
+	g.Unit("demo-alias.service").Wait(t, "active")
 	// Later, so that the wait has looked by then and needs the signal.
 	g.Run(t, "sh", "-c", "(sleep 1; echo >/run/demo-real) >/dev/null 2>&1 &")
 	ctx, cancel := vmtest.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
-	assert.NoError(t, g.Machine.WaitUnit(ctx, "demo-alias.service", "inactive"))
+	assert.NoError(t, g.Machine.Unit("demo-alias.service").Wait(ctx, "inactive"))
 }

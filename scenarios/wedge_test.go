@@ -20,7 +20,7 @@ func runFor(t *testing.T, g *vmtest.Guest, limit time.Duration, script string) e
 	t.Helper()
 	ctx, cancel := vmtest.WithTimeout(t.Context(), limit)
 	defer cancel()
-	_, err := g.Machine.Run(ctx, vmtest.Command{Args: []string{"sh", "-c", script}})
+	_, err := g.Machine.Run(ctx, "sh", "-c", script)
 	return err
 }
 
@@ -35,7 +35,7 @@ func TestCommandOutlastsItsDeadline(t *testing.T) {
 
 	ctx, cancel := vmtest.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	err = g.Machine.WaitUnit(ctx, "basic.target", "inactive")
+	err = g.Machine.Unit("basic.target").Wait(ctx, "inactive")
 	assert.ErrorContains(t, err, "not done within ")
 	assert.ErrorContains(t, err, "its agent answered in ")
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
@@ -116,7 +116,7 @@ func TestOutOfMemory(t *testing.T) {
 		{"systemd-run", "--quiet", "--scope", "--property=MemoryMax=32M", "tail", "/dev/zero"},
 		{"sh", "-c", "dd if=/dev/zero of=/dev/null bs=440M; exit $?"},
 	} {
-		_, err := g.Machine.Run(t.Context(), vmtest.Command{Args: args})
+		_, err := g.Machine.Run(t.Context(), args...)
 		var exit *vmtest.ExitError
 		require.ErrorAs(t, err, &exit)
 		assert.Regexp(t, `; the guest ran out of memory and its kernel killed process \d+ \((tail|dd)\)`, err.Error())

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
 // The benchmarks take their own number of samples, so run them with -benchtime=1x:
@@ -99,7 +101,7 @@ func machine(b testing.TB, c Config) *Machine {
 }
 
 func runTrue(b testing.TB, m *Machine) {
-	_, err := m.Run(b.Context(), Command{Args: []string{"true"}})
+	_, err := m.Run(b.Context(), "true")
 	require.NoError(b, err)
 }
 
@@ -128,7 +130,7 @@ func BenchmarkFork(b *testing.B) {
 
 		begin = time.Now()
 		m = machine(b, c)
-		got, err := m.waitSystemState(b.Context())
+		got, err := m.vm.WaitSystemState(b.Context())
 		require.NoError(b, err)
 		require.Equal(b, "running", got)
 		state = append(state, time.Since(begin).Seconds())
@@ -144,14 +146,13 @@ func BenchmarkFork(b *testing.B) {
 // bareRestore is what QEMU alone needs: from its start to a guest that runs.
 func bareRestore(b *testing.B, c Config) {
 	ctx := b.Context()
-	in, err := findInputs(ctx, c)
+	spec, err := c.spec(ctx)
 	require.NoError(b, err)
-	s, err := baseSnapshot(ctx, c, in)
+	s, err := vm.Base(ctx, spec)
 	require.NoError(b, err)
-	m, err := start(ctx, c, in, s.description())
+	m, err := s.Restore(ctx)
 	require.NoError(b, err)
-	defer m.Close()
-	require.NoError(b, m.loadDevices(ctx, s.files.State))
+	m.Close()
 }
 
 // guide runs the commands of the guide on a machine, checks each, and returns the sum
@@ -177,7 +178,7 @@ func guide(ctx context.Context, m *Machine) (sum time.Duration, err error) {
 		if c.Args[0] == "nc" {
 			c.Stdin = strings.NewReader("socket activation works\n")
 		}
-		r, err := m.Run(ctx, c)
+		r, err := m.run(ctx, c)
 		if err != nil {
 			return 0, err
 		}
@@ -239,7 +240,7 @@ func BenchmarkMemory(b *testing.B) {
 		}
 		var private, resident []float64
 		for _, m := range machines {
-			p, r := memory(b, m.process.Pid())
+			p, r := memory(b, m.vm.Pid())
 			private, resident = append(private, p), append(resident, r)
 		}
 		for _, m := range machines {

@@ -9,23 +9,24 @@ import (
 	"strings"
 	"time"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// Command is a program to run in the guest as root, without a shell. Its fields
-// are those of exec.Cmd where they have the same name.
+// Command is a program to run in the guest as root, without a shell. Its fields are those
+// of exec.Cmd where they have the same name.
 type Command struct {
 	Args  []string // the program, looked up in the guest's PATH, and its arguments
 	Env   []string // as NAME=value; added to PATH, HOME, LANG, TERM and SYSTEMD_COLORS
 	Dir   string   // working directory; "" is /
 	Stdin io.Reader
 
-	// Stdout and Stderr get what the command writes, as it comes. A nil one is
-	// kept in the Result instead, up to 16 MiB.
+	// Stdout and Stderr get what the command writes, as it comes. If one is nil, the
+	// Result keeps the output instead, up to 16 MiB.
 	Stdout, Stderr io.Writer
 }
 
-// String shows the command as one would type it.
+// String returns the command as a person would type it.
 func (c Command) String() string {
 	words := make([]string, len(c.Args))
 	for i, a := range c.Args {
@@ -34,7 +35,7 @@ func (c Command) String() string {
 	return strings.Join(words, " ")
 }
 
-// shellQuote quotes a word for people to read, when it needs that.
+// shellQuote quotes a word for people to read, if it needs that.
 func shellQuote(word string) string {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./_-", r)
@@ -48,34 +49,54 @@ func shellQuote(word string) string {
 // Result is how a command ended and what it wrote.
 type Result struct {
 	Stdout, Stderr []byte        // the bytes as they came; not necessarily text
-	ExitCode       int           // -1 when a signal ended the command, or no end is known
+	ExitCode       int           // -1 if a signal ended the command, or no end is known
 	Signal         string        // the signal's name without SIG, such as "KILL", or ""
-	Duration       time.Duration // how long it ran, by the guest's clock; 0 when that is not known
+	Duration       time.Duration // how long it ran, by the guest's clock; 0 if not known
+
+	err error // see Err
 }
+
+// Err returns nil if the command exited with 0, and otherwise an error that wraps an
+// *[ExitError] and has the end of the command's standard error.
+func (r Result) Err() error { return r.err }
 
 // outputKept bounds what a Result keeps of each stream, in bytes.
 const outputKept = 16 << 20
 
-// Run runs a command in the guest to its end. Exit status 0 is a nil error, another
-// one or a signal is an *ExitError, and a command that cannot be started is a
-// *StartError. After any other error, as of a deadline or of a guest that has gone, no
-// end of the command is known, and the Result has what it had written by then. When
-// ctx ends, the command and what it started are killed.
-func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
+// Run runs a command in the guest to its end and returns its standard output. It is for a
+// command that must exit with 0; any other end is an *[ExitError]. A command that cannot
+// be started is a *[StartError].
+func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
+	r, err := m.run(ctx, Command{Args: args})
+	return string(r.Stdout), err
+}
+
+// Exec runs a command in the guest to its end, whichever that is, and returns how it
+// ended. A command that cannot be started is a *[StartError]. After any other error, such
+// as that of a deadline or of a guest that has gone, no end of the command is known, and
+// the Result has what it wrote until then. When ctx ends, the command and what it started
+// are killed.
+func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
+	r, err := m.run(ctx, c)
+	if isExit(err) {
+		r.err, err = err, nil
+	}
+	return r, err
+}
+
+// run is Exec that returns an *ExitError for a command that does not exit with 0.
+func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
 	var stdout, stderr capture
-	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
+	var elapsed time.Duration
+	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Elapsed: &elapsed}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &stdout
 	}
 	if cmd.Stderr == nil {
 		cmd.Stderr = &stderr
 	}
-	var elapsed time.Duration
-	cmd.Elapsed = &elapsed
-	printed := m.console.Written()
-	err := m.session().Exec(ctx, cmd)
+	printed := m.vm.Console().Written()
+	err := m.vm.Exec(ctx, cmd)
 	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), ExitCode: -1, Duration: elapsed}
 	var exit *link.ExitError
 	var start *link.StartError
@@ -84,32 +105,29 @@ func (m *Machine) Run(ctx context.Context, c Command) (Result, error) {
 		result.ExitCode = 0
 		return result, nil
 	case errors.As(err, &start):
-		return result, (*StartError)(start) // which says what was to be started
+		return result, (*StartError)(start) // it names the program
 	case errors.As(err, &exit):
-		result.ExitCode, result.Signal = exit.Code, exit.Signal
+		result.ExitCode, result.Signal = exit.ExitCode, exit.Signal
 		return result, fmt.Errorf("run %s: %w%s%s", c, (*ExitError)(exit), m.killer((*ExitError)(exit), printed), lastLines(result.Stderr))
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
 	}
-	return result, fmt.Errorf("run %s: %w", c, m.overdue(ctx, "lost", m.gone("lost", err)))
+	return result, fmt.Errorf("run %s: %w", c, public(err))
 }
 
-// killer says that the guest's kernel has killed for want of memory, when it has
-// done so since its console had printed so many bytes and a command ended as a
-// killed one does.
+// killer names the process that the kernel killed for lack of memory, if a command ended
+// as a killed one does and the console shows such a kill after offset printed.
 func (m *Machine) killer(end *ExitError, printed int64) string {
 	const killed = 128 + 9 // as shells report a child that was
-	if end.Signal != "KILL" && end.Code != killed {
+	if end.Signal != "KILL" && end.ExitCode != killed {
 		return ""
 	}
-	victim := outOfMemory(m.console.Since(printed))
+	victim := m.vm.OutOfMemory(printed)
 	if victim == "" {
 		return ""
 	}
 	return "; the guest ran out of memory and its kernel killed " + victim
 }
 
-// lastLines renders the end of a command's stderr for an error message.
+// lastLines returns the end of a command's stderr for an error message.
 func lastLines(stderr []byte) string {
 	const most = 2 << 10
 	text := bytes.TrimSpace(stderr)
@@ -119,7 +137,7 @@ func lastLines(stderr []byte) string {
 	if len(text) > most {
 		text = append([]byte("…"), text[len(text)-most:]...)
 	}
-	return "; stderr:\n" + printable(text)
+	return "; stderr:\n" + tail.Printable(string(text))
 }
 
 // capture keeps the first outputKept bytes written to it and counts the rest.
@@ -135,7 +153,7 @@ func (c *capture) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// bytes returns what was kept, with a note when that is not all.
+// bytes returns what was kept, with a note if that is not all.
 func (c *capture) bytes() []byte {
 	if c.more == 0 {
 		return c.data

@@ -2,16 +2,17 @@ package vmtest
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
 // machineHere is a machine without a QEMU: its agent is in this process, and "inside
@@ -28,7 +29,7 @@ func machineHere(t *testing.T) *Machine {
 		client.Close()
 		<-served
 	})
-	return &Machine{process: new(qemu.Process), link: client, console: tail.NewBuffer(consoleKept)}
+	return &Machine{vm: vm.Of(client, runtime.GOARCH)}
 }
 
 // A Result looks like success only when the command was one.
@@ -44,14 +45,14 @@ func TestResult(t *testing.T) {
 		"not started":  {[]string{"/no/such"}, Result{ExitCode: -1}},
 		"no arguments": {nil, Result{ExitCode: -1}},
 	} {
-		r, err := m.Run(t.Context(), Command{Args: test.args})
+		r, err := m.run(t.Context(), Command{Args: test.args})
 		assert.Equal(t, test.want.ExitCode == 0, err == nil, name)
 		assert.Equal(t, test.want.ExitCode, r.ExitCode, name)
 		assert.Equal(t, test.want.Signal, r.Signal, name)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := m.Run(ctx, Command{
+	r, err := m.Exec(ctx, Command{
 		Args:   []string{"sh", "-c", "echo out >&2; echo ready; sleep 1000"},
 		Stdout: writerFunc(func([]byte) { cancel() }),
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
 // Config says what machine is wanted. The zero value is a good one.
@@ -101,7 +102,7 @@ func (c Config) complete() (Config, error) {
 	if !hostnames.MatchString(c.Hostname) {
 		return c, fmt.Errorf("configure machine: %q is no host name (hostname(7))", c.Hostname)
 	}
-	if _, err := timeoutScale(); err != nil {
+	if _, err := deadline.Scale(); err != nil {
 		return c, err
 	}
 	if c.BootTimeout == 0 {

@@ -2,24 +2,14 @@ package vmtest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"example.org/systemd-vmtest/images"
-	"example.org/systemd-vmtest/vmtest/internal/guest"
-	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// Disk holds what machines write, so that it outlives them: a machine that is started
-// with [Config].Disk finds the files there that the one before it wrote, and keeps the
-// machine ID, and with that the journal. Use it for what a loss of power does:
+// Disk holds what machines write, so that it outlives them. A machine that is started
+// with [Config].Disk finds there the files of the machine before it, and keeps the
+// machine ID, and with that the journal. It is for tests of a loss of power:
 //
 //	disk := vmtest.NewDisk(t, 0)
 //	g := vmtest.Start(t, vmtest.Config{Disk: disk})
@@ -27,22 +17,13 @@ import (
 //	g.Kill(t)
 //	g = vmtest.Start(t, vmtest.Config{Disk: disk})
 //
-// Below /run everything is in RAM, as on any system. One machine at a time runs on a
+// Everything below /run is in RAM, as on any system. One machine at a time runs on a
 // disk, all of them of the same image.
 type Disk struct {
-	mu   sync.Mutex
-	file *os.File // without a name; nil once closed
-	// image is the digest of the image that the files are laid over, "" before the
-	// first machine.
-	image string
-	last  *qemu.Process // that ran on it, or runs
+	disk *vm.Disk
 }
 
-// defaultDisk is in MiB. The file is sparse.
-const defaultDisk = 2048
-
-// NewDisk gives a test an empty disk of so many MiB, or 2048 for 0, as FormatDisk
-// does, and closes it when the test ends.
+// NewDisk gives a test an empty disk, as FormatDisk, and closes it when the test ends.
 func NewDisk(t testing.TB, mib int) *Disk {
 	t.Helper()
 	ctx, cancel := testContext(t)
@@ -59,104 +40,18 @@ func NewDisk(t testing.TB, mib int) *Disk {
 	return d
 }
 
-// minDisk is in MiB: what is left of less, next to ext4's own, no boot fits in.
-const minDisk = 64
-
-// FormatDisk returns an empty disk of so many MiB, or 2048 for 0. It is a file without
-// a name in the cache's file system, which takes as much room there as machines have
-// written. It needs mkfs.ext4; a host without it is a *HostError. The caller closes
-// the disk.
+// FormatDisk returns an empty disk of mib MiB; 0 is 2048. The disk is a file without a
+// name in the cache's file system. It takes as much room there as machines have written.
+// FormatDisk needs mkfs.ext4; a host without it is a *[HostError]. The caller closes the
+// disk.
 func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
-	if mib == 0 {
-		mib = defaultDisk
-	}
-	if mib < minDisk {
-		return nil, fmt.Errorf("format disk: %d MiB are too few; give it %d or more", mib, minDisk)
-	}
-	mkfs, err := images.FindTool("mkfs.ext4")
+	d, err := vm.FormatDisk(ctx, mib)
 	if err != nil {
 		return nil, err
 	}
-	store, err := snapshots.OpenCached()
-	if err != nil {
-		return nil, err
-	}
-	file, err := store.Nameless()
-	if err != nil {
-		return nil, err
-	}
-	if err := file.Truncate(int64(mib) << 20); err != nil {
-		return nil, errors.Join(fmt.Errorf("format disk: %w", err), file.Close())
-	}
-	cmd := exec.CommandContext(ctx, mkfs, "-q", "-F",
-		// What the oldest kernel among the guests knows, whatever this host's mkfs
-		// takes by default.
-		"-O", "none,has_journal,extent,filetype,dir_index,sparse_super,large_file,64bit,metadata_csum",
-		"-b", "4096", "-I", "256", "-m", "0", "-J", "size=16",
-		// The file is all zeros: neither mkfs nor the guest has any to write.
-		"-E", "lazy_journal_init=1",
-		"/proc/self/fd/3")
-	cmd.ExtraFiles = []*os.File{file}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		switch {
-		case ctx.Err() != nil:
-			err = context.Cause(ctx)
-		case lineWith(string(out), unix.ENOSPC.Error()) != "":
-			err = fmt.Errorf("%w: %w", unix.ENOSPC, err)
-		}
-		return nil, errors.Join(hostError(fmt.Errorf("format disk: mkfs.ext4: %w: %s", err, printable(out))), file.Close())
-	}
-	return &Disk{file: file}, nil
+	return &Disk{d}, nil
 }
 
-// Close gives the disk up, and all that is on it. A machine that still runs on it is
-// not disturbed.
-func (d *Disk) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.file == nil {
-		return nil
-	}
-	file := d.file
-	d.file = nil
-	return file.Close()
-}
-
-// run starts QEMU with the disk, whose only machine it is.
-func (d *Disk) run(image *images.Image, machine qemu.Machine) (*qemu.Process, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.file == nil:
-		return nil, errors.New("start machine: its disk is closed")
-	case d.image != "" && d.image != image.Digest:
-		return nil, fmt.Errorf("start machine: its disk was written by another image than this %s; give each image a disk of its own", image.Name)
-	case d.last != nil && !isClosed(d.last.Done()):
-		return nil, errors.New("start machine: another one runs on its disk; Kill or Close that one first")
-	}
-	machine.Disk, machine.DiskSerial = d.file, guest.DiskSerial
-	p, err := qemu.Start(machine)
-	if err != nil {
-		return nil, err
-	}
-	d.last, d.image = p, image.Digest
-	return p, nil
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// noDisk is an error when the machine has a disk: what is on that would not be in a
-// snapshot, and forks would write over each other.
-func (c Config) noDisk(doing string) error {
-	if c.Disk == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: a snapshot holds no disk, so that a machine with Config.Disk can be neither made into one nor forked; start it by Start or Launch", doing)
-}
+// Close gives up the disk and all that is on it. A machine that still runs on it keeps
+// it.
+func (d *Disk) Close() error { return d.disk.Close() }

@@ -2,91 +2,84 @@ package vmtest
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 	"syscall"
 
 	"example.org/systemd-vmtest/images"
-	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
-	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// ExitError says that a command in the guest ended with another status than 0 or by
-// a signal.
+// ExitError reports that a command in the guest did not exit with 0.
 type ExitError struct {
-	Code       int    // exit status, -1 when a signal ended the command
+	ExitCode   int    // -1 if a signal ended the command
 	Signal     string // the signal's name without SIG, such as "KILL", or ""
 	CoreDumped bool   // with Signal only
 }
 
 func (e *ExitError) Error() string { return (*link.ExitError)(e).Error() }
 
-// StartError says that a command in the guest could not be started, with the guest's
-// own reason: there is no such program or working directory, it may not be executed.
-// errors.Is finds fs.ErrNotExist, fs.ErrPermission and the system's error numbers in
-// it.
+// StartError reports that a command in the guest could not be started: there is no such
+// program or working directory, or it may not be executed. errors.Is finds
+// fs.ErrNotExist, fs.ErrPermission and the system's error numbers in it.
 type StartError struct {
 	Name    string        // of the program, as in Command.Args
 	Message string        // the error's text in the guest
-	Errno   syscall.Errno // 0 when no system call failed
+	Errno   syscall.Errno // 0 if no system call failed
 }
 
 func (e *StartError) Error() string { return (*link.StartError)(e).Error() }
 
+// Unwrap returns Errno if there is one.
 func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
 
-// HostError says what this host lacks, such as QEMU or room on its disk: Cause and
-// Cure are a line each, Tail is the last output of the tool that failed, and Err the
-// error behind it; both may be empty.
+// HostError reports what this host lacks, such as QEMU or room on its disk. Cause and
+// Cure are a line each. Tail is the last output of the tool that failed, and Err the error
+// behind it; both may be empty.
 type HostError = images.HostError
 
-// GuestError says that a guest did not come up, is gone or no longer answers, with
-// what it left behind as evidence.
+// GuestError reports that a guest did not come up, has gone or no longer answers.
 type GuestError struct {
 	Image   string
-	Doing   string   // what was being done, e.g. "boot"
-	Err     error    // why it ended
+	Doing   string   // the call, such as "boot"
+	Err     error    // why it failed
 	Console []string // the last lines on the serial console
-	Stderr  string   // the last that QEMU itself printed
+	Stderr  string   // the last that QEMU printed
 }
 
-// Error has the cause on the first line and the evidence on those below it.
-func (e *GuestError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %v", e.Doing, e.Image, e.Err)
-	if len(e.Console) == 0 {
-		b.WriteString("\nthe guest printed nothing on its console")
-	} else {
-		fmt.Fprintf(&b, "\nthe guest's console, last %d lines:", len(e.Console))
-		for _, line := range e.Console {
-			b.WriteString("\n  | " + line)
-		}
-	}
-	if e.Stderr != "" {
-		b.WriteString("\nQEMU's stderr: " + e.Stderr)
-	}
-	return tail.Printable(b.String()) // the cause may be the guest's words
-}
+// Error returns the cause on the first line and the evidence on those below it.
+func (e *GuestError) Error() string { return (*vm.GuestError)(e).Error() }
 
+// Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// hostError is err as a *HostError when the reason is that there is no QEMU, or no
-// room on the disk.
-func hostError(err error) error {
-	var known *HostError
-	var missing *qemu.MissingError
-	switch {
-	case errors.As(err, &known):
-		return err
-	case errors.As(err, &missing):
-		return &HostError{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
+// public returns err so that errors.As finds in it this package's errors for the internal
+// ones: *GuestError, *ExitError, *StartError.
+func public(err error) error {
+	var known []error
+	if e, ok := errors.AsType[*vm.GuestError](err); ok {
+		known = append(known, (*GuestError)(e))
 	}
-	return images.NoSpace(err)
+	if e, ok := errors.AsType[*link.ExitError](err); ok {
+		known = append(known, (*ExitError)(e))
+	}
+	if e, ok := errors.AsType[*link.StartError](err); ok {
+		known = append(known, (*StartError)(e))
+	}
+	if known == nil || errors.As(err, new(*publicError)) {
+		return err
+	}
+	return &publicError{err, known}
 }
 
-// asExit tells whether err is about how a command ended, and not about the guest.
-func asExit(err error) bool {
-	var exit *ExitError
-	return errors.As(err, &exit)
+// publicError has the text of an internal error, and also is the public errors for it.
+type publicError struct {
+	error
+	public []error
+}
+
+func (e *publicError) Unwrap() []error { return append(e.public, e.error) }
+
+// isExit reports whether err is about how a command ended, and not about the guest.
+func isExit(err error) bool {
+	return errors.As(err, new(*ExitError))
 }

@@ -9,10 +9,15 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // journalShown is how many lines of the journal the evidence has.
 const journalShown = 60
+
+// consoleShown is how many lines of the console the evidence has.
+const consoleShown = 50
 
 // logEvidence logs what a guest can tell about a test that has failed.
 func logEvidence(t testing.TB, m *Machine) {
@@ -39,23 +44,23 @@ func forEvidence(ctx context.Context) (context.Context, context.CancelFunc) {
 // evidence is what a guest can tell about a failure. One that is gone or wedged has
 // its console to show.
 func evidence(ctx context.Context, m *Machine) string {
-	ctx, cancel := within(ctx, limit{what: "no evidence", time: evidenceTime * 3 / 4})
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no evidence", Time: evidenceTime * 3 / 4})
 	defer cancel()
 	var b strings.Builder
-	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.inputs.accel)
+	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)
 	title := b.Len()
-	h := m.examine()
-	if !h.answers() || h.victim != "" {
+	h := m.vm.Examine()
+	if !h.Answers() || h.Victim != "" {
 		b.WriteString("\n" + h.String())
 	}
-	whole := h.answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
+	whole := h.Answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
 		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
 		socketSection(ctx, &b, m) &&
 		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),
 			"journalctl", "--boot", "--quiet", "--no-pager", "--output=short-precise",
-			fmt.Sprintf("--since=@%d", m.began.Unix()), fmt.Sprintf("--lines=%d", journalShown))
+			fmt.Sprintf("--since=@%d", m.Began().Unix()), fmt.Sprintf("--lines=%d", journalShown))
 	if !whole {
-		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.console.Lines(consoleShown), "\n"))
+		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.vm.Console().Lines(consoleShown), "\n"))
 	}
 	if b.Len() == title {
 		b.WriteString(": nothing has failed there, and the journal has no line since the test began")
@@ -66,7 +71,7 @@ func evidence(ctx context.Context, m *Machine) string {
 // section adds the output of a command, when there is any, and tells whether the
 // guest answered.
 func section(ctx context.Context, b *strings.Builder, m *Machine, title string, args ...string) bool {
-	r, err := m.Run(ctx, Command{Args: args})
+	r, err := m.run(ctx, Command{Args: args})
 	if !answered(b, title, err) {
 		return false
 	}
@@ -78,7 +83,7 @@ func section(ctx context.Context, b *strings.Builder, m *Machine, title string, 
 // what state it is.
 func socketSection(ctx context.Context, b *strings.Builder, m *Machine) bool {
 	const title = "sockets"
-	r, err := m.Run(ctx, Command{Args: []string{"systemctl", "show", "*.socket", "--property=Id,FragmentPath,Listen,ActiveState,SubState,Result,NAccepted,NConnections"}})
+	r, err := m.run(ctx, Command{Args: []string{"systemctl", "show", "*.socket", "--property=Id,FragmentPath,Listen,ActiveState,SubState,Result,NAccepted,NConnections"}})
 	if !answered(b, title, err) {
 		return false
 	}
@@ -89,7 +94,7 @@ func socketSection(ctx context.Context, b *strings.Builder, m *Machine) bool {
 // answered tells whether a guest answered to a command, and adds why when it did
 // not. The console of a guest that is gone is not shown here.
 func answered(b *strings.Builder, title string, err error) bool {
-	if err == nil || asExit(err) {
+	if err == nil || isExit(err) {
 		return true
 	}
 	var gone *GuestError
@@ -105,7 +110,7 @@ func answered(b *strings.Builder, title string, err error) bool {
 func describeSockets(shown string) string {
 	var lines []string
 	for block := range strings.SplitSeq(shown, "\n\n") {
-		p := parseShow(block)
+		p := systemd.ParseShow(block)
 		if file := p["FragmentPath"]; !strings.HasPrefix(file, "/etc/") && !strings.HasPrefix(file, "/run/") {
 			continue
 		}

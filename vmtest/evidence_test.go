@@ -44,7 +44,7 @@ func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
 	gone := &GuestError{Image: "debian-13", Doing: "lost", Err: errors.New("the guest powered off"), Console: []string{"line"}}
 	assert.False(t, answered(&b, "failed units", fmt.Errorf("run systemctl: %w", gone)))
 	assert.Equal(t, "\nfailed units: the guest powered off", b.String())
-	assert.True(t, answered(&b, "jobs", fmt.Errorf("run systemctl: %w", &ExitError{Code: 1})))
+	assert.True(t, answered(&b, "jobs", fmt.Errorf("run systemctl: %w", &ExitError{ExitCode: 1})))
 }
 
 func TestEvidenceIsIndented(t *testing.T) {

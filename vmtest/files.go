@@ -2,47 +2,63 @@ package vmtest
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io/fs"
-	"net"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/gobuild"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// Copy copies a file or a folder of the host to guestPath, modes kept and
-// symbolic links as links. The folder that is to hold guestPath must exist; of a
-// folder that is there already, what has the same name is replaced.
+// Copy copies a file or a directory of the host to guestPath. It keeps modes, and copies
+// symbolic links as links. The directory above guestPath must exist. If guestPath is a
+// directory already, Copy replaces what has the same name there.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
-	return m.fileOp(ctx, "copy "+hostPath+" into", func(ctx context.Context) error {
-		return m.session().CopyIn(ctx, hostPath, guestPath)
-	})
+	return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
+		return s.CopyIn(ctx, hostPath, guestPath)
+	}))
 }
 
-// CopyFS copies all of fsys into a folder of the guest, which is made when it is
-// not there. Modes are kept as fsys reports them; an embed.FS reports 0444.
+// CopyFS copies all of fsys into a directory of the guest, and makes that if it does not
+// exist. Modes are those that fsys reports; an embed.FS reports 0444.
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
-	return m.fileOp(ctx, "copy files into", func(ctx context.Context) error {
-		return m.session().CopyFS(ctx, fsys, guestDir)
-	})
+	return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
+		return s.CopyFS(ctx, fsys, guestDir)
+	}))
 }
 
-// WriteFile makes a file in the guest, or replaces it, in one step: nobody sees
-// half of it.
+// CopyOut copies a file of the guest to hostPath.
+func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
+	return public(m.vm.With(ctx, "copy "+guestPath+" out of", func(ctx context.Context, s *link.Client) error {
+		return s.CopyOut(ctx, guestPath, hostPath)
+	}))
+}
+
+// WriteFile writes a file in the guest, or replaces it. It does so in one step, so that
+// no process there sees a part of it.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
-	return m.fileOp(ctx, "write a file in", func(ctx context.Context) error {
-		return m.session().WriteFile(ctx, guestPath, data, mode)
-	})
+	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
+		return s.WriteFile(ctx, guestPath, data, mode)
+	}))
 }
 
-// InstallGo builds a Go command for the guest, static, and puts it at guestPath with
-// mode 0755. pkg is an import path or a ./path, seen from the current folder's module,
-// which is the test's. A Template's Prepare may use it. Flags in GOFLAGS hold, such as
-// -tags, but for -ldflags and those that a static program cannot be built with, such as
-// -race.
+// ReadFile returns the content of a file in the guest, of at most 64 MiB.
+func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
+	err = public(m.vm.With(ctx, "read a file in", func(ctx context.Context, s *link.Client) error {
+		data, err = s.ReadFile(ctx, guestPath)
+		return err
+	}))
+	return data, err
+}
+
+// InstallGo builds a Go command for the guest and writes it to guestPath with mode 0755.
+// The executable is static. pkg is an import path, or a ./path in the module of the
+// working directory, which for a test is that of its package. Flags in GOFLAGS apply,
+// such as -tags, except -ldflags and those that a static executable cannot be built with,
+// such as -race.
 //
-// The executable is kept in the cache, where the go command finds out by itself
-// whether it is up to date, and for as long as it is used once a month. Where there
-// is no go command, $VMTEST_GO_PREBUILT names a folder of executables, each called
-// after the last element of its import path; then nothing is built.
+// The cache keeps the executable until it is unused for a month, and the go command
+// brings it up to date. If $VMTEST_GO_PREBUILT is set, nothing is built: it names a
+// directory of executables, each named after the last element of its import path.
 func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
 	program, err := m.buildGo(ctx, pkg)
 	if err != nil {
@@ -53,50 +69,50 @@ func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
 
 const programMode = 0o755
 
-// buildGo is the part of InstallGo that takes no guest.
+// buildGo is the part of InstallGo that happens on the host.
 func (m *Machine) buildGo(ctx context.Context, pkg string) ([]byte, error) {
-	return goProgram(ctx, pkg, m.Image().Arch, m.config.notice)
+	return gobuild.Program(ctx, pkg, m.Image().Arch, m.config.notice)
 }
 
-// ReadFile returns the content of a file in the guest, of at most 64 MiB.
-func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
-	err = m.fileOp(ctx, "read a file in", func(ctx context.Context) error {
-		data, err = m.session().ReadFile(ctx, guestPath)
-		return err
-	})
-	return data, err
+// Copy copies a file or directory of the host, as Machine.Copy.
+func (g *Guest) Copy(t testing.TB, hostPath, guestPath string) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.Copy(ctx, hostPath, guestPath) })
 }
 
-// CopyOut copies a file of the guest to hostPath.
-func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
-	return m.fileOp(ctx, "copy "+guestPath+" out of", func(ctx context.Context) error {
-		return m.session().CopyOut(ctx, guestPath, hostPath)
-	})
+// CopyFS copies all of fsys into a directory of the guest, as Machine.CopyFS.
+func (g *Guest) CopyFS(t testing.TB, fsys fs.FS, guestDir string) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.CopyFS(ctx, fsys, guestDir) })
 }
 
-func (m *Machine) fileOp(ctx context.Context, doing string, op func(context.Context) error) error {
-	ctx, cancel := m.bounded(ctx)
+// WriteFile writes a file in the guest, or replaces it, as Machine.WriteFile.
+func (g *Guest) WriteFile(t testing.TB, guestPath string, data []byte, mode fs.FileMode) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, data, mode) })
+}
+
+// ReadFile returns the content of a file in the guest, as Machine.ReadFile.
+func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
+	t.Helper()
+	return get(t, g, func(ctx context.Context) ([]byte, error) { return g.Machine.ReadFile(ctx, guestPath) })
+}
+
+// InstallGo builds a Go command for the guest and writes it to guestPath, as
+// Machine.InstallGo. OpTimeout does not bound the build, which happens on the host.
+func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
+	t.Helper()
+	ctx, cancel := testContext(t)
 	defer cancel()
-	err := op(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", err, cause)
-	}
-	return m.overdue(ctx, doing, m.gone(doing, err))
-}
-
-// Dial connects from the host to an address inside the guest, through the guest
-// link: "tcp" with host:port, or "unix" with a path or an @abstract name. The
-// guest needs no network for it. The caller closes the connection, which also has
-// CloseWrite, as *net.TCPConn has it.
-func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	conn, err := m.session().Dial(ctx, network, address)
+	program, err := g.Machine.buildGo(ctx, pkg)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("dial %s %s in the guest: %w", network, address, m.overdue(ctx, "lost", m.gone("lost", err)))
+		t.Fatal(err)
 	}
-	return conn, nil
+	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, program, programMode) })
+}
+
+// CopyOut copies a file of the guest to hostPath, as Machine.CopyOut.
+func (g *Guest) CopyOut(t testing.TB, guestPath, hostPath string) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.CopyOut(ctx, guestPath, hostPath) })
 }

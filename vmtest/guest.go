@@ -3,10 +3,10 @@ package vmtest
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"net"
 	"testing"
 	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
 // Guest is a Machine in the hands of a test: what goes wrong fails the test, and
@@ -33,13 +33,6 @@ func Start(t testing.TB, config Config) *Guest {
 		t.Fatal(err)
 	}
 	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return launch(ctx, config) })
-}
-
-// Start gives a test a fork of the snapshot, as the function Start gives it a
-// machine.
-func (s *Snapshot) Start(t testing.TB) *Guest {
-	t.Helper()
-	return startGuest(t, s.config, func(ctx context.Context) (*Machine, error) { return s.fork(ctx, s.config) })
 }
 
 // startGuest is Start for a machine that launch returns.
@@ -92,198 +85,94 @@ func testEnd(t testing.TB) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// opLimit is the longest that a call may take.
+func (g *Guest) opLimit() deadline.Limit {
+	return deadline.Limit{What: "not done", Time: g.Machine.config.OpTimeout, Name: "Config.OpTimeout"}
+}
+
 // do runs op within the test's time and the guest's OpTimeout, and fails the test
 // with its error.
 func (g *Guest) do(t testing.TB, op func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := testContext(t)
 	defer cancel()
-	ctx, cancel = within(ctx, limit{"not done", g.Machine.config.OpTimeout, "Config.OpTimeout"})
+	ctx, cancel = deadline.Within(ctx, g.opLimit())
 	defer cancel()
 	if err := op(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Run runs a command that must exit with 0, and returns its standard output.
+// get is do for an op that returns a value.
+func get[T any](t testing.TB, g *Guest, op func(ctx context.Context) (T, error)) T {
+	t.Helper()
+	var value T
+	g.do(t, func(ctx context.Context) (err error) {
+		value, err = op(ctx)
+		return err
+	})
+	return value
+}
+
+// Run runs a command that must exit with 0 and returns its standard output, as
+// Machine.Run.
 func (g *Guest) Run(t testing.TB, args ...string) string {
 	t.Helper()
-	var r Result
-	g.do(t, func(ctx context.Context) (err error) {
-		r, err = g.Machine.Run(ctx, Command{Args: args})
-		return err
-	})
-	return string(r.Stdout)
+	return get(t, g, func(ctx context.Context) (string, error) { return g.Machine.Run(ctx, args...) })
 }
 
-// Exec runs a command that may end as it likes, and returns how it did. It fails
-// the test only when the command could not be run to its end.
+// Exec runs a command to its end, whichever that is, and returns how it ended, as
+// Machine.Exec.
 func (g *Guest) Exec(t testing.TB, c Command) Result {
 	t.Helper()
-	var r Result
-	g.do(t, func(ctx context.Context) (err error) {
-		r, err = g.Machine.Run(ctx, c)
-		if asExit(err) {
-			return nil
+	return get(t, g, func(ctx context.Context) (Result, error) { return g.Machine.Exec(ctx, c) })
+}
+
+// Kill cuts the guest's power, as Machine.Kill.
+func (g *Guest) Kill(t testing.TB) {
+	t.Helper()
+	g.Machine.Kill()
+}
+
+// Wait waits until the guest has gone and returns how, as Machine.Wait.
+func (g *Guest) Wait(t testing.TB) Ending {
+	t.Helper()
+	return get(t, g, g.Machine.Wait)
+}
+
+// Reboot makes the guest reboot and waits until systemd is "running" again, as
+// Machine.Reboot. BootTimeout bounds it instead of OpTimeout.
+func (g *Guest) Reboot(t testing.TB) {
+	t.Helper()
+	g.doBoot(t, g.Machine.Reboot)
+}
+
+// SoftReboot makes the guest's user space reboot and waits until systemd is "running"
+// again, as Machine.SoftReboot. BootTimeout bounds it instead of OpTimeout.
+func (g *Guest) SoftReboot(t testing.TB) {
+	t.Helper()
+	g.doBoot(t, g.Machine.SoftReboot)
+}
+
+// Snapshot ends the guest and returns a snapshot of it, as Machine.Snapshot. It is closed
+// when the test ends.
+func (g *Guest) Snapshot(t testing.TB) *Snapshot {
+	t.Helper()
+	s := get(t, g, g.Machine.Snapshot)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		return err
 	})
-	return r
+	return s
 }
 
-// Copy copies a file or folder of the host, as Machine.Copy.
-func (g *Guest) Copy(t testing.TB, hostPath, guestPath string) {
-	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.Copy(ctx, hostPath, guestPath) })
-}
-
-// CopyFS copies all of fsys into a folder of the guest, as Machine.CopyFS.
-func (g *Guest) CopyFS(t testing.TB, fsys fs.FS, guestDir string) {
-	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.CopyFS(ctx, fsys, guestDir) })
-}
-
-// WriteFile makes or replaces a file in the guest.
-func (g *Guest) WriteFile(t testing.TB, guestPath string, data []byte, mode fs.FileMode) {
-	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, data, mode) })
-}
-
-// ReadFile returns the content of a file in the guest.
-func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
-	t.Helper()
-	var data []byte
-	g.do(t, func(ctx context.Context) (err error) {
-		data, err = g.Machine.ReadFile(ctx, guestPath)
-		return err
-	})
-	return data
-}
-
-// InstallGo builds a Go command of the test's module for the guest and puts it at
-// guestPath, as Machine.InstallGo. The build has all of the test's time, for it is the
-// host's: OpTimeout is for the guest.
-func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
+// doBoot runs op, which has a timeout of its own, within the test's time.
+func (g *Guest) doBoot(t testing.TB, op func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := testContext(t)
 	defer cancel()
-	program, err := g.Machine.buildGo(ctx, pkg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, program, programMode) })
-}
-
-// Dial connects to an address inside the guest, as Machine.Dial. The connection is
-// closed when the test ends, if it is not by then. It has a deadline from the start,
-// OpTimeout after the call or earlier where the test's own time ends, so that a daemon
-// that never answers fails its test alone; SetDeadline sets another or, with the zero
-// time, none.
-func (g *Guest) Dial(t testing.TB, network, address string) net.Conn {
-	t.Helper()
-	var conn net.Conn
-	g.do(t, func(ctx context.Context) (err error) {
-		conn, err = g.Machine.Dial(ctx, network, address)
-		return err
-	})
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(g.deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// deadline is when what begins now is to be over, on a host that is not slow.
-func (g *Guest) deadline(t testing.TB) time.Time {
-	at := time.Now().Add(limit{time: g.Machine.config.OpTimeout}.end().used())
-	if end, ok := testEnd(t); ok && end.Add(-evidenceTime).Before(at) {
-		at = end.Add(-evidenceTime)
-	}
-	return at
-}
-
-// Verify fails the test when systemd-analyze verify says anything about the unit
-// files, named by path in the guest.
-func (g *Guest) Verify(t testing.TB, paths ...string) {
-	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, paths...) })
-}
-
-// DaemonReload makes systemd read its unit files again.
-func (g *Guest) DaemonReload(t testing.TB) {
-	t.Helper()
-	g.do(t, g.Machine.DaemonReload)
-}
-
-// EnableNow enables and starts units, and returns what systemctl printed.
-func (g *Guest) EnableNow(t testing.TB, units ...string) string {
-	t.Helper()
-	var out string
-	g.do(t, func(ctx context.Context) (err error) {
-		out, err = g.Machine.EnableNow(ctx, units...)
-		return err
-	})
-	return out
-}
-
-// Disable disables units, and returns what systemctl printed.
-func (g *Guest) Disable(t testing.TB, units ...string) string {
-	t.Helper()
-	var out string
-	g.do(t, func(ctx context.Context) (err error) {
-		out, err = g.Machine.Disable(ctx, units...)
-		return err
-	})
-	return out
-}
-
-// Show returns properties of a unit as systemctl show prints them, as
-// Machine.Show.
-func (g *Guest) Show(t testing.TB, unit string, properties ...string) map[string]string {
-	t.Helper()
-	var values map[string]string
-	g.do(t, func(ctx context.Context) (err error) {
-		values, err = g.Machine.Show(ctx, unit, properties...)
-		return err
-	})
-	return values
-}
-
-// WaitUnit waits until a unit's ActiveState or SubState is state, and fails the
-// test at once when the unit fails instead.
-func (g *Guest) WaitUnit(t testing.TB, unit, state string) {
-	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.WaitUnit(ctx, unit, state) })
-}
-
-// Journal returns the journal entries that q selects, oldest first.
-func (g *Guest) Journal(t testing.TB, q JournalQuery) []Entry {
-	t.Helper()
-	var entries []Entry
-	g.do(t, func(ctx context.Context) (err error) {
-		entries, err = g.Machine.Journal(ctx, q)
-		return err
-	})
-	return entries
-}
-
-// WaitJournal returns the first entry, there already or still to come, that q
-// selects and match accepts.
-func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool) Entry {
-	t.Helper()
-	var entry Entry
-	g.do(t, func(ctx context.Context) (err error) {
-		entry, err = g.Machine.WaitJournal(ctx, q, match)
-		return err
-	})
-	return entry
-}
-
-// Kill cuts the guest's power, as Machine.Kill. A machine that is started with the same
-// Config.Disk then boots from what was synced.
-func (g *Guest) Kill(t testing.TB) {
-	t.Helper()
-	if err := g.Machine.Kill(); err != nil {
+	if err := op(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"example.org/systemd-vmtest/images"
 )
 
 // fatalT is a test that keeps what it fails with.
@@ -50,7 +48,6 @@ func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
 	t.Setenv("VMTEST_GO_PREBUILT", "")
 	m := machineHere(t)
 	m.config.OpTimeout = time.Nanosecond
-	m.inputs = &inputs{image: &images.Image{Manifest: images.Manifest{Arch: runtime.GOARCH}}}
 	g := &Guest{Machine: m}
 	text := fatal(t, func(t testing.TB) { g.InstallGo(t, "./pkg", filepath.Join(dir, "program")) })
 	assert.Equal(t, "build ./pkg for the guest: exit status 1:\nbuilt to the end", text)

@@ -1,212 +1,78 @@
 package vmtest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
-	"strings"
+	"testing"
 	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// JournalQuery selects entries of the guest's journal, of this boot. The zero
-// value selects all of them.
+// JournalQuery selects entries of the guest's journal, of this boot. The zero value
+// selects all of them.
 type JournalQuery struct {
 	Unit  string   // entries of this unit and by systemd about it, as journalctl -u
 	Match []string // FIELD=value, as journalctl takes them
 	After string   // entries after this cursor
-	Last  int      // no more than the last so many; 0 is all
+	Last  int      // at most the last Last entries; 0 is all
 }
 
-func (q JournalQuery) args() []string {
-	args := []string{"journalctl", "--boot", "--output=json", "--all", "--no-pager"}
-	if q.Unit != "" {
-		args = append(args, "--unit="+q.Unit)
-	}
-	if q.After != "" {
-		args = append(args, "--after-cursor="+q.After)
-	}
-	if q.Last > 0 {
-		args = append(args, "--lines="+strconv.Itoa(q.Last))
-	}
-	return append(args, q.Match...)
-}
-
-// wanted says what is selected, for an error.
-func (q JournalQuery) wanted() string {
-	text := "an entry"
-	if q.Unit != "" {
-		text += " of " + q.Unit
-	}
-	if len(q.Match) > 0 {
-		text += " with " + strings.Join(q.Match, " ")
-	}
-	return text
-}
-
-// Entry is one entry of the guest's journal. What a guest logs is untrusted text.
+// Entry is one entry of the guest's journal. Its text is untrusted.
 type Entry struct {
 	Time    time.Time
 	Cursor  string
 	Message string
-	// Fields has all fields by name (systemd.journal-fields(7)); of one that
-	// occurs more than once, the last value.
+	// Fields has all fields by name (systemd.journal-fields(7)). Of a field that occurs
+	// more than once it has the last value.
 	Fields map[string]string
 }
 
-// String is the entry in one line, as journalctl's short output has it, safe to
+// String returns the entry in one line, as journalctl's short output has it, safe to
 // print.
-func (e Entry) String() string {
-	who := e.Fields["SYSLOG_IDENTIFIER"]
-	if pid := e.Fields["_PID"]; pid != "" {
-		who += "[" + pid + "]"
-	}
-	return printable([]byte(fmt.Sprintf("%s %s: %s", e.Time.UTC().Format("15:04:05.000"), who, e.Message)))
-}
+func (e Entry) String() string { return systemd.Entry(e).String() }
 
-// Journal returns the entries that q selects, oldest first. It first has journald
-// write out what it has received, so that a line logged before the call is there.
+// Journal returns the entries that q selects, oldest first. It first makes journald write
+// what it has received, so that a line that was logged before the call is there.
 func (m *Machine) Journal(ctx context.Context, q JournalQuery) ([]Entry, error) {
-	if _, err := m.Run(ctx, Command{Args: []string{"journalctl", "--sync"}}); err != nil {
-		return nil, err
-	}
-	var entries []Entry
-	err := m.eachEntry(ctx, q.args(), func(e Entry) bool {
-		entries = append(entries, e)
-		return true
-	})
+	found, err := m.journal().Entries(ctx, systemd.Query(q))
 	if err != nil {
 		return nil, err
+	}
+	entries := make([]Entry, len(found))
+	for i, e := range found {
+		entries[i] = Entry(e)
 	}
 	return entries, nil
 }
 
-// WaitJournal returns the first entry that q selects and match accepts, among
-// those that are there and those still to come, until ctx ends.
+// WaitJournal returns the first entry that q selects and match accepts, among those that
+// are there and those still to come, until ctx ends.
 func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(Entry) bool) (Entry, error) {
-	args := append(q.args(), "--follow")
-	if q.Last == 0 {
-		args = append(args, "--lines=all") // --follow alone begins ten lines before the end
-	}
-	var found Entry
-	matched := false
-	err := m.eachEntry(ctx, args, func(e Entry) bool {
-		found, matched = e, match(e)
-		return !matched
-	})
-	switch {
-	case matched:
-		return found, nil
-	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
-		err = context.Cause(ctx) // how journalctl ended then is of no interest
-	case err == nil:
-		err = errors.New("journalctl --follow ended by itself")
-	}
-	return Entry{}, fmt.Errorf("wait for %s in the journal: %w", q.wanted(), err)
+	e, err := m.journal().Wait(ctx, systemd.Query(q), func(e systemd.Entry) bool { return match(Entry(e)) })
+	return Entry(e), err
 }
 
-// errEnough ends the journalctl of which no more entries are wanted.
-var errEnough = errors.New("no more entries are wanted")
-
-// eachEntry runs journalctl and calls each with its entries as they come, until that
-// returns false.
-func (m *Machine) eachEntry(ctx context.Context, args []string, each func(Entry) bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r, w := io.Pipe()
-	defer r.Close()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := m.Run(ctx, Command{Args: args, Stdout: w})
-		w.Close()
-		ended <- err
-	}()
-	err := readEntries(r, each)
-	r.CloseWithError(errEnough)
-	cancel(errEnough)
-	// First the command's own error: a guest that goes leaves half a line to parse.
-	if runErr := <-ended; runErr != nil && !errors.Is(runErr, errEnough) {
-		return runErr
-	}
-	return err
+func (m *Machine) journal() systemd.Journal {
+	return systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
+		_, err := m.run(ctx, Command{Args: args, Stdout: stdout})
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+			return errors.Join(cause, err)
+		}
+		return err
+	}}
 }
 
-// maxEntry is the most bytes of an entry's JSON that are taken into memory.
-const maxEntry = 64 << 20
-
-// readEntries parses journalctl's JSON output, an object a line, until each
-// returns false.
-func readEntries(r io.Reader, each func(Entry) bool) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxEntry)
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		entry, err := parseEntry(lines.Bytes())
-		if err != nil {
-			return err
-		}
-		if !each(entry) {
-			return nil
-		}
-	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("read journal: an entry has more than %d MiB", maxEntry>>20)
-	} else if err != nil {
-		return fmt.Errorf("read journal: %w", err)
-	}
-	return nil
+// Journal returns the journal entries that q selects, oldest first, as Machine.Journal.
+func (g *Guest) Journal(t testing.TB, q JournalQuery) []Entry {
+	t.Helper()
+	return get(t, g, func(ctx context.Context) ([]Entry, error) { return g.Machine.Journal(ctx, q) })
 }
 
-func parseEntry(line []byte) (Entry, error) {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return Entry{}, fmt.Errorf("parse journal entry %.200q: %w", line, err)
-	}
-	e := Entry{Fields: make(map[string]string, len(raw))}
-	for name, value := range raw {
-		text, err := fieldText(value)
-		if err != nil {
-			return Entry{}, fmt.Errorf("parse journal field %q: %w", name, err)
-		}
-		e.Fields[name] = text
-	}
-	micros, err := strconv.ParseInt(e.Fields["__REALTIME_TIMESTAMP"], 10, 64)
-	if err != nil {
-		return Entry{}, fmt.Errorf("parse journal timestamp: %w", err)
-	}
-	e.Time = time.UnixMicro(micros)
-	e.Cursor = e.Fields["__CURSOR"]
-	e.Message = e.Fields["MESSAGE"]
-	return e, nil
-}
-
-// fieldText reads a field's value: a string; an array of numbers, for bytes that
-// are not UTF-8; an array of those, for a field that occurs more than once; or
-// null, for one that is too large to show (systemd's JOURNAL_EXPORT_FORMATS).
-func fieldText(value json.RawMessage) (string, error) {
-	var text *string
-	if json.Unmarshal(value, &text) == nil {
-		if text == nil {
-			return "", nil
-		}
-		return *text, nil
-	}
-	var octets []byte
-	if json.Unmarshal(value, &octets) == nil {
-		return string(octets), nil
-	}
-	var several []json.RawMessage
-	if err := json.Unmarshal(value, &several); err != nil {
-		return "", err
-	}
-	if len(several) == 0 {
-		return "", nil
-	}
-	return fieldText(several[len(several)-1])
+// WaitJournal returns the first entry, there already or still to come, that q selects and
+// match accepts, as Machine.WaitJournal.
+func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool) Entry {
+	t.Helper()
+	return get(t, g, func(ctx context.Context) (Entry, error) { return g.Machine.WaitJournal(ctx, q, match) })
 }

@@ -3,16 +3,20 @@ package vmtest
 import (
 	"context"
 	"errors"
+	"flag"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// Launch returns a machine whose systemd is "running": a fork of the snapshot that
-// is kept for such machines, or, with Config.ColdBoot, one that has booted for
-// this call. It builds the image and makes the snapshot when the cache has none.
-// When the host is busy with other machines it waits for its turn. The caller closes
-// the machine.
+// Launch returns a machine whose systemd is "running": a fork of the snapshot that the
+// cache keeps of such machines, or with Config.ColdBoot one that has booted for this call.
+// It builds the image and makes the snapshot if the cache lacks them, and waits for a slot
+// if other machines use the host. The caller closes the machine.
 //
-// A guest that does not get there is a *GuestError, a host that lacks something a
-// *HostError.
+// A guest that does not get there is a *[GuestError], a host that lacks something a
+// *[HostError].
 func Launch(ctx context.Context, config Config) (*Machine, error) {
 	config, err := config.complete()
 	if err != nil {
@@ -21,14 +25,14 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 	return launchInSlot(ctx, config, func() (*Machine, error) { return launch(ctx, config) })
 }
 
-// launchInSlot waits for a slot, which is the machine's until that is closed.
+// launchInSlot waits for a slot, which the machine holds until it is closed.
 func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (m *Machine, err error) {
 	slot, err := acquireSlot(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if m == nil { // also when launch ended the goroutine, as a test's FailNow does
+		if m == nil { // also if launch ended the goroutine, as a test's FailNow does
 			err = errors.Join(err, slot.Close())
 		}
 	}()
@@ -39,21 +43,52 @@ func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, e
 	return m, nil
 }
 
-// launch is Launch for a complete configuration and a caller who holds a slot.
+// launch is Launch for a complete configuration. The caller holds a slot.
 func launch(ctx context.Context, config Config) (*Machine, error) {
-	in, err := findInputs(ctx, config)
+	spec, err := config.spec(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if talkative() {
-		in.noticeTCG(config)
+		spec.NoticeEmulation()
 	}
+	m, err := start(ctx, config, spec)
+	if err != nil {
+		return nil, public(err)
+	}
+	return &Machine{vm: m, config: config}, nil
+}
+
+func start(ctx context.Context, config Config, spec vm.Spec) (*vm.Machine, error) {
 	if config.ColdBoot {
-		return boot(ctx, config, in)
+		return vm.Boot(ctx, spec)
 	}
-	s, err := baseSnapshot(ctx, config, in)
+	s, err := vm.Base(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	return s.fork(ctx, config)
+	return s.Fork(ctx, spec.Instance)
+}
+
+// talkative reports whether a person reads more than what went wrong: go test without -v
+// is quiet.
+func talkative() bool {
+	return !testing.Testing() || flag.Parsed() && testing.Verbose()
+}
+
+// spec describes the machine to package vm. It opens what the machine boots from.
+func (c Config) spec(ctx context.Context) (vm.Spec, error) {
+	files, err := boot.Open(ctx, boot.Options{Image: c.Image, Untrimmed: c.Untrimmed, Progress: c.Progress, Notice: c.notice})
+	if err != nil {
+		return vm.Spec{}, vm.HostError(err)
+	}
+	s := vm.Spec{Files: files, Memory: c.Memory, CPUs: c.CPUs, KernelArgs: c.KernelArgs, Instance: c.instance()}
+	if c.Disk != nil {
+		s.Disk = c.Disk.disk
+	}
+	return s, nil
+}
+
+func (c Config) instance() vm.Instance {
+	return vm.Instance{Hostname: c.Hostname, BootTimeout: c.BootTimeout, Console: c.Console, Notice: c.notice}
 }

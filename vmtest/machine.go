@@ -2,200 +2,107 @@ package vmtest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"math"
-	"strings"
-	"sync"
+	"testing"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/dbus"
+
 	"example.org/systemd-vmtest/images"
-	"example.org/systemd-vmtest/internal/tail"
-	"example.org/systemd-vmtest/vmtest/internal/link"
-	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// Machine is a running guest. Its methods may be called from several goroutines.
-// Whoever got it closes it.
+// Machine is a running guest. Its methods may be called from several goroutines. The
+// caller closes it.
 type Machine struct {
-	config  Config
-	inputs  *inputs
-	process *qemu.Process
-	monitor *qmp.Client
-	link    *link.Client // once connected; see session
-	linkMu  sync.Mutex
-	console *tail.Buffer
-	manager managerConn
-
-	slot        *slots.Ticket // nil when the machine's test holds it
-	events      *eventLog
-	consoleDone chan struct{} // closed once all of the console has been read
-	began       time.Time     // of this machine, be it by a boot or a fork
-	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
-	closeOnce   sync.Once
-	closeErr    error
+	vm     *vm.Machine
+	config Config
+	slot   *slots.Ticket // nil if the machine's test holds it
 }
 
-const (
-	consoleKept  = 256 << 10 // bytes
-	consoleShown = 50        // lines
-
-	// lastWords bounds how long a guest that has let go of its link is given to
-	// show why: QEMU's exit comes a moment after the end of its streams.
-	lastWords = 2 * time.Second
-)
-
 // Image describes the image that the guest runs.
-func (m *Machine) Image() images.Manifest { return m.inputs.image.Manifest }
+func (m *Machine) Image() images.Manifest { return m.vm.Spec().Files.Image.Manifest }
 
-// Began is when this machine was started, be it by a boot or a fork: after its image
-// and its snapshot were made, and after its wait for a slot.
-func (m *Machine) Began() time.Time { return m.began }
+// Began returns when the machine was started, by a boot or a fork. Building the image,
+// making the snapshot and waiting for a slot come before.
+func (m *Machine) Began() time.Time { return m.vm.Began() }
 
-// Console returns what is kept of the guest's serial console, its last 256 KiB.
-// It is untrusted text and may hold terminal control sequences.
+// Console returns the last 256 KiB that the guest wrote to its serial console. They are
+// untrusted and may hold terminal control sequences.
 func (m *Machine) Console() []byte {
-	data, _ := m.console.Bytes()
+	data, _ := m.vm.Console().Bytes()
 	return data
 }
 
-// Done is closed when the guest has gone, whether asked to or not.
-func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
+// Done returns a channel that is closed when the guest has gone.
+func (m *Machine) Done() <-chan struct{} { return m.vm.Done() }
 
-// Close ends the guest at once, as a power cut would, and waits until nothing is
-// left of it. Closing it again does nothing.
+// Close ends the guest at once, without notice to it, and gives up all that the machine
+// holds on the host. Further calls do nothing.
 func (m *Machine) Close() error {
-	m.closeOnce.Do(func() {
-		m.process.Kill() // first: whoever waits for the guest lets go with it
-		if s := m.session(); s != nil {
-			s.Close()
-		}
-		m.manager.close()
-		if m.monitor != nil {
-			m.monitor.Close()
-		}
-		finished(m.consoleDone)
-		if m.slot != nil {
-			m.closeErr = m.slot.Close()
-		}
-	})
-	return m.closeErr
+	m.vm.Close()
+	if m.slot != nil {
+		return m.slot.Close()
+	}
+	return nil
 }
 
-// session is the current session with the guest's agent, nil before the first one.
-// It changes when the guest reboots.
-func (m *Machine) session() *link.Client {
-	m.linkMu.Lock()
-	defer m.linkMu.Unlock()
-	return m.link
+// Kill cuts the guest's power, and returns when the guest has gone. What it wrote to a
+// Config.Disk stays as far as its kernel had handed it to the disk: all that was synced
+// (sync(1), fsync(2)), and what the kernel wrote back by itself, which it does within some
+// 30 s. The guest's memory is lost: dirty pages, file systems in RAM such as /run, and
+// processes. The machine must still be closed.
+func (m *Machine) Kill() { m.vm.Kill() }
+
+// Ending is how a guest went.
+type Ending string
+
+// The endings that the host can tell apart.
+const (
+	EndingPoweroff = Ending(vm.EndingPoweroff) // the guest switched itself off
+	EndingReboot   = Ending(vm.EndingReboot)   // it reset itself; what it wrote to RAM is lost
+	EndingPanic    = Ending(vm.EndingPanic)    // its kernel panicked
+	EndingKilled   = Ending(vm.EndingKilled)   // QEMU ended, and the guest did not ask for that
+)
+
+// Wait waits until the guest has gone and returns how. It does not close the machine.
+func (m *Machine) Wait(ctx context.Context) (Ending, error) {
+	ending, err := m.vm.Wait(ctx)
+	return Ending(ending), err
 }
 
-// readConsole keeps the guest's console until QEMU closes it.
-func (m *Machine) readConsole() {
-	defer close(m.consoleDone)
-	var w io.Writer = m.console
-	if m.config.Console != nil {
-		w = io.MultiWriter(m.console, m.config.Console)
-	}
-	if _, err := io.Copy(w, m.process.Console); err != nil {
-		// The caller's writer gave up; the guest must not block on its console.
-		io.Copy(m.console, m.process.Console)
-	}
+// Reboot makes the guest reboot by systemctl and waits until its systemd is "running"
+// again. What was written is lost with the RAM that it was written to, unless the machine
+// has a Config.Disk. It takes as long as a cold boot.
+func (m *Machine) Reboot(ctx context.Context) error { return public(m.vm.Reboot(ctx)) }
+
+// SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
+// soft-reboot; systemd 254 and later) and waits until its systemd is "running" again.
+// Files stay.
+func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.SoftReboot(ctx)) }
+
+// Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.
+func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := m.vm.Systemd.Conn(ctx)
+	return conn, public(m.vm.Explain(ctx, "talk to systemd of", err))
 }
 
-// finished waits for the reader of a stream of QEMU's that has ended. A
-// Config.Console that blocks holds it up, and must not hold up more than that.
-func finished(reader <-chan struct{}) {
-	select {
-	case <-reader:
-	case <-time.After(lastWords):
-	}
+// WaitSystemd calls look at first and after each signal of the guest's systemd, until look
+// reports that it is done. It is for what systemd sends no signal about, such as the
+// number of a socket's connections: something else always changes with it. look returns
+// what it saw, for the error if ctx ends first.
+func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
+	return public(m.vm.Watch(ctx, look))
 }
 
-// gone returns err as a *GuestError when its reason is that the guest has gone,
-// and as it is otherwise.
-func (m *Machine) gone(doing string, err error) error {
-	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) || errors.As(err, new(*GuestError)) {
-		return err
-	}
-	ctx, cancel := within(context.Background(), limit{time: lastWords})
-	defer cancel()
-	select {
-	case <-m.Done():
-		return m.guestError(doing, m.process.Err())
-	case <-ctx.Done():
-		what := "the guest's agent let go of the link"
-		if errors.Is(err, qmp.ErrClosed) {
-			what = "QEMU's monitor is closed"
-		}
-		return m.guestError(doing, fmt.Errorf("%s while QEMU goes on: %w; %v", what, err, m.examine()))
-	}
+// Systemd returns a connection to the guest's systemd over D-Bus, as Machine.Systemd.
+func (g *Guest) Systemd(t testing.TB) *dbus.Conn {
+	t.Helper()
+	return get(t, g, g.Machine.Systemd)
 }
 
-// guestError puts err together with the evidence, and names the cause that the
-// console or QEMU shows, when one does.
-func (m *Machine) guestError(doing string, err error) error {
-	gone := false
-	select {
-	case <-m.Done():
-		finished(m.consoleDone)
-		finished(m.eventsDone)
-		gone = true
-	default:
-	}
-	lines := m.console.Lines(math.MaxInt)
-	cause := consoleCause(lines) // a panic's own trace may be longer than what is shown
-	if cause == "" && gone {
-		switch m.ending() {
-		case Poweroff:
-			cause = "the guest powered off"
-		case Reboot:
-			cause = "the guest rebooted"
-		}
-	}
-	if cause != "" {
-		err = fmt.Errorf("%s: %w", cause, err)
-	}
-	return &GuestError{
-		Image:   m.inputs.image.Name,
-		Doing:   doing,
-		Err:     err,
-		Console: lines[max(0, len(lines)-consoleShown):],
-		Stderr:  tail.Printable(m.process.Stderr()),
-	}
-}
-
-// consoleCause finds the line in which a guest that died said why.
-func consoleCause(lines []string) string {
-	var cause string
-	for _, line := range lines {
-		if _, text, ok := strings.Cut(line, "vmtest init: "); ok {
-			return "the guest's init stopped: " + text
-		}
-		if _, text, ok := strings.Cut(line, "Kernel panic - not syncing: "); ok {
-			cause = "the guest's kernel panicked: " + text
-		}
-	}
-	return cause
-}
-
-// bounded returns a context that also ends when the guest has gone, so that
-// nothing waits for a dead guest.
-func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := make(chan struct{})
-	go func() {
-		select {
-		case <-m.Done():
-			cancel(link.ErrLost)
-		case <-stop:
-		}
-	}()
-	return ctx, sync.OnceFunc(func() {
-		close(stop)
-		cancel(nil)
-	})
+// WaitSystemd calls look until it reports that it is done, as Machine.WaitSystemd.
+func (g *Guest) WaitSystemd(t testing.TB, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.WaitSystemd(ctx, look) })
 }

@@ -2,8 +2,11 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/memo"
 )
 
 // Template is a machine that a test package prepares once and forks for each of its
@@ -34,7 +37,7 @@ type Template struct {
 	// machine could tell.
 	Prepare func(context.Context, *Machine) error
 
-	prepared memo[struct{}, *Snapshot]
+	prepared memo.Memo[struct{}, *Snapshot]
 }
 
 // Start gives a test a fork of the prepared machine, as the function Start gives it
@@ -71,12 +74,12 @@ func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 
 // snapshot returns the prepared machine. The caller holds a slot.
 func (p *Template) snapshot(ctx context.Context, config Config) (*Snapshot, error) {
-	return p.prepared.get(ctx, struct{}{}, func() (*Snapshot, error) { return p.prepare(ctx, config) })
+	return p.prepared.Get(ctx, struct{}{}, func() (*Snapshot, error) { return p.prepare(ctx, config) })
 }
 
 func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error) {
-	if err := config.noDisk("prepare template"); err != nil {
-		return nil, err
+	if config.Disk != nil {
+		return nil, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
 	}
 	m, err := launch(ctx, config)
 	if err != nil {

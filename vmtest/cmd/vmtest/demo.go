@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,11 +111,11 @@ func guestShell(m *vmtest.Machine, look theme) runner {
 	return func(ctx context.Context, command string) (string, error) {
 		out := tail.NewBuffer(outputShown)
 		// The same writer for both streams keeps their order.
-		_, err := m.Run(ctx, vmtest.Command{Args: []string{"sh", "-c", command}, Env: env, Stdout: out, Stderr: out})
+		r, err := m.Exec(ctx, vmtest.Command{Args: []string{"sh", "-c", command}, Env: env, Stdout: out, Stderr: out})
 		data, dropped := out.Bytes()
 		if dropped {
 			data = append([]byte("(what came before is not shown)\n"), data...)
 		}
-		return string(data), err
+		return string(data), cmp.Or(err, r.Err())
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -43,7 +44,8 @@ func runCommand(ctx context.Context, s streams, config vmtest.Config, args []str
 	defer m.Close()
 	out, flushOut := guarded(s.out)
 	errOut, flushErr := guarded(s.err)
-	_, err = m.Run(ctx, vmtest.Command{Args: args, Stdin: s.in, Stdout: out, Stderr: errOut})
+	r, err := m.Exec(ctx, vmtest.Command{Args: args, Stdin: s.in, Stdout: out, Stderr: errOut})
+	err = cmp.Or(err, r.Err())
 	return errors.Join(commandStatus(err), flushOut(), flushErr())
 }
 
@@ -66,7 +68,7 @@ func commandStatus(err error) error {
 	case errors.As(err, &exit) && exit.Signal != "":
 		return &statusError{status: 128 + int(unix.SignalNum("SIG"+exit.Signal))}
 	case errors.As(err, &exit):
-		return &statusError{status: exit.Code}
+		return &statusError{status: exit.ExitCode}
 	case errors.As(err, &start):
 		status := 126
 		if errors.Is(start, fs.ErrNotExist) {

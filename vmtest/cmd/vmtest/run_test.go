@@ -17,8 +17,8 @@ func TestCommandStatus(t *testing.T) {
 		status int
 		silent bool
 	}{
-		{&vmtest.ExitError{Code: 3}, 3, true},
-		{&vmtest.ExitError{Code: -1, Signal: "TERM"}, 143, true},
+		{&vmtest.ExitError{ExitCode: 3}, 3, true},
+		{&vmtest.ExitError{ExitCode: -1, Signal: "TERM"}, 143, true},
 		{&vmtest.StartError{Name: "nope", Message: "not found", Errno: syscall.ENOENT}, 127, false},
 		{&vmtest.StartError{Name: "/etc", Message: "permission denied", Errno: syscall.EACCES}, 126, false},
 	} {

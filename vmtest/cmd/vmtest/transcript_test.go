@@ -22,7 +22,7 @@ type answer struct {
 	err    error
 }
 
-func exits(code int) error { return &vmtest.ExitError{Code: code} }
+func exits(code int) error { return &vmtest.ExitError{ExitCode: code} }
 
 func fakeGuest(answers map[string]answer) runner {
 	return func(_ context.Context, command string) (string, error) {
@@ -89,7 +89,7 @@ func TestTranscriptFailures(t *testing.T) {
 		"verify exits": {0, answer{err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
 		"reload":       {1, answer{output: "refused\n", err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
 		"no link":      {2, answer{}, "    expected: output with \"Created symlink\"\n    came:     nothing\n"},
-		"killed": {4, answer{err: &vmtest.ExitError{Code: -1, Signal: "KILL"}},
+		"killed": {4, answer{err: &vmtest.ExitError{ExitCode: -1, Signal: "KILL"}},
 			"    expected: exit status 0\n    came:     signal KILL\n"},
 		"a byte is lost": {4, answer{output: "socket activation work\n"},
 			"    expected: the line that was sent, and nothing else\n    came:     socket activation work\n"},

@@ -107,7 +107,7 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 
 func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet) error {
 	for _, f := range v.extra {
-		if _, err := m.Run(ctx, vmtest.Command{Args: []string{"mkdir", "-p", path.Dir(f.guest)}}); err != nil {
+		if _, err := m.Run(ctx, "mkdir", "-p", path.Dir(f.guest)); err != nil {
 			return err
 		}
 		if err := m.Copy(ctx, f.host, f.guest); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // ExitError is a command that ran and did not exit with 0.
 type ExitError struct {
-	Code       int    // exit status, -1 when a signal ended the command
+	ExitCode   int    // exit status, -1 when a signal ended the command
 	Signal     string // its name without SIG ("KILL"), or ""
 	CoreDumped bool   // with Signal only
 }
@@ -18,7 +18,7 @@ type ExitError struct {
 func (e *ExitError) Error() string {
 	switch {
 	case e.Signal == "":
-		return fmt.Sprintf("exit status %d", e.Code)
+		return fmt.Sprintf("exit status %d", e.ExitCode)
 	case e.CoreDumped:
 		return "signal " + tail.Printable(e.Signal) + " (core dumped)"
 	}

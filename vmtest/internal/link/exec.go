@@ -207,13 +207,13 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 			var status wire.ExitStatus
 			err = ssh.Unmarshal(req.Payload, &status)
 			if known = err == nil; known && status.Status != 0 {
-				end = &ExitError{Code: int(status.Status)}
+				end = &ExitError{ExitCode: int(status.Status)}
 			}
 		case "exit-signal":
 			var signal wire.ExitSignal
 			err = ssh.Unmarshal(req.Payload, &signal)
 			known = err == nil
-			end = &ExitError{Code: -1, Signal: wire.BareSignal(signal.Signal), CoreDumped: signal.CoreDumped}
+			end = &ExitError{ExitCode: -1, Signal: wire.BareSignal(signal.Signal), CoreDumped: signal.CoreDumped}
 		case wire.StartErrorRequest:
 			var failure wire.StartError
 			err = json.Unmarshal(req.Payload, &failure)

@@ -153,7 +153,7 @@ func TestExecDaemonDoesNotHold(t *testing.T) {
 	begin := time.Now()
 	var exit *link.ExitError
 	require.ErrorAs(t, g.Exec(testContext(t), cmd), &exit)
-	assert.Equal(t, 4, exit.Code)
+	assert.Equal(t, 4, exit.ExitCode)
 	assert.Less(t, time.Since(begin), 5*time.Second)
 	pid := strings.TrimSpace(stdout.String())
 	require.DirExists(t, "/proc/"+pid, "what a command leaves behind lives on")

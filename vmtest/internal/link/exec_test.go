@@ -29,12 +29,12 @@ func TestExecEnd(t *testing.T) {
 	g := start(t, &agent.Server{})
 	for script, want := range map[string]*link.ExitError{
 		"exit 0":                       nil,
-		"exit 3":                       {Code: 3},
-		"exit 255":                     {Code: 255},
-		"kill -9 $$":                   {Code: -1, Signal: "KILL"},
-		"kill -TERM $$":                {Code: -1, Signal: "TERM"},
-		"ulimit -c 0; kill -SYS $$":    {Code: -1, Signal: "SYS"},
-		"ulimit -c 0; kill -s XCPU $$": {Code: -1, Signal: "XCPU"},
+		"exit 3":                       {ExitCode: 3},
+		"exit 255":                     {ExitCode: 255},
+		"kill -9 $$":                   {ExitCode: -1, Signal: "KILL"},
+		"kill -TERM $$":                {ExitCode: -1, Signal: "TERM"},
+		"ulimit -c 0; kill -SYS $$":    {ExitCode: -1, Signal: "SYS"},
+		"ulimit -c 0; kill -s XCPU $$": {ExitCode: -1, Signal: "XCPU"},
 	} {
 		err := g.Exec(testContext(t), sh(script))
 		if want == nil {
@@ -43,7 +43,7 @@ func TestExecEnd(t *testing.T) {
 		}
 		var exit *link.ExitError
 		if assert.ErrorAs(t, err, &exit, script) {
-			assert.Equal(t, want.Code, exit.Code, script)
+			assert.Equal(t, want.ExitCode, exit.ExitCode, script)
 			assert.Equal(t, want.Signal, exit.Signal, script)
 		}
 	}
@@ -163,7 +163,7 @@ func TestExecStdin(t *testing.T) {
 	cmd.Stdin = r
 	var exit *link.ExitError
 	require.ErrorAs(t, g.Exec(testContext(t), cmd), &exit, "a blocked reader must not hold Exec")
-	assert.Equal(t, 5, exit.Code)
+	assert.Equal(t, 5, exit.ExitCode)
 
 	cmd = sh("head -c 3")
 	cmd.Stdin = bytes.NewReader(make([]byte, 8<<20))
@@ -199,7 +199,7 @@ func TestExecConcurrent(t *testing.T) {
 			cmd := sh("cat; exit 7")
 			cmd.Stdin, cmd.Stdout = strings.NewReader("hello"), &out
 			err := g.Exec(testContext(t), cmd)
-			if exit := (*link.ExitError)(nil); !errors.As(err, &exit) || exit.Code != 7 || out.String() != "hello" {
+			if exit := (*link.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode != 7 || out.String() != "hello" {
 				results <- errors.Join(errors.New("got "+out.String()), err)
 				return
 			}

@@ -1,0 +1,147 @@
+// Package boot finds what a machine boots from: an image's kernel and root file system,
+// an initrd with the agent, and the kernel's arguments.
+package boot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/accel"
+	"example.org/systemd-vmtest/vmtest/internal/gobuild"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/initrd"
+	"example.org/systemd-vmtest/vmtest/internal/memo"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/trim"
+)
+
+// Files are what a machine boots from. They stay open as long as the process lives, so
+// that an image that is built anew does not change under the machines that run on it.
+type Files struct {
+	Image        *images.Image
+	Kernel, Root *os.File
+	Initrd       *os.File // in memory
+	InitrdDigest string   // SHA-256
+	KernelArgs   []string
+	Accel        qemu.Accel
+	KVMFault     string // why KVM is not used, "" if KVM is used or $VMTEST_ACCEL chose
+}
+
+// Options select the files.
+type Options struct {
+	Image     string // a name, or the path of an image directory
+	Untrimmed bool   // leave nothing of the distribution's system out
+
+	Progress func(images.Progress) // reports the build of the image; may be nil
+	Notice   func(string)          // tells a person what they should see; must not be nil
+}
+
+// opened keeps the files of this process. Verifying the image and bringing the agent up
+// to date cost more than a fork.
+var opened memo.Memo[key, *Files]
+
+type key struct {
+	image     string
+	untrimmed bool
+}
+
+// Open returns the files that o selects. It builds the image, the agent and the initrd if
+// they are missing or out of date.
+func Open(ctx context.Context, o Options) (*Files, error) {
+	return opened.Get(ctx, key{o.Image, o.Untrimmed}, func() (*Files, error) { return open(ctx, o) })
+}
+
+func open(ctx context.Context, o Options) (_ *Files, err error) {
+	image, err := images.Open(ctx, o.Image, images.Options{Progress: o.Progress})
+	if err != nil {
+		return nil, err
+	}
+	f := &Files{Image: image}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if f.Kernel, err = os.Open(image.Kernel()); err != nil {
+		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+	}
+	if f.Root, err = os.Open(image.Root()); err != nil {
+		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+	}
+	agent, err := gobuild.Agent(ctx, image.Arch, o.Notice)
+	if err != nil {
+		return nil, err
+	}
+	var trimmed []trim.Item
+	if !o.Untrimmed {
+		if trimmed, err = trim.List(); err != nil {
+			return nil, err
+		}
+	}
+	f.KernelArgs = append([]string{
+		"quiet",
+		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
+	}, trim.KernelArgs(trimmed)...)
+	if f.Initrd, err = buildInitrd(image, agent, trim.Masks(trimmed)); err != nil {
+		return nil, err
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.NewSectionReader(f.Initrd, 0, 1<<40)); err != nil {
+		return nil, fmt.Errorf("hash initrd: %w", err)
+	}
+	f.InitrdDigest = hex.EncodeToString(hash.Sum(nil))
+	f.Accel, f.KVMFault, err = accel.Choose(ctx, f.probe(), image.Digest, o.Notice)
+	return f, err
+}
+
+// probeMemory is the memory of the machine that tries KVM, in MiB.
+const probeMemory = 256
+
+// probe describes the machine that tries KVM.
+func (f *Files) probe() qemu.Machine {
+	m := f.Machine()
+	m.CPUs, m.Memory = 1, probeMemory
+	return m
+}
+
+// Machine describes a machine that boots from the files. The caller sets its size.
+func (f *Files) Machine() qemu.Machine {
+	return qemu.Machine{
+		Arch:       f.Image.Arch,
+		Accel:      f.Accel,
+		Kernel:     f.Kernel,
+		Initrd:     f.Initrd,
+		Cmdline:    f.KernelArgs,
+		Root:       f.Root,
+		RootSerial: guest.RootSerial,
+		PortName:   guest.PortName,
+	}
+}
+
+// close closes the files after an error.
+func (f *Files) close() {
+	for _, file := range []*os.File{f.Kernel, f.Root, f.Initrd} {
+		file.Close() // a nil *os.File may be closed
+	}
+}
+
+// buildInitrd returns the archive that boots an image with the agent in it, and with
+// links in the guest's /run.
+func buildInitrd(image *images.Image, agent []byte, links map[string]string) (*os.File, error) {
+	const units = "systemd/system/"
+	links = maps.Clone(links)
+	links[units+"sysinit.target.wants/"+guest.AgentUnitName] = "../" + guest.AgentUnitName
+	return initrd.Build(initrd.Archive{
+		Agent:      agent,
+		ModulesDir: image.ModulesDir(),
+		Modules:    image.Modules,
+		Run:        map[string]string{units + guest.AgentUnitName: guest.AgentUnit},
+		RunLinks:   links,
+	})
+}

@@ -1,0 +1,158 @@
+// Package gobuild builds Go commands for guests, and keeps them in the cache.
+package gobuild
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
+)
+
+// Program returns the static executable of the Go command pkg for a guest of
+// architecture arch, as in runtime.GOARCH. pkg is an import path or a ./path in the
+// module of the working directory. $VMTEST_GO_PREBUILT names a directory of executables
+// to use instead of a build. Program calls notice with the reason if it could not clean
+// up the cache.
+func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte, error) {
+	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
+		return prebuilt(dir, pkg, arch)
+	}
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	dir := filepath.Join(cache, "go")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
+	out := filepath.Join(dir, hex.EncodeToString(key[:12]))
+
+	lock, err := lockProgram(ctx, out)
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	defer lock.Close()
+	noted := make(chan error, 1)
+	go func() { noted <- noteSources(ctx, pkg, arch) }()
+	data, err := buildKept(ctx, pkg, arch, out)
+	if errSources := <-noted; err == nil {
+		err = errSources // the error of a build that failed says more
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if err := os.Chtimes(out, now, now); err != nil {
+		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
+	}
+	if err := dropPrograms(dir, now.Add(-keepUnused)); err != nil {
+		notice("cannot remove unused programs: " + err.Error())
+	}
+	return data, nil
+}
+
+// buildKept brings the executable at out up to date and returns its content.
+//
+// The go command looks only at the build ID in the executable, so it would take one
+// whose other bytes were altered, or lost on a full disk, as up to date. The digest
+// that is kept beside it tells: one that does not match is built anew.
+func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
+	sumFile := out + digestSuffix
+	kept, err := os.ReadFile(sumFile)
+	if err != nil || string(kept) != digestOf(out) {
+		if err := os.RemoveAll(out); err != nil {
+			return nil, fmt.Errorf("build %s: remove what does not match its digest: %w", pkg, err)
+		}
+	}
+	if err := goBuild(ctx, pkg, arch, out); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	if bytes.HasPrefix(data, []byte("!<arch>\n")) { // ar(5), of a package to import
+		return nil, fmt.Errorf("build %s for the guest: it is no command: its package is not called main", pkg)
+	}
+	if err := checkExecutable(data, arch); err != nil {
+		return nil, fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	if sum := digest(data); sum != string(kept) {
+		// Torn, it matches nothing, and costs another build.
+		if err := os.WriteFile(sumFile, []byte(sum), 0o600); err != nil {
+			return nil, fmt.Errorf("build %s: keep digest: %w", pkg, err)
+		}
+	}
+	return data, nil
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// digestOf is the digest of a file's content, or "" when it cannot be read.
+func digestOf(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return digest(data)
+}
+
+func goBuild(ctx context.Context, pkg, arch, out string) error {
+	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
+	cmd := exec.CommandContext(ctx, "go", args...)
+	// go build handles no signal, not even SIGINT: when it is ended, it leaves its
+	// temporary files behind. They lie where we, or the next build, remove them.
+	work := out + workSuffix
+	err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o700))
+	if err != nil {
+		return fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	defer os.RemoveAll(work)
+	cmd.Env = append(buildEnv(pkg, arch), "GOTMPDIR="+work)
+	// A test that is killed takes its build along. The signal comes when the thread
+	// ends that forked (prctl(2), PR_SET_PDEATHSIG), so this one is to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if line := tail.LineWith(output.String(), syscall.ENOSPC.Error()); line != "" {
+			return &images.HostError{
+				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
+				Cure:  "free some, or move the cache with VMTEST_CACHE and the go command's with GOCACHE",
+				Tail:  output.String(), Err: err,
+			}
+		}
+		if text := strings.TrimSpace(output.String()); text != "" {
+			return fmt.Errorf("build %s for the guest: %w:\n%s", pkg, err, text)
+		}
+		return fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+// Boot returns a machine that has booted until systemd is "running". The caller closes
+// it.
+func Boot(ctx context.Context, s Spec) (*Machine, error) {
+	s.NoticeEmulation() // a person wonders why a boot takes so long
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "not up", Time: s.BootTimeout, Name: "Config.BootTimeout"})
+	defer cancel()
+	m, err := start(ctx, s, s.machine())
+	if err != nil {
+		return nil, err
+	}
+	if err := m.bootUp(ctx); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// bootUp follows a machine from its first instruction until systemd runs.
+func (m *Machine) bootUp(ctx context.Context) error {
+	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > 0 })
+	if err != nil {
+		return m.verdict(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
+	}
+	return m.settle(ctx, "boot", m.process.Link)
+}
+
+// settle connects over conn to the agent of a system that has just booted, and waits
+// until systemd runs.
+func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn) error {
+	client, err := link.Dial(ctx, conn)
+	if err != nil {
+		return m.verdict(ctx, doing, fmt.Errorf("connect to the guest's agent: %w", err))
+	}
+	m.follow(client)
+	state, err := m.WaitSystemState(ctx)
+	if err != nil {
+		return m.verdict(ctx, doing, fmt.Errorf("wait for systemd: %w", err))
+	}
+	if state != "running" {
+		return m.verdict(ctx, doing, m.explainState(ctx, state))
+	}
+	// As for a fork, so that a test finds both alike.
+	if err := m.wake(ctx, time.Time{}); err != nil {
+		return m.verdict(ctx, doing, err)
+	}
+	return nil
+}
+
+// WaitSystemState waits until systemd has left "initializing" and "starting", and
+// returns its state (systemctl(1), is-system-running).
+func (m *Machine) WaitSystemState(ctx context.Context) (string, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.Systemd.WaitState(ctx)
+}
+
+// explainState returns an error that names the units which keep systemd from "running".
+func (m *Machine) explainState(ctx context.Context, state string) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	names, err := m.Systemd.FailedUnits(ctx)
+	if err != nil {
+		return fmt.Errorf("systemd is %q instead of running; the failed units could not be listed: %w", state, err)
+	}
+	return fmt.Errorf("systemd is %q instead of running; failed units: %s", state, tail.Printable(strings.Join(names, ", ")))
+}

@@ -1,0 +1,53 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+// Exec runs a command in the guest to its end. The error of a command that ran and did
+// not exit with 0 is a *link.ExitError, and that of one that could not be started a
+// *link.StartError. Exec does not wrap these. Any other error says that no end of the
+// command is known.
+func (m *Machine) Exec(ctx context.Context, c link.Command) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	err := m.Session().Exec(ctx, c)
+	switch {
+	case err == nil, errors.As(err, new(*link.ExitError)), errors.As(err, new(*link.StartError)):
+		return err
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	}
+	return m.Explain(ctx, "lost", err)
+}
+
+// run runs a command that must exit with 0 and drops its output.
+func (m *Machine) run(ctx context.Context, args ...string) error {
+	return m.Exec(ctx, link.Command{Args: args, Stdout: io.Discard, Stderr: io.Discard})
+}
+
+// With calls op with the session. doing names op in an error, such as "copy into".
+func (m *Machine) With(ctx context.Context, doing string, op func(context.Context, *link.Client) error) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.Explain(ctx, doing, op(ctx, m.Session()))
+}
+
+// Dial connects to an address inside the guest. The caller closes the connection.
+func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	conn, err := m.Session().Dial(ctx, network, address)
+	if err == nil {
+		return conn, nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return nil, m.Explain(ctx, "lost", err)
+}

@@ -1,0 +1,58 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+)
+
+func TestGuestErrorHasTheEvidence(t *testing.T) {
+	cause := errors.New("not up within 3m0s")
+	err := &GuestError{Image: "debian-13", Doing: "boot", Err: cause, Console: []string{"line 1", "line 2"}, Stderr: "qemu: oops"}
+	assert.EqualError(t, err, "boot debian-13: not up within 3m0s\n"+
+		"the guest's console, last 2 lines:\n  | line 1\n  | line 2\nQEMU's stderr: qemu: oops")
+	assert.ErrorIs(t, err, cause)
+	assert.EqualError(t, &GuestError{Image: "debian-13", Doing: "boot", Err: cause},
+		"boot debian-13: not up within 3m0s\nthe guest printed nothing on its console")
+}
+
+func TestConsoleCause(t *testing.T) {
+	assert.Empty(t, consoleCause([]string{"Debian GNU/Linux 13 localhost ttyS0"}))
+	assert.Equal(t, "the guest's kernel panicked: VFS: Unable to mount root fs", consoleCause([]string{
+		"[    5.2] Kernel panic - not syncing: VFS: Unable to mount root fs", "[    5.3] CPU: 0",
+	}))
+	assert.Equal(t, "the guest's init stopped: load module overlay: exec format error", consoleCause([]string{
+		"vmtest init: load module overlay: exec format error",
+		"[    5.2] Kernel panic - not syncing: Attempted to kill init!",
+	}), "init's own reason comes before the panic that follows")
+}
+
+// A full disk is what the host lacks, in one line with the cure, whoever met it.
+func TestHostErrorOnAFullDisk(t *testing.T) {
+	for _, err := range []error{
+		&snapshots.NoRoomError{Dir: "/cache/snapshots", Free: 3e6, Need: 541e6},
+		&os.PathError{Op: "write", Path: "/cache/images/.stamp", Err: syscall.ENOSPC},
+		&os.PathError{Op: "write", Path: "/cache/accel/v.json", Err: syscall.EDQUOT},
+	} {
+		got := HostError(fmt.Errorf("start: %w", err))
+		var host *images.HostError
+		require.ErrorAs(t, got, &host)
+		assert.Equal(t, "no space: start: "+err.Error(), host.Cause)
+		assert.Contains(t, host.Cure, "vmtest snapshot prune")
+		assert.Contains(t, host.Cure, "VMTEST_CACHE")
+		assert.NotContains(t, got.Error(), "\n")
+		assert.ErrorIs(t, got, err)
+	}
+	known := &images.HostError{Cause: "no space: x", Cure: "y", Err: syscall.ENOSPC}
+	assert.Same(t, known, HostError(known), "who knows better is believed")
+	other := errors.New("other")
+	assert.Same(t, other, HostError(other))
+}

@@ -1,0 +1,165 @@
+// Package vm is the life of a machine: its boot, its forks, its end, and what can be
+// found out about it from outside.
+package vm
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
+)
+
+// Machine is a running guest. Its methods may be called from several goroutines. The
+// caller closes it.
+type Machine struct {
+	// Systemd is the guest's PID 1.
+	Systemd *systemd.Manager
+
+	spec    Spec
+	process *qemu.Process
+	monitor *qmp.Client
+	console *tail.Buffer
+	events  *eventLog
+	began   time.Time
+
+	linkMu sync.Mutex
+	link   *link.Client // once connected; see Session
+
+	consoleDone chan struct{} // closed once all of the console has been read
+	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
+	closeOnce   sync.Once
+}
+
+// lastWords bounds the wait for what a guest that closed its link leaves behind. QEMU
+// exits a moment after its streams end.
+const lastWords = 2 * time.Second
+
+// start runs QEMU and connects to its monitor.
+func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
+	run := qemu.Start
+	if s.Disk != nil {
+		run = func(d qemu.Machine) (*qemu.Process, error) { return s.Disk.run(s.Files.Image, d) }
+	}
+	process, err := run(d)
+	if err != nil {
+		return nil, HostError(err)
+	}
+	m := newMachine(s, process)
+	go m.readConsole()
+	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
+	if err != nil {
+		close(m.eventsDone)
+		err = m.lost("start", err)
+		m.Close()
+		return nil, err
+	}
+	go func() {
+		defer close(m.eventsDone)
+		m.events.follow(m.monitor.Events())
+	}()
+	return m, nil
+}
+
+func newMachine(s Spec, process *qemu.Process) *Machine {
+	m := &Machine{
+		spec:        s,
+		process:     process,
+		console:     tail.NewBuffer(consoleKept),
+		events:      newEventLog(),
+		began:       time.Now(),
+		consoleDone: make(chan struct{}),
+		eventsDone:  make(chan struct{}),
+	}
+	m.Systemd = systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
+		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
+	})
+	return m
+}
+
+// Spec returns the description of the machine.
+func (m *Machine) Spec() Spec { return m.spec }
+
+// Began returns when the machine was started, by a boot or a fork.
+func (m *Machine) Began() time.Time { return m.began }
+
+// Pid returns the process ID of QEMU.
+func (m *Machine) Pid() int { return m.process.Pid() }
+
+// Console returns what is kept of the guest's serial console.
+func (m *Machine) Console() *tail.Buffer { return m.console }
+
+// Done returns a channel that is closed when the guest has gone.
+func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
+
+// Close kills QEMU and waits until nothing is left of the guest. Further calls do
+// nothing.
+func (m *Machine) Close() {
+	m.closeOnce.Do(func() {
+		m.process.Kill() // first, because it ends every wait for the guest
+		if s := m.Session(); s != nil {
+			s.Close()
+		}
+		m.Systemd.Close()
+		if m.monitor != nil {
+			m.monitor.Close()
+		}
+		finished(m.consoleDone)
+	})
+}
+
+// Session returns the session with the guest's agent, nil before the first one. A reboot
+// of the guest replaces it.
+func (m *Machine) Session() *link.Client {
+	m.linkMu.Lock()
+	defer m.linkMu.Unlock()
+	return m.link
+}
+
+// follow makes client the machine's session until the guest closes its end.
+func (m *Machine) follow(client *link.Client) {
+	m.linkMu.Lock()
+	m.link = client
+	m.linkMu.Unlock()
+	// QEMU keeps its stream open when the guest closes the port.
+	closed := m.events.now().portClosed
+	go func() {
+		m.events.wait(context.Background(), func(seen eventCount) bool { return seen.portClosed > closed })
+		client.Close()
+	}()
+}
+
+// bounded returns a context that also ends when the guest has gone.
+func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := make(chan struct{})
+	go func() {
+		select {
+		case <-m.Done():
+			cancel(link.ErrLost)
+		case <-stop:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		close(stop)
+		cancel(nil)
+	})
+}
+
+// Kill kills QEMU and waits until it is gone.
+func (m *Machine) Kill() { m.process.Kill() }
+
+// Of returns a machine without QEMU, for tests: its session is with an agent anywhere,
+// on a system of that architecture.
+func Of(session *link.Client, arch string) *Machine {
+	m := newMachine(Spec{Files: &boot.Files{Image: &images.Image{Manifest: images.Manifest{Arch: arch}}}}, new(qemu.Process))
+	m.link = session
+	return m
+}

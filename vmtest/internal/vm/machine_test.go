@@ -1,0 +1,36 @@
+package vm
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+)
+
+// someFiles are of an image without content.
+func someFiles() *boot.Files {
+	return &boot.Files{Image: &images.Image{Manifest: images.Manifest{Name: "debian-13"}}}
+}
+
+// A QEMU that closes its monitor and goes on is an error like others. A console that
+// nobody reads does not block it.
+func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "qemu")
+	script := "#!/bin/sh\n" +
+		"for fd in 3 4 5 6 7 8 9; do eval \"echo x >&$fd\"; eval \"exec $fd>&-\"; done 2>/dev/null\n" +
+		"exec sleep infinity\n"
+	require.NoError(t, os.WriteFile(binary, []byte(script), 0o755))
+	_, console := io.Pipe()
+	s := Spec{Files: someFiles(), Instance: Instance{Console: console}}
+	_, err := start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
+	var guest *GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU goes on")
+}

@@ -1,0 +1,118 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
+)
+
+// moveTo moves the stopped machine, memory and all, into another QEMU.
+func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make migration socket: %w", err)
+	}
+	out, in := os.NewFile(uintptr(fds[0]), "out"), os.NewFile(uintptr(fds[1]), "in")
+	defer out.Close()
+	defer in.Close()
+	if err := to.migrateIn(ctx, in, false); err != nil {
+		return err
+	}
+	if err := m.migrateOut(ctx, out, false); err != nil {
+		return err
+	}
+	// QEMU has its own; while these are open, neither side sees the other one go.
+	in.Close()
+	out.Close()
+	err = m.migrated(ctx)
+	if err == nil {
+		err = to.migrated(ctx)
+	}
+	if err != nil {
+		// That the other end has gone shows first; why, a moment later.
+		select {
+		case <-to.Done():
+			return fmt.Errorf("move memory: %w", to.process.Err())
+		case <-time.After(lastWords):
+		}
+	}
+	return err
+}
+
+// saveDevices writes the state of a stopped machine, less its memory, to a file.
+func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
+	if err := m.migrateOut(ctx, state, true); err != nil {
+		return err
+	}
+	return m.migrated(ctx)
+}
+
+// migrateIn begins to load a machine from f; devicesOnly when f has no memory.
+func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) error {
+	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
+}
+
+// migrateOut begins to write a machine to f.
+func (m *Machine) migrateOut(ctx context.Context, f *os.File, devicesOnly bool) error {
+	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "migrate", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
+}
+
+// migrationFile is the name that a descriptor has in QEMU.
+const migrationFile = "migration"
+
+func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly bool) error {
+	type capability struct {
+		Capability string `json:"capability"`
+		State      bool   `json:"state"`
+	}
+	m.events.update(func(seen *eventCount) { seen.migration = "" }) // of the one before
+	err := m.monitor.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{
+		{"events", true},
+		{"x-ignore-shared", devicesOnly},
+	}}, nil, nil)
+	if err != nil {
+		return err
+	}
+	const noLimit = 1 << 40 // bytes a second
+	err = m.monitor.Execute(ctx, "migrate-set-parameters", map[string]int{"max-bandwidth": noLimit}, nil, nil)
+	if err != nil {
+		return err
+	}
+	return m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": migrationFile}, nil, f)
+}
+
+// migrated waits until the migration that was begun has ended.
+func (m *Machine) migrated(ctx context.Context) error {
+	var status string
+	err := m.events.wait(ctx, func(seen eventCount) bool {
+		status = seen.migration
+		return status == "completed" || status == "failed" || status == "cancelled"
+	})
+	switch {
+	case errors.Is(err, qmp.ErrClosed):
+		return err
+	case err != nil:
+		return fmt.Errorf("migrate (status %q): %w", status, err)
+	case status != "completed":
+		var info struct {
+			ErrorDesc string `json:"error-desc"`
+		}
+		if err := m.monitor.Execute(ctx, "query-migrate", nil, &info, nil); err != nil {
+			return err
+		}
+		return fmt.Errorf("migrate: %s: %s", status, info.ErrorDesc)
+	}
+	return nil
+}

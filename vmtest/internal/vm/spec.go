@@ -1,0 +1,49 @@
+package vm
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+)
+
+// Spec describes a machine.
+type Spec struct {
+	Files      *boot.Files
+	Memory     int // MiB
+	CPUs       int
+	KernelArgs []string // added to those of Files
+	Disk       *Disk    // takes what the guest writes; nil keeps that in RAM
+	Instance
+}
+
+// Instance is the part of a Spec that each fork of a snapshot has for itself.
+type Instance struct {
+	Hostname    string        // "" is the image's own
+	BootTimeout time.Duration // bounds a boot, a fork and a reboot
+	Console     io.Writer     // gets what the guest writes to its serial console; may be nil
+	Notice      func(string)  // tells a person what they should see; may be nil
+}
+
+func (i Instance) notice(text string) {
+	if i.Notice != nil {
+		i.Notice(text)
+	}
+}
+
+// image returns the name of the image.
+func (s Spec) image() string { return s.Files.Image.Name }
+
+// machine describes the machine to QEMU.
+func (s Spec) machine() qemu.Machine {
+	m := s.Files.Machine()
+	m.CPUs, m.Memory = s.CPUs, s.Memory
+	m.Cmdline = slices.Concat(m.Cmdline, s.KernelArgs)
+	if s.Disk != nil {
+		m.Cmdline = append(m.Cmdline, guest.DiskArg)
+	}
+	return m
+}

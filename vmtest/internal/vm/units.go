@@ -1,0 +1,37 @@
+package vm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
+)
+
+// WaitUnit waits until a unit's ActiveState or SubState is want, as
+// systemd.Manager.WaitUnit.
+func (m *Machine) WaitUnit(ctx context.Context, unit, want string) (systemd.UnitState, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	saw, err := m.Systemd.WaitUnit(ctx, unit, want)
+	return saw, m.explainSystemd(ctx, err)
+}
+
+// Watch calls look after each signal of systemd, as systemd.Manager.Watch.
+func (m *Machine) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (string, bool, error)) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.explainSystemd(ctx, m.Systemd.Watch(ctx, look))
+}
+
+// explainSystemd is Explain for an error of D-Bus, which does not show that the link was
+// lost.
+func (m *Machine) explainSystemd(ctx context.Context, err error) error {
+	if err != nil {
+		if lost := m.Session().Err(); lost != nil && !errors.Is(err, lost) {
+			err = errors.Join(err, lost)
+		}
+	}
+	return m.Explain(ctx, "lost", err)
+}
