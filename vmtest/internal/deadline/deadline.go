@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -17,10 +16,16 @@ type Limit struct {
 	What string        // what has not happened by then, such as "not done"
 	Time time.Duration // on a host as fast as the one that limits are chosen on
 	Name string        // what sets it, such as "Config.OpTimeout", or ""
+
+	// Pace, if not nil, begins to measure how the guest runs. What it returns is called
+	// when the limit is over, and returns by which factor the host slowed the guest down
+	// since then: 2 if the guest got half of the processor time that it needed.
+	Pace func() func() float64
 }
 
-// Within returns a context that ends with an *Error as its cause when the limit is
-// over. The user and the speed of the host stretch the limit.
+// Within returns a context that ends with an *Error as its cause when the limit is over.
+// $VMTEST_TIMEOUT_SCALE stretches the limit, and so do a host that is slow when the limit
+// is over and one that slowed the guest down until then. See BeforeEnd for what cuts it.
 func Within(ctx context.Context, l Limit) (context.Context, context.CancelFunc) {
 	return l.stretch(ctx, hostSpeed.slow)
 }
@@ -28,9 +33,18 @@ func Within(ctx context.Context, l Limit) (context.Context, context.CancelFunc) 
 func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := l.end()
+	if last, ok := last(); ok {
+		end.left = max(time.Until(last), 1)
+	}
+	pace := func() float64 { return 1 }
+	if l.Pace != nil {
+		pace = l.Pace()
+	}
 	began := time.Now()
 	timer := time.AfterFunc(end.used(), func() {
-		end.slowness = slow()
+		if !end.cut() {
+			end.slowness = min(max(slow(), pace()), mostSlowness)
+		}
 		select {
 		case <-time.After(end.used() - time.Since(began)):
 			cancel(end)
@@ -52,52 +66,36 @@ func (l Limit) end() *Error {
 	return end
 }
 
-// Error reports that a limit was over.
-type Error struct {
-	Limit
-	scale    float64 // by VMTEST_TIMEOUT_SCALE
-	slowness float64 // of the host
+// Reserve is kept back at the end of the process's time, for the evidence of a failure.
+const Reserve = 20 * time.Second
+
+// ProcessEnd returns when the process will be ended, as go test's -timeout ends a test
+// binary. Package vmtest sets it.
+var ProcessEnd = func() (end time.Time, ok bool) { return time.Time{}, false }
+
+// last returns when a wait must be over, so that there is time for evidence.
+func last() (time.Time, bool) {
+	end, ok := ProcessEnd()
+	return end.Add(-Reserve), ok
 }
 
-// Used returns how long the limit l is on this host if the host is not slow.
-func (l Limit) Used() time.Duration { return l.end().used() }
-
-// used returns how long the limit was in the end.
-func (e *Error) used() time.Duration {
-	const most = math.MaxInt64 / 2 // what is left can be added to, and means never
-	return time.Duration(min(float64(e.Time)*e.scale*e.slowness, most))
+// BeforeEnd returns a context that ends before the process does, with Reserve left.
+func BeforeEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	if last, ok := last(); ok {
+		return context.WithDeadlineCause(ctx, last, endError{})
+	}
+	return context.WithCancel(ctx)
 }
 
-// Error returns the time that was used, and why if that is more than was asked for.
-func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s within %v (", e.What, e.used().Round(time.Millisecond))
-	if e.Name != "" {
-		b.WriteString(e.Name)
-	}
-	if e.scale == 1 && e.slowness == 1 {
-		if e.Name != "" {
-			b.WriteString("; ")
-		}
-		b.WriteString("VMTEST_TIMEOUT_SCALE stretches it)")
-		return b.String()
-	}
-	if e.Name != "" {
-		b.WriteString(" of ")
-	}
-	fmt.Fprint(&b, e.Time)
-	if e.scale != 1 {
-		fmt.Fprintf(&b, ", times %.3g by VMTEST_TIMEOUT_SCALE", e.scale)
-	}
-	if e.slowness != 1 {
-		fmt.Fprintf(&b, ", times %.2g because this host is that slow now", e.slowness)
-	}
-	b.WriteString(")")
-	return b.String()
+// endError reports that the process's time was over, but for Reserve.
+type endError struct{}
+
+func (endError) Error() string {
+	return fmt.Sprintf("the test's time is up (go test -timeout) but for %v of evidence", Reserve)
 }
 
-// Is reports whether target is context.DeadlineExceeded, the error of any other deadline.
-func (e *Error) Is(target error) bool { return target == context.DeadlineExceeded }
+// Is reports whether target is context.DeadlineExceeded.
+func (endError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // Struck reports whether ctx has ended by a deadline: a limit, or any other.
 func Struck(ctx context.Context) bool {
@@ -116,3 +114,6 @@ func Scale() (float64, error) {
 	}
 	return f, nil
 }
+
+// never is a time that never comes. It can be added to.
+const never = math.MaxInt64 / 2

@@ -17,14 +17,14 @@ func TestDeadlineIsStretched(t *testing.T) {
 		says string
 	}{
 		{"", 1, 10 * time.Second, "not done within 10s (Config.OpTimeout; VMTEST_TIMEOUT_SCALE stretches it)"},
-		{"", 2.5, 25 * time.Second, "not done within 25s (Config.OpTimeout of 10s, times 2.5 because this host is that slow now)"},
+		{"", 2.5, 25 * time.Second, "not done within 25s (Config.OpTimeout of 10s, times 2.5 because the host was that slow)"},
 		{"3", 1, 30 * time.Second, "not done within 30s (Config.OpTimeout of 10s, times 3 by VMTEST_TIMEOUT_SCALE)"},
-		{"0.5", 2, 10 * time.Second, "not done within 10s (Config.OpTimeout of 10s, times 0.5 by VMTEST_TIMEOUT_SCALE, times 2 because this host is that slow now)"},
+		{"0.5", 2, 10 * time.Second, "not done within 10s (Config.OpTimeout of 10s, times 0.5 by VMTEST_TIMEOUT_SCALE, times 2 because the host was that slow)"},
 	} {
 		t.Setenv("VMTEST_TIMEOUT_SCALE", test.env)
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
-			l := Limit{"not done", 10 * time.Second, "Config.OpTimeout"}
+			l := Limit{What: "not done", Time: 10 * time.Second, Name: "Config.OpTimeout"}
 			ctx, cancel := l.stretch(t.Context(), func() float64 { return test.slow })
 			defer cancel()
 			assert.False(t, Struck(ctx))
@@ -41,7 +41,7 @@ func TestDeadlineWithoutAName(t *testing.T) {
 	e := &Error{Limit: Limit{What: "no snapshot", Time: time.Minute}, scale: 1, slowness: 1}
 	assert.EqualError(t, e, "no snapshot within 1m0s (VMTEST_TIMEOUT_SCALE stretches it)")
 	e.slowness = 1.52
-	assert.EqualError(t, e, "no snapshot within 1m31.2s (1m0s, times 1.5 because this host is that slow now)")
+	assert.EqualError(t, e, "no snapshot within 1m31.2s (1m0s, times 1.5 because the host was that slow)")
 }
 
 func TestWhatIsInTimeMeasuresNothing(t *testing.T) {
@@ -64,5 +64,70 @@ func TestCallersDeadlineHolds(t *testing.T) {
 		<-ctx.Done()
 		assert.Equal(t, time.Second, time.Since(began))
 		assert.True(t, Struck(ctx))
+	})
+}
+
+// A host that slowed the guest down until the limit was over is a slow one, although it is
+// idle at that moment.
+func TestPaceStretchesADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		l := Limit{What: "not done", Time: 10 * time.Second, Pace: func() func() float64 {
+			return func() float64 { return time.Since(began).Seconds() / 4 }
+		}}
+		ctx, cancel := l.stretch(t.Context(), func() float64 { return 1 })
+		defer cancel()
+		<-ctx.Done()
+		assert.Equal(t, 25*time.Second, time.Since(began))
+		assert.EqualError(t, context.Cause(ctx), "not done within 25s (10s, times 2.5 because the host was that slow)")
+	})
+}
+
+// endAfter lets the process of a test end after d.
+func endAfter(t *testing.T, d time.Duration) {
+	end, before := time.Now().Add(d), ProcessEnd
+	ProcessEnd = func() (time.Time, bool) { return end, true }
+	t.Cleanup(func() { ProcessEnd = before })
+}
+
+// No limit, however it is stretched, takes the time for evidence.
+func TestProcessEndCutsADeadline(t *testing.T) {
+	for _, test := range []struct {
+		left time.Duration // of the process's time
+		used time.Duration
+		says string
+	}{
+		{time.Hour, 30 * time.Second, "not done within 30s (Config.OpTimeout of 10s, times 3 because the host was that slow)"},
+		{Reserve + 15*time.Second, 15 * time.Second, "not done within 15s (Config.OpTimeout of 10s, times 3 because the host was that slow, cut by go test -timeout, less 20s for evidence)"},
+		{Reserve + 5*time.Second, 5 * time.Second, "not done within 5s (Config.OpTimeout of 10s, cut by go test -timeout, less 20s for evidence)"},
+		{time.Second, 1, "not done within 0s (Config.OpTimeout of 10s, cut by go test -timeout, less 20s for evidence)"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			endAfter(t, test.left)
+			began := time.Now()
+			l := Limit{What: "not done", Time: 10 * time.Second, Name: "Config.OpTimeout"}
+			ctx, cancel := l.stretch(t.Context(), func() float64 { return 3 })
+			defer cancel()
+			<-ctx.Done()
+			assert.Equal(t, test.used, time.Since(began))
+			assert.EqualError(t, context.Cause(ctx), test.says)
+		})
+	}
+}
+
+func TestBeforeEnd(t *testing.T) {
+	ctx, cancel := BeforeEnd(t.Context())
+	defer cancel()
+	_, ok := ctx.Deadline()
+	assert.False(t, ok, "the process has no end")
+	synctest.Test(t, func(t *testing.T) {
+		endAfter(t, time.Minute)
+		ctx, cancel := BeforeEnd(t.Context())
+		defer cancel()
+		began := time.Now()
+		<-ctx.Done()
+		assert.Equal(t, time.Minute-Reserve, time.Since(began))
+		assert.True(t, Struck(ctx))
+		assert.EqualError(t, context.Cause(ctx), "the test's time is up (go test -timeout) but for 20s of evidence")
 	})
 }

@@ -5,32 +5,31 @@ import (
 	"time"
 )
 
-// The deadlines of this package are written for a host that does workSteps in
-// workTime, as the one on which they were chosen does with a guest on each of its
-// cores.
+// Limits are chosen for a host that does workSteps in workTime, as the one they were
+// chosen on does with a guest on each of its cores.
 const (
 	workSteps = 50_000_000
 	workTime  = 150 * time.Millisecond
 
-	// mostSlowness bounds what a deadline is stretched by: beyond it nobody waits.
+	// mostSlowness bounds what a limit is stretched by. Nobody waits longer.
 	mostSlowness = 10
 
-	// measureAgain is how long a measurement holds, so that deadlines that strike
-	// together do not measure each other.
+	// measureAgain is how long a measurement is valid, so that limits that are over at
+	// the same time do not measure each other.
 	measureAgain = 5 * time.Second
 )
 
-// speedometer measures how much slower this host is than deadlines are made for.
+// speedometer measures how much slower this host is than limits are chosen for.
 type speedometer struct {
-	work func(most time.Duration) time.Duration // how long the work took
+	work func(most time.Duration) time.Duration // returns how long the work took
 
 	mu       sync.Mutex
 	measured time.Time
 	slowness float64
 }
 
-// hostSpeed is this host's. It measures only when a deadline is about to strike: what
-// is in time pays nothing, and what counts is how busy the host is then.
+// hostSpeed measures this host when a limit is over, so that what is in time pays
+// nothing. The load of the host at that moment counts.
 var hostSpeed = speedometer{work: timeWork}
 
 // slow returns a factor between 1 and mostSlowness.
@@ -45,9 +44,9 @@ func (s *speedometer) slow() float64 {
 	return s.slowness
 }
 
-// timeWork does the work in one thread, in wall time, which has the load of the host
-// in it. What the work does is not unlike what an emulator does: integers, each
-// depending on the one before, and a table in the cache. It gives up after most.
+// timeWork returns how long the work takes in one thread, in wall time, which the load of
+// the host adds to. The work is like an emulator's: integer operations that each depend on
+// the one before, and a table in the cache. It gives up after most.
 func timeWork(most time.Duration) time.Duration {
 	const part = workSteps / 100
 	var table [1 << 10]uint64
