@@ -8,25 +8,72 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxLine bounds one message from QEMU. go-qemu's own bound is 64 KiB, and it
-// gives up the monitor when a message is longer.
+// maxLine bounds one message from QEMU, in bytes. go-qemu's own bound is the same, and
+// it gives up the monitor if a message is longer.
 const maxLine = 64 << 10
 
-// filter stands between QEMU and go-qemu's monitor and lets through to the
-// monitor what it can take: the greeting and the answers to its commands. It
-// keeps the events for itself. go-qemu reuses the buffer of an answer as soon as
-// the next message arrives, stops for ever when nobody takes an event, and takes
-// an event during its handshake for the answer; with one message at a time, each
-// asked for, none of that can happen.
+// filter stands between QEMU and go-qemu's monitor. It passes to the monitor only the
+// greeting and the answer to the command that waits for one, and keeps the events.
+//
+// go-qemu has no request IDs, reuses the buffer of an answer when the next message
+// arrives, stops for ever if nobody takes an event, and takes an event in its
+// handshake for the answer. With one expected message at a time none of that happens.
 type filter struct {
 	qemu    *net.UnixConn // QEMU's monitor
 	monitor *net.UnixConn // the monitor's connection, our end
 	events  chan Event
 	ended   chan struct{} // closed before the monitor can notice the end
+
+	mu       sync.Mutex
+	greeted  bool   // a command has an ID from now on
+	expected string // ID of the command that has no answer yet, or ""
+}
+
+func newFilter(qemu, monitor *net.UnixConn) *filter {
+	return &filter{
+		qemu:    qemu,
+		monitor: monitor,
+		events:  make(chan Event, 64),
+		ended:   make(chan struct{}),
+	}
+}
+
+// expect makes the filter pass the next answer that has this ID, once.
+func (f *filter) expect(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.greeted, f.expected = true, id
+}
+
+// passes reports whether a message without an event is for the monitor.
+func (f *filter) passes(m message) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.greeted { // greeting and handshake
+		return true
+	}
+	if f.expected == "" {
+		return false
+	}
+	// QEMU leaves the ID out of an error if it could not parse the command.
+	unparsed := m.ID == nil && m.Error != nil
+	if m.ID != f.expected && !unparsed {
+		return false
+	}
+	f.expected = ""
+	return true
+}
+
+// message is a message from QEMU.
+type message struct {
+	Event
+	ID    any             `json:"id"`
+	Error json.RawMessage `json:"error"`
 }
 
 // run copies until either side closes, then closes both and the events.
@@ -36,7 +83,7 @@ func (f *filter) run() error {
 		up <- f.commands()
 		f.qemu.Close()
 	}()
-	err := f.answers()
+	err := f.answers(f.qemu)
 	close(f.ended)
 	f.monitor.Close()
 	f.qemu.Close()
@@ -44,9 +91,9 @@ func (f *filter) run() error {
 	return errors.Join(err, <-up)
 }
 
-// answers copies what QEMU says, line by line, less the events.
-func (f *filter) answers() error {
-	r := bufio.NewReaderSize(f.qemu, maxLine)
+// answers passes QEMU's messages on, line by line.
+func (f *filter) answers(qemu io.Reader) error {
+	r := bufio.NewReaderSize(qemu, maxLine)
 	for {
 		line, err := r.ReadSlice('\n')
 		switch {
@@ -57,12 +104,15 @@ func (f *filter) answers() error {
 		case err != nil:
 			return fmt.Errorf("read QMP: %w", err)
 		}
-		var event Event
-		if err := json.Unmarshal(line, &event); err != nil {
+		var m message
+		if err := json.Unmarshal(line, &m); err != nil {
 			return fmt.Errorf("parse QMP message %q: %w", line, err)
 		}
-		if event.Event != "" {
-			f.events <- event
+		if m.Event.Event != "" {
+			f.events <- m.Event
+			continue
+		}
+		if !f.passes(m) {
 			continue
 		}
 		if _, err := f.monitor.Write(line); err != nil {
@@ -71,7 +121,8 @@ func (f *filter) answers() error {
 	}
 }
 
-// commands copies what the monitor says, together with descriptors passed along.
+// commands copies the monitor's commands, together with the descriptors that are passed
+// along.
 func (f *filter) commands() error {
 	buf := make([]byte, maxLine)
 	oob := make([]byte, unix.CmsgSpace(4))

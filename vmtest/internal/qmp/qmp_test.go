@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +16,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}`
 
-// peer plays QEMU's side of a monitor.
+// peer plays the part of QEMU.
 type peer struct {
 	t    *testing.T
 	conn *net.UnixConn
@@ -27,18 +31,14 @@ type peer struct {
 
 // newPeer returns the peer, and the client's end of its connection.
 func newPeer(t *testing.T) (*peer, *net.UnixConn) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := qemu.Wire("monitor")
 	require.NoError(t, err)
-	var conns [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "monitor")
-		conn, err := net.FileConn(f)
-		require.NoError(t, err)
-		f.Close()
-		conns[i] = conn.(*net.UnixConn)
-		t.Cleanup(func() { conn.Close() })
-	}
-	return &peer{t: t, conn: conns[0], r: bufio.NewReader(conns[0])}, conns[1]
+	t.Cleanup(func() { ours.Close() })
+	conn, err := net.FileConn(theirs)
+	require.NoError(t, err)
+	require.NoError(t, theirs.Close())
+	t.Cleanup(func() { conn.Close() })
+	return &peer{t: t, conn: ours, r: bufio.NewReader(ours)}, conn.(*net.UnixConn)
 }
 
 func (p *peer) say(lines ...string) {
@@ -46,21 +46,44 @@ func (p *peer) say(lines ...string) {
 	assert.NoError(p.t, err)
 }
 
-// hear returns the next command's name.
-func (p *peer) hear() string {
+// asked is a command that the peer has received.
+type asked struct {
+	Execute   string
+	Arguments map[string]string
+	ID        string
+}
+
+// hear returns the next command, which is the zero value at the end of the session.
+func (p *peer) hear() asked {
 	dec := json.NewDecoder(p.r)
-	var c struct{ Execute string }
+	var c asked
 	if err := dec.Decode(&c); err != nil {
-		return ""
+		return asked{}
 	}
-	p.r = bufio.NewReader(p.conn) // commands come one at a time
-	return c.Execute
+	p.r = bufio.NewReader(io.MultiReader(dec.Buffered(), p.conn))
+	return c
+}
+
+// answer answers a command with a "return" member.
+func (p *peer) answer(c asked, result string) {
+	p.say(fmt.Sprintf(`{"return": %s, "id": %q}`, result, c.ID))
+}
+
+// serve answers each command with its own name until the session ends.
+func (p *peer) serve() {
+	for {
+		c := p.hear()
+		if c.Execute == "" {
+			return
+		}
+		p.answer(c, strconv.Quote(c.Execute))
+	}
 }
 
 // shakeHands plays the handshake.
 func (p *peer) shakeHands() {
 	p.say(greeting)
-	assert.Equal(p.t, "qmp_capabilities", p.hear())
+	assert.Equal(p.t, "qmp_capabilities", p.hear().Execute)
 	p.say(`{"return": {}}`)
 }
 
@@ -76,8 +99,9 @@ func connect(t *testing.T) (*peer, *Client) {
 func TestExecuteReturnsTheAnswer(t *testing.T) {
 	p, c := connect(t)
 	go func() {
-		assert.Equal(t, "query-status", p.hear())
-		p.say(`{"return": {"status": "running"}}`)
+		c := p.hear()
+		assert.Equal(t, "query-status", c.Execute)
+		p.answer(c, `{"status": "running"}`)
 	}()
 	var status struct{ Status string }
 	require.NoError(t, c.Execute(t.Context(), "query-status", nil, &status, nil))
@@ -87,8 +111,7 @@ func TestExecuteReturnsTheAnswer(t *testing.T) {
 func TestExecuteReturnsQEMUsError(t *testing.T) {
 	p, c := connect(t)
 	go func() {
-		p.hear()
-		p.say(`{"error": {"class": "GenericError", "desc": "no such thing"}}`)
+		p.say(fmt.Sprintf(`{"error": {"class": "GenericError", "desc": "no such thing"}, "id": %q}`, p.hear().ID))
 	}()
 	err := c.Execute(t.Context(), "getfd", nil, nil, nil)
 	assert.EqualError(t, err, "QMP getfd: no such thing")
@@ -121,8 +144,7 @@ func TestAnswersSurviveAFloodOfEvents(t *testing.T) {
 	}()
 	go func() {
 		for i := range rounds {
-			p.hear()
-			lines := []string{fmt.Sprintf(`{"return": {"n": %d}}`, i)}
+			lines := []string{fmt.Sprintf(`{"return": {"n": %d}, "id": %q}`, i, p.hear().ID)}
 			for range flood {
 				lines = append(lines, `{"event": "VSERPORT_CHANGE", "data": {"id": "link", "open": true}}`)
 			}
@@ -194,7 +216,7 @@ func TestExecutePassesADescriptor(t *testing.T) {
 			_, err = f.WriteString("through the descriptor")
 			assert.NoError(t, err)
 		}
-		p.say(`{"return": {}}`)
+		p.answer(asked{ID: "1"}, "{}")
 	}()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
