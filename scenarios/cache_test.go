@@ -82,7 +82,6 @@ func TestCache(t *testing.T) {
 	type file struct{ name, pattern string }
 	harmless := []file{
 		{"stamp of the image", "images/*.stamp"},
-		{"lock of the snapshot", "snapshots/*.lock"},
 		{"queue", "queue"},
 	}
 	if os.Getenv("VMTEST_AGENT") == "" { // or the agent is not built here
@@ -129,7 +128,7 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 		tc.spoil(cacheFile(t, cache, "snapshots/*/ram"), cacheFile(t, cache, "snapshots/*/state"),
 			cacheFile(t, cache, "snapshots/*/snapshot.json"))
 		said := useCacheTwice(t, cache, image)
-		assert.Contains(t, said, "is of no use ("+tc.want, tc.name)
+		assert.Contains(t, said, "is unusable ("+tc.want, tc.name)
 		assert.Equal(t, 1, strings.Count(said, saidBoot), "boots after: %s\n%s", tc.name, said)
 		assertTidy(t, cache)
 	}
@@ -149,7 +148,7 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 	require.NoError(t, os.Rename(plain+"~", other))
 	for _, other := range []string{"0", "1"} {
 		said := useCache(t, cache, image, otherGuest+"="+other)
-		assert.Contains(t, said, "is of no use (its memory was altered", "memory swapped, other guest %s", other)
+		assert.Contains(t, said, "is unusable (its memory was altered", "memory swapped, other guest %s", other)
 	}
 	assertTidy(t, cache)
 }
@@ -229,7 +228,7 @@ func assertTidy(t *testing.T, cache string, but ...string) {
 	t.Helper()
 	whole := append(but,
 		"queue", "accel/*.json", programs, "go/*.lock", "go/*.sha256",
-		"images/[a-z]*", "snapshots/*.lock", "snapshots/*/ram", "snapshots/*/state", "snapshots/*/moment", "snapshots/*/snapshot.json",
+		"images/[a-z]*", "snapshots/*/ram", "snapshots/*/state", "snapshots/*/moment", "snapshots/*/snapshot.json",
 	)
 	err := filepath.WalkDir(cache, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || path == cache {

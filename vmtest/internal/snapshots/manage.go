@@ -15,22 +15,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse says that a process has machines that run on a snapshot.
+// ErrInUse reports that a process uses a snapshot or makes it.
 var ErrInUse = errors.New("it is in use")
 
-// DefaultLimit is how much the snapshots of a cache may take together, in bytes:
-// some twenty of them.
+// DefaultLimit bounds the size of all snapshots of a cache together, in bytes. Some
+// twenty snapshots fit.
 const DefaultLimit = 4 << 30
 
-// Listed is a snapshot as a person sees it.
+// Listed is an entry of a list of snapshots.
 type Listed struct {
 	Info
 	Bytes int64     // on disk; the memory file is sparse
-	Used  time.Time // the last time that a process opened it
-	Fault error     // why it will not be used, or nil
+	Used  time.Time // when a process last opened it
+	Fault error     // why Open would make it again, or nil
 }
 
-// List returns all snapshots, the one that was used last first.
+// List returns all snapshots, the most recently used first.
 func (s *Store) List() ([]Listed, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Store) List() ([]Listed, error) {
 	var list []Listed
 	for _, e := range entries {
 		if !e.IsDir() || !keys.MatchString(e.Name()) {
-			continue // in the making, or none of ours, such as lost+found
+			continue // being made, or not a snapshot, such as lost+found
 		}
 		l, err := s.describe(e.Name())
 		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
@@ -55,12 +55,12 @@ func (s *Store) List() ([]Listed, error) {
 }
 
 func (s *Store) describe(key string) (Listed, error) {
-	dir := filepath.Join(s.dir, key)
-	folder, err := os.Stat(dir)
+	dir := s.path(key)
+	info, err := os.Stat(dir)
 	if err != nil {
 		return Listed{}, err
 	}
-	l := Listed{Used: folder.ModTime()}
+	l := Listed{Used: info.ModTime()}
 	l.Info, l.Fault = readInfo(dir)
 	l.Key = key
 	files, err := os.ReadDir(dir)
@@ -77,16 +77,16 @@ func (s *Store) describe(key string) (Listed, error) {
 	return l, nil
 }
 
-// keys are SHA-256 digests or, in short, the beginning of one.
+// keys are SHA-256 digests, or their beginnings.
 var keys = regexp.MustCompile("^[0-9a-f]{12,64}$")
 
-// Remove removes a snapshot, named by its key or the beginning of it. The error
-// wraps ErrInUse when a process uses it, and fs.ErrNotExist when there is none.
+// Remove removes a snapshot, named by its key or the beginning of it. The error wraps
+// ErrInUse if a process uses it, and fs.ErrNotExist if there is none.
 func (s *Store) Remove(key string) error {
 	if !keys.MatchString(key) {
-		return fmt.Errorf("remove snapshot %q: that is no key of one", key)
+		return fmt.Errorf("remove snapshot %q: not a key", key)
 	}
-	// Twelve digits tell SHA-256 digests apart; a lock's name ends in no digit.
+	// Twelve digits tell SHA-256 digests apart. The name of a lock ends in no digit.
 	found, err := fs.Glob(os.DirFS(s.dir), key[:12]+"*[0-9a-f]")
 	if err != nil {
 		return err
@@ -96,22 +96,72 @@ func (s *Store) Remove(key string) error {
 		return fmt.Errorf("remove snapshot %.12s: %w", key, fs.ErrNotExist)
 	}
 	key = found[i]
-	lock := flock.New(s.lockPath(key), flock.SetPermissions(0o600))
-	ok, err := lock.TryLock()
+	err = s.whileUnused(key, func() error {
+		use := flock.New(s.path(key), flock.SetFlag(os.O_RDONLY))
+		ok, err := use.TryLock()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrInUse
+		}
+		defer use.Close()
+		return s.sweep(key)
+	})
 	if err != nil {
-		return fmt.Errorf("lock snapshot: %w", err)
+		return fmt.Errorf("remove snapshot %.12s: %w", key, err)
 	}
-	if !ok {
-		return fmt.Errorf("remove snapshot %.12s: %w", key, ErrInUse)
-	}
-	defer lock.Close()
-	return s.sweep(key)
+	return nil
 }
 
-// Prune removes snapshots, the one unused for longest first, until those that are
-// left take no more than limit bytes. Those in use stay. It returns the removed
-// ones.
+// whileUnused calls do with the lock of a key, or returns ErrInUse if another process
+// holds that lock.
+func (s *Store) whileUnused(key string, do func() error) error {
+	lock := s.newLock(key)
+	ok, err := lock.try()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ErrInUse
+	}
+	return errors.Join(do(), lock.release())
+}
+
+// leftovers are what a killed process leaves: locks, and snapshots that are half made.
+var leftovers = regexp.MustCompile(`^(?:([0-9a-f]{12,64})\.lock|\.new-([0-9a-f]{12,64})-.*)$`)
+
+// removeLeftovers removes what killed processes have left.
+func (s *Store) removeLeftovers() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("clean up snapshots: %w", err)
+	}
+	for _, e := range entries {
+		m := leftovers.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
+		}
+		err := s.whileUnused(m[1]+m[2], func() error { // which also removes the lock
+			if m[2] == "" {
+				return nil
+			}
+			return os.RemoveAll(s.path(e.Name()))
+		})
+		if err != nil && !errors.Is(err, ErrInUse) {
+			return fmt.Errorf("clean up snapshots: %w", err)
+		}
+	}
+	return nil
+}
+
+// Prune removes snapshots, the one unused for longest first, until the others take no
+// more than limit bytes. It spares those that a process uses. It also removes what
+// killed processes have left. It returns the snapshots that it removed.
 func (s *Store) Prune(limit int64) ([]Listed, error) {
+	if err := s.removeLeftovers(); err != nil {
+		return nil, err
+	}
 	list, err := s.List()
 	if err != nil {
 		return nil, err
@@ -136,5 +186,3 @@ func (s *Store) Prune(limit int64) ([]Listed, error) {
 	}
 	return removed, nil
 }
-
-func (s *Store) lockPath(key string) string { return filepath.Join(s.dir, key+".lock") }

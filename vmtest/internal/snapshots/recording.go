@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Scratch returns empty files for a snapshot, of a machine of that much memory in MiB,
-// that is not in the store. They have no name, so the kernel takes them back when
-// they are closed or the process dies. The caller closes them. When they would not
-// fit the error is a *NoRoomError.
+// Scratch returns empty files for a snapshot that is not in the store, of a machine
+// with that much memory in MiB. They have no name, so the kernel frees them when they
+// are closed or the process dies. The caller closes them. The error is a *NoRoomError
+// if they would not fit.
 func (s *Store) Scratch(memory int) (_ *Files, err error) {
 	if err := s.checkRoom(memory); err != nil {
 		return nil, err
@@ -21,24 +21,18 @@ func (s *Store) Scratch(memory int) (_ *Files, err error) {
 	files := &Files{}
 	for _, file := range []**os.File{&files.RAM, &files.State, &files.Moment} {
 		if *file, err = s.Nameless(); err != nil {
-			files.closeAll()
+			files.Close()
 			return nil, err
 		}
 	}
 	return files, nil
 }
 
-// Nameless returns an empty file in the store's file system that has no name (open(2),
-// O_TMPFILE). The caller closes it, and with that removes it.
-func (s *Store) Nameless() (*os.File, error) {
-	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make a file in %s: %w", s.dir, err)
-	}
-	return os.NewFile(uintptr(fd), "unnamed file in "+s.dir), nil
-}
+// Nameless returns an empty file in the store's file system that has no name. The
+// caller closes it, and the kernel then frees it.
+func (s *Store) Nameless() (*os.File, error) { return nameless(s.dir) }
 
-// record has make fill the files, which the caller closes.
+// record returns files that make has filled. The caller closes them.
 func (s *Store) record(memory int, make func(*Files) error) (*Files, error) {
 	files, err := s.Scratch(memory)
 	if err != nil {
@@ -54,7 +48,7 @@ func (s *Store) record(memory int, make func(*Files) error) (*Files, error) {
 // save names the files in dir and describes them.
 func save(files *Files, dir string, info Info) (err error) {
 	for name, f := range map[string]*os.File{ramName: files.RAM, stateName: files.State, momentName: files.Moment} {
-		// On disk before it is named: what a power cut leaves may look whole.
+		// On disk before it has a name: after a power cut a name is a whole file.
 		if err := f.Sync(); err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
 		}

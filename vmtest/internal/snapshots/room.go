@@ -9,25 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoRoomError says that the store's file system has no room for one more snapshot.
-// It is an ENOSPC.
+// NoRoomError reports that the store's file system has no room for one more snapshot.
+// It wraps ENOSPC.
 type NoRoomError struct {
 	Dir        string
 	Free, Need int64 // bytes
 }
 
 func (e *NoRoomError) Error() string {
-	return fmt.Sprintf("%s has %d MB free, a snapshot in the making takes up to %d MB", e.Dir, e.Free/1e6, e.Need/1e6)
+	return fmt.Sprintf("%s has %d MB free, a new snapshot takes up to %d MB", e.Dir, e.Free/1e6, e.Need/1e6)
 }
 
 func (e *NoRoomError) Unwrap() error { return unix.ENOSPC }
 
-// deviceRoom is more than the state of a machine's devices takes, in bytes.
+// deviceRoom is an upper bound for the state of a machine's devices, in bytes.
 const deviceRoom = 4 << 20
 
-// checkRoom compares what a machine of that much memory, in MiB, can take with what
-// the file system has. The memory file is sparse, and a QEMU that cannot get a page
-// of it dies by SIGBUS; so it is better not to begin.
+// checkRoom returns a *NoRoomError unless the file system has room for the snapshot of
+// a machine with that much memory, in MiB. The memory file is sparse, and SIGBUS kills
+// a QEMU that gets no page for it.
 func (s *Store) checkRoom(memory int) error {
 	free, err := room(s.dir)
 	if err != nil {
@@ -39,21 +39,21 @@ func (s *Store) checkRoom(memory int) error {
 	return nil
 }
 
-// IsFull tells whether the file system of a file has no room left, as it may come to
-// while a snapshot is written.
+// IsFull reports whether the file system of a file has no room left. Other writers may
+// fill it while a snapshot is written.
 func IsFull(f *os.File) bool {
 	free, err := room(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	return err == nil && free < 1<<20
 }
 
-// room is what an ordinary user can still write to the file system of a path, in
-// bytes.
+// room returns how many bytes an ordinary user can still write to the file system of a
+// path.
 func room(path string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, fmt.Errorf("find free space of %s: %w", path, err)
 	}
-	if st.Blocks == 0 { // it does not count them
+	if st.Blocks == 0 { // the file system counts none
 		return math.MaxInt64, nil
 	}
 	return int64(st.Bavail) * cmp.Or(st.Frsize, st.Bsize), nil

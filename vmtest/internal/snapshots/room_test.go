@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// No machine is booted for a snapshot that would not fit.
-func TestNoRoomIsSaidBeforeTheWork(t *testing.T) {
+// TestNoRoomIsFoundBeforeTheWork boots no machine for a snapshot that would not fit.
+func TestNoRoomIsFoundBeforeTheWork(t *testing.T) {
 	s := newStore(t)
 	const tooMuch = 1 << 40 // MiB
 	_, err := s.Open(t.Context(), Info{Key: keyA, Memory: tooMuch}, func(string) {},

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,15 +16,16 @@ import (
 const (
 	keyA = "aaaaaaaaaaaaaaaaaaaaaaaa"
 	keyB = "bbbbbbbbbbbbbbbbbbbbbbbb"
+	keyC = "cccccccccccccccccccccccc"
 )
 
 func newStore(t *testing.T) *Store {
-	s, err := OpenStore(filepath.Join(t.TempDir(), "a [folder] named*, so"))
+	s, err := OpenStore(filepath.Join(t.TempDir(), "a [directory] named*, so"))
 	require.NoError(t, err)
 	return s
 }
 
-// fillWith writes what tells one snapshot from another.
+// fillWith returns a make that writes text into each file.
 func fillWith(text string) func(*Files) error {
 	return func(f *Files) error {
 		if err := f.RAM.Truncate(1 << 20); err != nil {
@@ -42,8 +42,8 @@ func fillWith(text string) func(*Files) error {
 	}
 }
 
-// open opens a snapshot, closes it when the test ends, and tells what was noticed
-// and whether it was made.
+// open opens a snapshot and closes it when the test ends. It returns the last notice,
+// and whether the snapshot was made.
 func open(t *testing.T, s *Store, key, text string) (files *Files, notice string, made bool) {
 	files, err := s.Open(t.Context(), Info{Key: key, Image: "debian"},
 		func(n string) { notice = n },
@@ -162,13 +162,13 @@ func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
 			damage(t, s, filepath.Join(s.dir, keyA))
 			f, notice, made := open(t, s, keyA, "two")
 			assert.True(t, made)
-			assert.Contains(t, notice, "is of no use")
+			assert.Contains(t, notice, "is unusable")
 			assert.Equal(t, "state two", content(t, f))
 		})
 	}
 }
 
-// keepTime puts back the time of a file's last change, as far as a program can.
+// keepTime sets the modification time of a file back after change.
 func keepTime(t *testing.T, path string, change func(path string)) {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -176,8 +176,8 @@ func keepTime(t *testing.T, path string, change func(path string)) {
 	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 }
 
-// Whatever byte of the description is changed, either that shows or the snapshot is
-// the one that was made. What a lock holds is nobody's business.
+// TestNoByteOfTheDescriptionCanLie changes each byte. Either the change is found, or the
+// snapshot is the one that was made. The content of a lock file does not matter.
 func TestNoByteOfTheDescriptionCanLie(t *testing.T) {
 	s := newStore(t)
 	f, _, _ := open(t, s, keyA, "one")
@@ -199,7 +199,7 @@ func TestNoByteOfTheDescriptionCanLie(t *testing.T) {
 		}
 	}
 	require.NoError(t, os.WriteFile(path, whole, 0o600))
-	require.NoError(t, os.WriteFile(s.lockPath(keyA), []byte("x"), 0o600))
+	require.NoError(t, os.WriteFile(s.newLock(keyA).Path(), []byte("x"), 0o600))
 	_, notice, made := open(t, s, keyA, "two")
 	assert.False(t, made)
 	assert.Empty(t, notice)
@@ -223,36 +223,7 @@ func TestAFailedMakeLeavesNothing(t *testing.T) {
 	assert.ErrorIs(t, err, fault)
 	left, err := os.ReadDir(s.dir)
 	require.NoError(t, err)
-	require.Len(t, left, 1)
-	assert.Equal(t, filepath.Base(s.lockPath(keyA)), left[0].Name())
-}
-
-func TestTwoWhoWantTheSameMakeItOnce(t *testing.T) {
-	s := newStore(t)
-	var made atomic.Int32
-	inMake, finish := make(chan struct{}), make(chan struct{})
-	results := make(chan error, 2)
-	waiting := make(chan struct{}, 1)
-	get := func() {
-		f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) { waiting <- struct{}{} }, func(f *Files) error {
-			made.Add(1)
-			close(inMake)
-			<-finish
-			return fillWith("one")(f)
-		})
-		if err == nil {
-			err = f.Close()
-		}
-		results <- err
-	}
-	go get()
-	<-inMake
-	go get()
-	<-waiting
-	close(finish)
-	assert.NoError(t, <-results)
-	assert.NoError(t, <-results)
-	assert.EqualValues(t, 1, made.Load())
+	assert.Empty(t, left)
 }
 
 func TestContextEndsTheWaitForAnother(t *testing.T) {
@@ -277,7 +248,7 @@ func TestContextEndsTheWaitForAnother(t *testing.T) {
 	<-done
 }
 
-func TestPruneTakesTheLongestUnusedAndNoneInUse(t *testing.T) {
+func TestPruneRemovesTheLongestUnusedAndNoneInUse(t *testing.T) {
 	s := newStore(t)
 	old := time.Now().Add(-time.Hour)
 	require.NoError(t, os.Mkdir(filepath.Join(s.dir, "lost+found"), 0)) // a file system's own
@@ -302,6 +273,6 @@ func TestPruneTakesTheLongestUnusedAndNoneInUse(t *testing.T) {
 	require.NoError(t, s.Remove(keyA))
 	assert.ErrorIs(t, s.Remove(keyA), fs.ErrNotExist)
 	for _, key := range []string{"../snapshots", "..", ".", "", "a/b"} {
-		assert.ErrorContains(t, s.Remove(key), "no key", key)
+		assert.ErrorContains(t, s.Remove(key), "not a key", key)
 	}
 }
