@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Locks on single bytes that belong to an open file, not to a process (fcntl(2),
-// open file description locks): two tickets of one process are two, and closing
-// one file does not give up the locks of another.
+// Locks on single bytes that belong to an open file, not to a process (fcntl(2), open
+// file description locks): one process can hold two tickets, and closing one file
+// releases no lock of another.
 
 func lockByte(f *os.File, at int64, block bool) error {
 	cmd := unix.F_OFD_SETLK
@@ -44,22 +44,27 @@ func findLock(f *os.File, from, to int64) (at int64, found bool, err error) {
 	return lock.Start, lock.Type != unix.F_UNLCK, nil
 }
 
-// countLocks counts the bytes of [from, to) that other open files have locked.
-func countLocks(f *os.File, from, to int64) (int, error) {
+// countLocks counts the bytes of [from, to) that other open files have locked, without
+// those for which skip returns true.
+func countLocks(f *os.File, from, to int64, skip func(at int64) bool) (int, error) {
 	at, found, err := findLock(f, from, to)
 	if err != nil || !found {
 		return 0, err
 	}
-	below, err := countLocks(f, from, at)
+	n := 1
+	if skip != nil && skip(at) {
+		n = 0
+	}
+	below, err := countLocks(f, from, at, skip)
 	if err != nil {
 		return 0, err
 	}
-	above, err := countLocks(f, at+1, to)
-	return below + 1 + above, err
+	above, err := countLocks(f, at+1, to, skip)
+	return below + n + above, err
 }
 
 // lastLock returns the last byte of [from, to) that another open file has locked,
-// or from-1 when none is.
+// or from-1 if there is none.
 func lastLock(f *os.File, from, to int64) (int64, error) {
 	last := from - 1
 	for {

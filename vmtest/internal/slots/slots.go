@@ -1,10 +1,9 @@
-// Package slots bounds how many machines run at once on a host, over all processes
-// of a user, first come first served.
+// Package slots bounds how many machines run at once on a host, over all processes of
+// a user, first come first served.
 //
-// Each machine that runs or waits to run holds a ticket: a lock on one byte of a
-// common file, the byte at its turn. As many as there are slots may run, those with
-// the lowest turns. The kernel takes back the locks of a process that dies, so that
-// nothing is left to be cleaned up before the next one can move up.
+// Each machine that runs or waits to run holds a ticket: a lock on one byte of a common
+// file, the byte at its turn. With n slots the n lowest turns run. The kernel releases
+// the locks of a process that dies, so the next in line moves up without a clean-up.
 package slots
 
 import (
@@ -17,13 +16,13 @@ import (
 
 // Queue is the line in which the processes of one user wait.
 type Queue struct {
-	// Path is the common file. It is made, with its folder, when it is not there.
+	// Path is the common file. It is made, with its directory, if there is none.
 	Path string
-	// Slots is how many may run at once, at least 1.
+	// Slots is how many machines may run at once, at least 1.
 	Slots int
-	// Fits, when not nil, tells whether the host has room for one more machine. It
-	// is not asked when no other runs. Nothing is reserved: several may be told so
-	// of the same room.
+	// Fits, if not nil, reports whether the host has room for one more machine. It
+	// is called only while others run. It reserves nothing: several callers may be
+	// told of the same room.
 	Fits func() bool
 }
 
@@ -36,45 +35,43 @@ type Ticket struct {
 // Close gives the slot to the next in line.
 func (t *Ticket) Close() error { return t.file.Close() }
 
-// Acquire waits for a slot. Each time that it finds that it has to wait, waiting is
-// told how many machines are before this one.
-func (q Queue) Acquire(ctx context.Context, waiting func(before int)) (*Ticket, error) {
-	if err := os.MkdirAll(filepath.Dir(q.Path), 0o700); err != nil {
-		return nil, fmt.Errorf("open queue for machines: %w", err)
-	}
+// Acquire waits for a slot. It calls waiting with the number of machines ahead each
+// time that it finds it has to wait.
+func (q Queue) Acquire(ctx context.Context, waiting func(ahead int)) (*Ticket, error) {
 	ticket, err := q.draw()
 	if err != nil {
 		return nil, err
 	}
-	if err := q.await(ctx, ticket, waiting); err != nil {
+	if err := q.await(ctx, ticket, nil, waiting); err != nil {
 		return nil, errors.Join(err, ticket.Close())
 	}
 	return ticket, nil
 }
 
-func (q Queue) await(ctx context.Context, t *Ticket, waiting func(before int)) error {
+// await waits for the turn of a ticket. Turns for which skip returns true do not count.
+func (q Queue) await(ctx context.Context, t *Ticket, skip func(turn int64) bool, waiting func(ahead int)) error {
 	watch, err := watchFile(q.Path)
 	if err != nil {
 		return fmt.Errorf("watch queue for machines: %w", err)
 	}
 	defer watch.close()
 	for {
-		before, err := countLocks(t.file, firstTurn, t.turn)
+		ahead, err := countLocks(t.file, firstTurn, t.turn, skip)
 		if err != nil {
 			return err
 		}
-		if before == 0 || before < q.Slots && (q.Fits == nil || q.Fits()) {
+		if ahead == 0 || ahead < q.Slots && (q.Fits == nil || q.Fits()) {
 			return nil
 		}
-		waiting(before)
+		waiting(ahead)
 		if err := watch.wait(ctx); err != nil {
-			return fmt.Errorf("wait for a slot (%d machines before this one): %w", before, err)
+			return fmt.Errorf("wait for a slot (%d ahead, limit %d): %w", ahead, q.Slots, err)
 		}
 	}
 }
 
-// The file's bytes, none of which is ever written: the first is locked by who draws
-// a ticket, the others are tickets.
+// Bytes of the file. None is ever written: the first is locked while a process draws a
+// ticket, the others are tickets.
 const (
 	drawByte  = 0
 	firstTurn = 1
@@ -83,7 +80,10 @@ const (
 
 // draw takes the turn after the last one that is taken.
 func (q Queue) draw() (*Ticket, error) {
-	// Opened for writing, so that its end is an event for those who wait.
+	if err := os.MkdirAll(filepath.Dir(q.Path), 0o700); err != nil {
+		return nil, fmt.Errorf("open queue for machines: %w", err)
+	}
+	// Opened for writing, so that closing it is an event for those who wait.
 	f, err := os.OpenFile(q.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open queue for machines: %w", err)
@@ -97,7 +97,7 @@ func (q Queue) draw() (*Ticket, error) {
 }
 
 func drawIn(f *os.File) (int64, error) {
-	// Held for a few system calls, so it blocks.
+	// Others hold it for a few system calls, so this blocks.
 	if err := lockByte(f, drawByte, true); err != nil {
 		return 0, err
 	}

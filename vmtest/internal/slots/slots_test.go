@@ -17,14 +17,14 @@ import (
 
 func silent(int) {}
 
-func queuePath(t *testing.T) string { return filepath.Join(t.TempDir(), "folder", "queue") }
+func queuePath(t *testing.T) string { return filepath.Join(t.TempDir(), "directory", "queue") }
 
 // taken counts the tickets that are held.
 func (q Queue) taken(t *testing.T) int {
 	f, err := os.Open(q.Path)
 	require.NoError(t, err)
 	defer f.Close()
-	n, err := countLocks(f, firstTurn, lastTurn)
+	n, err := countLocks(f, firstTurn, lastTurn, nil)
 	require.NoError(t, err)
 	return n
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileWatch tells when a ticket may have been given back: a writer has closed the
-// file, or the kernel did for a process that died (inotify(7)).
+// fileWatch notices when a ticket may have been given back: a process has closed the
+// file, or died (inotify(7)).
 type fileWatch struct{ f *os.File }
 
 func watchFile(path string) (*fileWatch, error) {
@@ -24,7 +24,7 @@ func watchFile(path string) (*fileWatch, error) {
 	return &fileWatch{os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// wait returns after the next event, or one that came since the last call.
+// wait returns after the next event, or at once if one came since the last call.
 func (w *fileWatch) wait(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { w.f.Close() })
 	defer stop()

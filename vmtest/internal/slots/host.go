@@ -1,0 +1,75 @@
+package slots
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+)
+
+// emulatorMemory is what QEMU needs besides the guest's memory, in MiB.
+const emulatorMemory = 200
+
+// HostQueue returns the queue of this user's machines, for one with that much memory in
+// MiB. dir is the cache directory.
+//
+// The limit on slots is exact. The memory is a look at what is available and reserves
+// none: two callers that look at once may both go on, and a running guest takes its
+// memory bit by bit. It keeps a host that is short of memory from getting more
+// machines. It asks for all of a guest's memory, although a fork shares most of it.
+func HostQueue(dir string, memory int) (Queue, error) {
+	n, err := limit(os.Getenv("VMTEST_SLOTS"))
+	if err != nil {
+		return Queue{}, err
+	}
+	return Queue{
+		Path:  filepath.Join(dir, "queue"),
+		Slots: n,
+		Fits:  func() bool { return memoryAvailable() >= memory+emulatorMemory },
+	}, nil
+}
+
+// limit is how many machines may run at once: what $VMTEST_SLOTS says, or one for each
+// core, because a core is busy with each machine under emulation.
+func limit(variable string) (int, error) {
+	if variable == "" {
+		return runtime.NumCPU(), nil
+	}
+	n, err := strconv.Atoi(variable)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("read VMTEST_SLOTS: %q is not a number of machines, 1 or more", variable)
+	}
+	return n, nil
+}
+
+// memoryAvailable returns what the host can give without swapping, in MiB.
+func memoryAvailable() int {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return enough
+	}
+	return parseMemory(data)
+}
+
+// enough stands for the memory of a host that does not say.
+const enough = math.MaxInt
+
+// parseMemory returns MemAvailable of proc_meminfo(5), in MiB.
+func parseMemory(meminfo []byte) int {
+	for line := range bytes.Lines(meminfo) {
+		value, ok := bytes.CutPrefix(line, []byte("MemAvailable:"))
+		if !ok {
+			continue
+		}
+		value, ok = bytes.CutSuffix(bytes.TrimSpace(value), []byte(" kB"))
+		kib, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 63)
+		if !ok || err != nil {
+			return enough
+		}
+		return int(kib >> 10)
+	}
+	return enough
+}
