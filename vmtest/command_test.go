@@ -2,6 +2,8 @@ package vmtest
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -15,8 +17,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// machineHere is a machine without a QEMU: its agent is in this process, and "inside
-// the guest" is this host.
+// machineHere returns a machine whose agent is in this process: "inside the guest" is this
+// host. A process that does nothing stands in for QEMU.
 func machineHere(t *testing.T) *Machine {
 	t.Helper()
 	host, port, err := qemu.Wire("link")
@@ -29,7 +31,12 @@ func machineHere(t *testing.T) *Machine {
 		client.Close()
 		<-served
 	})
-	return &Machine{vm: vm.Of(client, runtime.GOARCH)}
+	binary := filepath.Join(t.TempDir(), "qemu")
+	require.NoError(t, os.WriteFile(binary, []byte("#!/bin/sh\nexec sleep infinity\n"), 0o755))
+	process, err := qemu.Start(qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
+	require.NoError(t, err)
+	t.Cleanup(process.Kill)
+	return &Machine{vm: vm.Of(process, client, runtime.GOARCH)}
 }
 
 // A Result looks like success only when the command was one.

@@ -61,11 +61,3 @@ func TestBadConfig(t *testing.T) {
 		assert.ErrorContains(t, err, "VMTEST_TIMEOUT_SCALE", v)
 	}
 }
-
-func TestBadSlots(t *testing.T) {
-	for _, v := range []string{"x", "0", "-1"} {
-		t.Setenv("VMTEST_SLOTS", v)
-		_, err := slotCount()
-		assert.ErrorContains(t, err, "VMTEST_SLOTS", v)
-	}
-}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
-	"time"
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
@@ -19,32 +17,11 @@ const journalShown = 60
 // consoleShown is how many lines of the console the evidence has.
 const consoleShown = 50
 
-// logEvidence logs what a guest can tell about a test that has failed.
-func logEvidence(t testing.TB, m *Machine) {
-	t.Helper()
-	ctx := context.Background()
-	if end, ok := testEnd(t); ok { // go test's panic would take the evidence along
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Second))
-		defer cancel()
-	}
-	t.Log(evidence(ctx, m))
-}
-
-// forEvidence returns a context for what is asked of a guest after ctx has ended, or
-// its work failed: until shortly before the end of the test (see testContext).
-func forEvidence(ctx context.Context) (context.Context, context.CancelFunc) {
-	late := context.WithoutCancel(ctx)
-	if end, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(late, end.Add(evidenceTime*3/4))
-	}
-	return context.WithCancel(late)
-}
-
-// evidence is what a guest can tell about a failure. One that is gone or wedged has
-// its console to show.
+// evidence returns what a guest shows of a failure. It uses the time that is kept back
+// for that, also after ctx has ended. A guest that is gone or stuck yields only its
+// console.
 func evidence(ctx context.Context, m *Machine) string {
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no evidence", Time: evidenceTime * 3 / 4})
+	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
 	defer cancel()
 	var b strings.Builder
 	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)

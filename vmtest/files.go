@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/gobuild"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
@@ -102,12 +103,11 @@ func (g *Guest) ReadFile(t testing.TB, guestPath string) []byte {
 // Machine.InstallGo. OpTimeout does not bound the build, which happens on the host.
 func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 	t.Helper()
-	ctx, cancel := testContext(t)
-	defer cancel()
-	program, err := g.Machine.buildGo(ctx, pkg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var program []byte
+	g.bounded(t, deadline.Limit{}, func(ctx context.Context) (err error) {
+		program, err = g.Machine.buildGo(ctx, pkg)
+		return err
+	})
 	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, program, programMode) })
 }
 

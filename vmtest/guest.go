@@ -7,27 +7,34 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/slots"
 )
 
-// Guest is a Machine in the hands of a test: what goes wrong fails the test, and
-// what a call opens is closed when the test ends. Pass each method the test or
-// subtest that is to fail. The methods work in the clean-ups of a test, too: those that
-// it registers after it got the Guest run before the machine is closed.
+// Guest is a [Machine] in the hands of a test. Its methods are those of the Machine, with
+// a testing.TB instead of a context: an error fails the test, and what a call opens is
+// closed when the test ends. Pass each method the test or subtest that is to fail. The
+// methods also work in a test's clean-ups that are registered after Start.
+//
+// On another goroutine than a test's, where t.FailNow must not be called, a method marks
+// the test as failed and returns the zero value, so that nothing waits for it forever.
 type Guest struct {
-	// Machine is the machine itself, for what has no method here or is to return
-	// its error.
+	// Machine is the machine itself, for calls that are to return their error.
 	Machine *Machine
+
+	queued time.Duration // how long the test waited for its slot
 }
 
-// Start gives a test a machine of its own whose systemd is "running", as Launch
-// does, and closes it when the test ends. When the test has failed by then, it logs
-// what the guest can tell of it: its failed units and its journal, or its console
-// when it no longer answers.
+// Start gives a test a machine of its own whose systemd is "running", as Launch does, and
+// closes it when the test ends. If the test has failed by then, it logs evidence from the
+// guest: its failed units and its journal, or its console if it no longer answers.
 //
-// A test has one slot among the machines of this host, however many it starts;
-// tests that call t.Parallel wait for theirs.
+// A test has one slot among the machines of this host, however many machines it starts.
+// Tests that call t.Parallel wait for theirs.
+//
+// Start skips the test under go test -short and with $VMTEST_SKIP=1.
 func Start(t testing.TB, config Config) *Guest {
 	t.Helper()
+	skip(t)
 	config, err := config.complete()
 	if err != nil {
 		t.Fatal(err)
@@ -38,51 +45,58 @@ func Start(t testing.TB, config Config) *Guest {
 // startGuest is Start for a machine that launch returns.
 func startGuest(t testing.TB, config Config, launch func(context.Context) (*Machine, error)) *Guest {
 	t.Helper()
-	ctx, cancel := testContext(t)
+	skip(t)
+	g := new(Guest)
+	ctx, cancel := g.context(t)
 	defer cancel()
-	if err := holdSlot(ctx, t, config); err != nil {
-		t.Fatal(err)
-	}
-	m, err := launch(ctx)
+	slot, err := acquireSlot(ctx, t.Name(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		t.Helper() // so that the evidence stands under the line that started the machine
-		if t.Failed() {
-			logEvidence(t, m)
-		}
-		if err := m.Close(); err != nil {
+		if err := slot.Release(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &Guest{Machine: m}
+	g.queued = slot.Queued
+	if ctx.Err() != nil {
+		t.Fatalf("start machine: waited %v for a slot, and no time is left for the test (go test -timeout)", brief(g.queued))
+	}
+	g.Machine, err = launch(slots.WithHold(ctx, slot))
+	if err != nil {
+		t.Fatal(g.withQueue(err, ctx))
+	}
+	t.Cleanup(func() {
+		t.Helper() // puts the evidence under the line that started the machine
+		if t.Failed() {
+			t.Log(evidence(context.Background(), g.Machine))
+		}
+		if err := g.Machine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
 }
 
-// evidenceTime is kept back at the end of a test's time for the evidence.
-const evidenceTime = 20 * time.Second
+// withQueue adds to an error of a test whose time is up how much of it the queue took.
+func (g *Guest) withQueue(err error, ctx context.Context) error {
+	if ctx.Err() == nil || g.queued < time.Second {
+		return err
+	}
+	return fmt.Errorf("%w; the test waited %v for a slot", err, brief(g.queued))
+}
 
-// testContext ends with the test, or so long before the test binary's own
-// deadline that there is time to say what the guest was doing. In a clean-up it ends
-// by that deadline alone.
-func testContext(t testing.TB) (context.Context, context.CancelFunc) {
+// brief rounds a time for a person.
+func brief(d time.Duration) time.Duration { return d.Round(time.Second / 10) }
+
+// context returns a context that ends with the test, and so long before the test binary's
+// own deadline that there is time for evidence. In a clean-up only that deadline ends it.
+func (g *Guest) context(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx := t.Context()
 	if ctx.Err() != nil { // it ends just before the clean-ups begin (testing.T.Context)
 		ctx = context.WithoutCancel(ctx)
 	}
-	if end, ok := testEnd(t); ok {
-		return context.WithDeadlineCause(ctx, end.Add(-evidenceTime),
-			fmt.Errorf("the test's time is up (go test -timeout) but for %v of evidence", evidenceTime))
-	}
-	return context.WithCancel(ctx)
-}
-
-// testEnd is the test binary's own deadline, if it has one.
-func testEnd(t testing.TB) (time.Time, bool) {
-	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
-		return d.Deadline()
-	}
-	return time.Time{}, false
+	return deadline.BeforeEnd(ctx)
 }
 
 // opLimit is the longest that a call may take.
@@ -90,16 +104,31 @@ func (g *Guest) opLimit() deadline.Limit {
 	return deadline.Limit{What: "not done", Time: g.Machine.config.OpTimeout, Name: "Config.OpTimeout"}
 }
 
-// do runs op within the test's time and the guest's OpTimeout, and fails the test
-// with its error.
+// do runs op within the test's time and the guest's OpTimeout, and fails the test with
+// its error.
 func (g *Guest) do(t testing.TB, op func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := testContext(t)
+	g.bounded(t, g.opLimit(), op)
+}
+
+// doBoot is do for an op that Config.BootTimeout bounds.
+func (g *Guest) doBoot(t testing.TB, op func(ctx context.Context) error) {
+	t.Helper()
+	g.bounded(t, deadline.Limit{}, op)
+}
+
+// bounded is do with any limit; a zero one is none.
+func (g *Guest) bounded(t testing.TB, l deadline.Limit, op func(ctx context.Context) error) {
+	t.Helper()
+	test, cancel := g.context(t)
 	defer cancel()
-	ctx, cancel = deadline.Within(ctx, g.opLimit())
-	defer cancel()
+	ctx := test
+	if l.Time != 0 {
+		ctx, cancel = deadline.Within(test, l)
+		defer cancel()
+	}
 	if err := op(ctx); err != nil {
-		t.Fatal(err)
+		fail(t, g.withQueue(err, test))
 	}
 }
 
@@ -141,14 +170,14 @@ func (g *Guest) Wait(t testing.TB) Ending {
 }
 
 // Reboot makes the guest reboot and waits until systemd is "running" again, as
-// Machine.Reboot. BootTimeout bounds it instead of OpTimeout.
+// Machine.Reboot. Config.BootTimeout bounds it, and not OpTimeout.
 func (g *Guest) Reboot(t testing.TB) {
 	t.Helper()
 	g.doBoot(t, g.Machine.Reboot)
 }
 
 // SoftReboot makes the guest's user space reboot and waits until systemd is "running"
-// again, as Machine.SoftReboot. BootTimeout bounds it instead of OpTimeout.
+// again, as Machine.SoftReboot. Config.BootTimeout bounds it, and not OpTimeout.
 func (g *Guest) SoftReboot(t testing.TB) {
 	t.Helper()
 	g.doBoot(t, g.Machine.SoftReboot)
@@ -160,19 +189,12 @@ func (g *Guest) Snapshot(t testing.TB) *Snapshot {
 	t.Helper()
 	s := get(t, g, g.Machine.Snapshot)
 	t.Cleanup(func() {
+		if s == nil {
+			return
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
-}
-
-// doBoot runs op, which has a timeout of its own, within the test's time.
-func (g *Guest) doBoot(t testing.TB, op func(ctx context.Context) error) {
-	t.Helper()
-	ctx, cancel := testContext(t)
-	defer cancel()
-	if err := op(ctx); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -2,9 +2,14 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -12,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
 // fatalT is a test that keeps what it fails with.
@@ -53,42 +60,153 @@ func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
 	assert.Equal(t, "build ./pkg for the guest: exit status 1:\nbuilt to the end", text)
 }
 
-// A daemon that accepts and never answers holds a test for OpTimeout.
+// A daemon that accepts and never answers holds a test for OpTimeout, and the error says
+// what listens.
 func TestDialedConnectionHasADeadline(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	g := &Guest{Machine: machineHere(t)}
-	g.Machine.config.OpTimeout = time.Minute
-	left := time.Until(g.deadline(t))
-	assert.True(t, 30*time.Second < left && left <= time.Minute, "OpTimeout from now on: %v", left)
-	assert.LessOrEqual(t, time.Until(g.deadline(lateT{t})), time.Duration(0), "the test has no time left but for evidence")
-
-	g.Machine.config.OpTimeout = time.Second
+	g.Machine.config.OpTimeout = 100 * time.Millisecond
 	conn := g.Dial(t, "tcp", l.Addr().String())
 	_, err = conn.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	var netErr net.Error
+	require.ErrorAs(t, err, &netErr)
+	assert.True(t, netErr.Timeout())
+	assert.Regexp(t, `^read tcp 127\.0\.0\.1:\d+ in the guest: not done within .* \(Config\.OpTimeout.*\); a socket there is open in vmtest\.test\[\d+\]`, err.Error())
 }
 
-// A guest can be used in a clean-up, for as long as there is time for evidence.
+// A deadline that the caller sets replaces that of Dial.
+func TestCallersDeadlineReplacesOurs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	g := &Guest{Machine: machineHere(t)}
+	g.Machine.config.OpTimeout = time.Nanosecond
+	conn, err := g.Machine.Dial(t.Context(), "tcp", l.Addr().String())
+	require.NoError(t, err)
+	g.own(t, conn)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	_, err = conn.Read(make([]byte, 1))
+	assert.EqualError(t, err, "read tcp "+l.Addr().String()+" in the guest: the deadline that the caller set is over")
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// A limit that a slow host stretches is stretched for a connection, too.
+func TestConnectionsDeadlineIsStretched(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	client, server := net.Pipe()
+	defer server.Close()
+	conn := &Conn{Conn: client, network: "tcp", address: "127.0.0.1:80"}
+	conn.setTimeout(ctx, func() string { return "no process has a socket there open" })
+	go server.Write([]byte("x"))
+	_, err := conn.Read(make([]byte, 1))
+	require.NoError(t, err, "before the limit is over")
+	cancel(errors.New("not done within 2m0s"))
+	_, err = conn.Read(make([]byte, 1))
+	assert.EqualError(t, err, "read tcp 127.0.0.1:80 in the guest: not done within 2m0s; no process has a socket there open")
+	require.NoError(t, conn.Close())
+}
+
+// A test's HTTP request to a port where nothing listens fails with the dial's error, and
+// does not wait for a goroutine that has ended.
+func TestHTTPClient(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	t.Cleanup(server.Close)
+	g := &Guest{Machine: machineHere(t)}
+	g.Machine.config.OpTimeout = time.Minute
+	client := g.HTTPClient(t)
+	r, err := client.Get(server.URL)
+	require.NoError(t, err)
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	require.NoError(t, r.Body.Close())
+	assert.Equal(t, "hello", string(body))
+
+	server.Close()
+	_, err = client.Get(server.URL)
+	require.Error(t, err)
+	assert.ErrorContains(t, err, "dial tcp "+server.Listener.Addr().String()+" in the guest: ")
+}
+
+// A method that fails on another goroutine returns there, and the test fails.
+func TestFailureOnAnotherGoroutine(t *testing.T) {
+	if os.Getenv("VMTEST_FAIL_AWAY") == "1" {
+		g := &Guest{Machine: machineHere(t)}
+		g.Machine.config.OpTimeout = time.Minute
+		client := &http.Client{Transport: &http.Transport{
+			DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+				return g.Dial(t, network, address), nil
+			},
+		}}
+		_, err := client.Get("http://127.0.0.1:1/")
+		t.Log("the request returned:", err)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFailureOnAnotherGoroutine$", "-test.timeout=60s", "-test.v")
+	cmd.Env = append(os.Environ(), "VMTEST_FAIL_AWAY=1")
+	out, err := cmd.CombinedOutput()
+	assert.Error(t, err, "the test fails")
+	assert.Contains(t, string(out), "dial tcp 127.0.0.1:1 in the guest: ")
+	assert.Contains(t, string(out), "the request returned: ")
+	assert.NotContains(t, string(out), "panic")
+}
+
+// A guest can be used in a clean-up.
 func TestGuestInCleanUp(t *testing.T) {
 	g := &Guest{Machine: machineHere(t)}
 	g.Machine.config.OpTimeout = time.Minute
-	out, late := "", error(nil)
+	out := ""
 	t.Run("test", func(t *testing.T) {
 		t.Cleanup(func() {
 			require.Error(t, t.Context().Err())
 			out = g.Run(t, "echo", "still here")
-			ctx, cancel := testContext(lateT{t})
-			defer cancel()
-			late = context.Cause(ctx)
 		})
 	})
 	assert.Equal(t, "still here\n", out)
-	assert.ErrorContains(t, late, "the test's time is up (go test -timeout) but for 20s of evidence")
 }
 
-// lateT is a test with little of its time left.
-type lateT struct{ testing.TB }
+// A wait on the test's context ends while there is time for evidence, and the error says
+// how much of the test's time went into the queue.
+func TestWaitsLeaveTimeForEvidence(t *testing.T) {
+	before := deadline.ProcessEnd
+	end := time.Now().Add(deadline.Reserve + 100*time.Millisecond)
+	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
+	t.Cleanup(func() { deadline.ProcessEnd = before })
+	g := &Guest{Machine: machineHere(t), queued: 90 * time.Second}
+	g.Machine.config.OpTimeout = time.Minute
+	_, err := g.Machine.Run(t.Context(), "sleep", "1000")
+	assert.ErrorContains(t, err, "the test's time is up (go test -timeout) but for 20s of evidence")
+	text := fatal(t, func(t testing.TB) { g.Run(t, "true") })
+	assert.Contains(t, text, "but for 20s of evidence")
+	assert.Contains(t, text, "; the test waited 1m30s for a slot")
+	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "in the time that is kept back")
+}
 
-func (lateT) Deadline() (time.Time, bool) { return time.Now().Add(evidenceTime), true }
+func TestProcessEnd(t *testing.T) {
+	want, ok := t.Deadline()
+	got, okToo := processEnd()
+	assert.Equal(t, ok, okToo)
+	if ok {
+		assert.WithinDuration(t, want, got, 5*time.Second)
+		assert.False(t, got.After(want), "not later than the test's own")
+	}
+}
+
+// A test that needs a machine is skipped where the user wants none.
+func TestSkip(t *testing.T) {
+	t.Setenv("VMTEST_SKIP", "1")
+	t.Run("start", func(t *testing.T) {
+		t.Cleanup(func() { assert.True(t, t.Skipped()) })
+		Start(t, Config{Image: "none"})
+	})
+	t.Run("template", func(t *testing.T) {
+		t.Cleanup(func() { assert.True(t, t.Skipped()) })
+		new(Template).Start(t)
+	})
+	t.Run("disk", func(t *testing.T) {
+		t.Cleanup(func() { assert.True(t, t.Skipped()) })
+		NewDisk(t, 1)
+	})
+}

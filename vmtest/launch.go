@@ -27,13 +27,13 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 
 // launchInSlot waits for a slot, which the machine holds until it is closed.
 func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (m *Machine, err error) {
-	slot, err := acquireSlot(ctx, config)
+	slot, err := acquireSlot(ctx, "", config)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if m == nil { // also if launch ended the goroutine, as a test's FailNow does
-			err = errors.Join(err, slot.Close())
+			err = errors.Join(err, slot.Release())
 		}
 	}()
 	if m, err = launch(); err != nil {

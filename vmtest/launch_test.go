@@ -24,7 +24,7 @@ func TestSlotOfALaunchThatNeverReturns(t *testing.T) {
 	<-ended
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // only a wait takes any
 	defer cancel()
-	slot, err := acquireSlot(ctx, config)
+	slot, err := acquireSlot(ctx, "", config)
 	require.NoError(t, err)
-	require.NoError(t, slot.Close())
+	require.NoError(t, slot.Release())
 }

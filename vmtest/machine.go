@@ -17,7 +17,7 @@ import (
 type Machine struct {
 	vm     *vm.Machine
 	config Config
-	slot   *slots.Ticket // nil if the machine's test holds it
+	slot   *slots.Hold // nil if the machine's test holds it
 }
 
 // Image describes the image that the guest runs.
@@ -42,7 +42,7 @@ func (m *Machine) Done() <-chan struct{} { return m.vm.Done() }
 func (m *Machine) Close() error {
 	m.vm.Close()
 	if m.slot != nil {
-		return m.slot.Close()
+		return m.slot.Release()
 	}
 	return nil
 }

@@ -88,9 +88,7 @@ func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error
 	defer m.Close()
 	if p.Prepare != nil {
 		if err := p.Prepare(ctx, m); err != nil {
-			// No test has this machine yet, so none could log what it has to tell.
-			ctx, cancel := forEvidence(ctx)
-			defer cancel()
+			// No test has this machine yet, so no test could log the evidence.
 			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
 		}
 	}

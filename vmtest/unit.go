@@ -71,9 +71,8 @@ func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 
 // withJournal adds to e the end of the unit's journal.
 func (u *MachineUnit) withJournal(ctx context.Context, e *UnitError) error {
-	ctx, cancel := forEvidence(ctx) // the wait's own time may be over
-	defer cancel()
-	ctx, cancel = deadline.Within(ctx, deadline.Limit{What: "not read", Time: evidenceTime})
+	// The wait's own time may be over.
+	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
 	defer cancel()
 	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: e.Unit, Last: 20})
 	if err != nil {

@@ -33,8 +33,8 @@ func Within(ctx context.Context, l Limit) (context.Context, context.CancelFunc) 
 func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := l.end()
-	if last, ok := last(); ok {
-		end.left = max(time.Until(last), 1)
+	if last, ok := last(ctx); ok {
+		end.left, end.kept = max(time.Until(last), 1), kept(ctx)
 	}
 	pace := func() float64 { return 1 }
 	if l.Pace != nil {
@@ -73,25 +73,41 @@ const Reserve = 20 * time.Second
 // binary. Package vmtest sets it.
 var ProcessEnd = func() (end time.Time, ok bool) { return time.Time{}, false }
 
-// last returns when a wait must be over, so that there is time for evidence.
-func last() (time.Time, bool) {
+type evidenceKey struct{}
+
+// ForEvidence returns a context without the end of ctx, for which BeforeEnd and Within
+// leave a second instead of Reserve.
+func ForEvidence(ctx context.Context) context.Context {
+	return context.WithValue(context.WithoutCancel(ctx), evidenceKey{}, true)
+}
+
+// kept returns how much of the process's time is kept back from ctx.
+func kept(ctx context.Context) time.Duration {
+	if ctx.Value(evidenceKey{}) != nil {
+		return time.Second
+	}
+	return Reserve
+}
+
+// last returns when a wait with ctx must be over.
+func last(ctx context.Context) (time.Time, bool) {
 	end, ok := ProcessEnd()
-	return end.Add(-Reserve), ok
+	return end.Add(-kept(ctx)), ok
 }
 
 // BeforeEnd returns a context that ends before the process does, with Reserve left.
 func BeforeEnd(ctx context.Context) (context.Context, context.CancelFunc) {
-	if last, ok := last(); ok {
-		return context.WithDeadlineCause(ctx, last, endError{})
+	if last, ok := last(ctx); ok {
+		return context.WithDeadlineCause(ctx, last, endError{kept(ctx)})
 	}
 	return context.WithCancel(ctx)
 }
 
-// endError reports that the process's time was over, but for Reserve.
-type endError struct{}
+// endError reports that the process's time was over, but for what is kept back.
+type endError struct{ kept time.Duration }
 
-func (endError) Error() string {
-	return fmt.Sprintf("the test's time is up (go test -timeout) but for %v of evidence", Reserve)
+func (e endError) Error() string {
+	return fmt.Sprintf("the test's time is up (go test -timeout) but for %v of evidence", e.kept)
 }
 
 // Is reports whether target is context.DeadlineExceeded.

@@ -131,3 +131,19 @@ func TestBeforeEnd(t *testing.T) {
 		assert.EqualError(t, context.Cause(ctx), "the test's time is up (go test -timeout) but for 20s of evidence")
 	})
 }
+
+// Evidence is collected in the time that is kept back for it.
+func TestDeadlineForEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endAfter(t, 5*time.Second)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		ctx, cancel := Within(ForEvidence(over), Limit{What: "no evidence", Time: 10 * time.Second})
+		defer cancel()
+		ctx, cancel = BeforeEnd(ctx)
+		defer cancel()
+		<-ctx.Done()
+		assert.Equal(t, 4*time.Second, time.Since(began))
+	})
+}

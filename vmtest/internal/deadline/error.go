@@ -13,6 +13,7 @@ type Error struct {
 	scale    float64       // by VMTEST_TIMEOUT_SCALE
 	slowness float64       // of the host
 	left     time.Duration // of the process's time when the limit began; 0 if unlimited
+	kept     time.Duration // of it for evidence
 }
 
 // stretched returns how long the limit is before the process's time cuts it.
@@ -41,7 +42,7 @@ func (e *Error) Error() string {
 		why = append(why, fmt.Sprintf("times %.2g because the host was that slow", e.slowness))
 	}
 	if e.cut() {
-		why = append(why, fmt.Sprintf("cut by go test -timeout, less %v for evidence", Reserve))
+		why = append(why, fmt.Sprintf("cut by go test -timeout, less %v for evidence", e.kept))
 	}
 	text := fmt.Sprintf("%s within %v (", e.What, e.used().Round(time.Millisecond))
 	switch {

@@ -79,7 +79,7 @@ func (m *Machine) lost(doing string, err error) error {
 	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) || errors.As(err, new(*GuestError)) {
 		return err
 	}
-	ctx, cancel := deadline.Within(context.Background(), deadline.Limit{Time: lastWords})
+	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: lastWords})
 	defer cancel()
 	select {
 	case <-m.Done():

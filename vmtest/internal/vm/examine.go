@@ -60,7 +60,7 @@ func (m *Machine) Examine() Health {
 	if h.gone || h.stopped {
 		return h // nobody is there to answer
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), mostExamineTime)
+	ctx, cancel := context.WithTimeout(deadline.ForEvidence(context.Background()), mostExamineTime)
 	defer cancel()
 	ctx, cancel = deadline.Within(ctx, deadline.Limit{What: "no answer", Time: examineTime})
 	defer cancel()

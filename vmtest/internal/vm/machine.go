@@ -11,6 +11,7 @@ import (
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
@@ -136,8 +137,10 @@ func (m *Machine) follow(client *link.Client) {
 	}()
 }
 
-// bounded returns a context that also ends when the guest has gone.
+// bounded returns a context that also ends when the guest has gone, and before the process
+// ends.
 func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancelEnd := deadline.BeforeEnd(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := make(chan struct{})
 	go func() {
@@ -150,16 +153,17 @@ func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelF
 	return ctx, sync.OnceFunc(func() {
 		close(stop)
 		cancel(nil)
+		cancelEnd()
 	})
 }
 
 // Kill kills QEMU and waits until it is gone.
 func (m *Machine) Kill() { m.process.Kill() }
 
-// Of returns a machine without QEMU, for tests: its session is with an agent anywhere,
-// on a system of that architecture.
-func Of(session *link.Client, arch string) *Machine {
-	m := newMachine(Spec{Files: &boot.Files{Image: &images.Image{Manifest: images.Manifest{Arch: arch}}}}, new(qemu.Process))
+// Of returns a machine without a monitor, for tests: its session is with an agent
+// anywhere, on a system of that architecture.
+func Of(process *qemu.Process, session *link.Client, arch string) *Machine {
+	m := newMachine(Spec{Files: &boot.Files{Image: &images.Image{Manifest: images.Manifest{Arch: arch}}}}, process)
 	m.link = session
 	return m
 }

@@ -23,7 +23,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	err := m.restart(ctx, "reboot")
 	// Also when that failed and its time is up: a reset that nobody asked for, as
 	// after a panic, has to end the machine.
-	restore, cancel := deadline.Within(context.WithoutCancel(ctx), deadline.Limit{What: "not done", Time: lastWords})
+	restore, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: lastWords})
 	defer cancel()
 	restored := m.setRebootAction(restore, "shutdown")
 	if errors.As(err, new(*GuestError)) && errors.Is(restored, qmp.ErrClosed) {
