@@ -5,24 +5,25 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// identifier is SYSLOG_IDENTIFIER, what `journalctl -t` looks for.
+// identifier is the daemon's SYSLOG_IDENTIFIER, which journalctl -t matches.
 const identifier = "demo-echo"
 
-// NewLogger logs to the journal when standard error is connected to it (see
-// systemd.exec(5), JOURNAL_STREAM), with attributes as fields: peer becomes
-// ECHO_PEER. Else it writes text lines with the same facts to standard error.
-// It never writes to standard output, which may be a connection.
+// NewLogger returns a logger for the journal if standard error is connected to
+// it (JOURNAL_STREAM, systemd.exec(5)). Each attribute becomes a field: peer is
+// ECHO_PEER. Otherwise the logger writes lines of text to standard error. It
+// never writes to standard output, which may be a connection.
 func NewLogger() *slog.Logger {
 	text := slog.NewTextHandler(os.Stderr, nil)
 	native, err := journal.StderrIsJournalStream()
 	if err != nil {
 		log := slog.New(text)
-		log.Warn("cannot tell whether standard error is the journal", "error", err.Error())
+		log.Warn("cannot compare standard error with JOURNAL_STREAM", "error", err.Error())
 		return log
 	}
 	if !native {
@@ -31,8 +32,15 @@ func NewLogger() *slog.Logger {
 	return slog.New(journalHandler{fallback: text})
 }
 
-// journalHandler sends records by journald's native protocol. The daemon logs
-// flat attributes only: groups are not kept apart.
+// journalHandler sends records to journald by its native protocol, and to
+// fallback if that fails. It ignores groups.
+//
+// [github.com/systemd/slog-journal] would leave the attributes out of MESSAGE,
+// so that journalctl shows a broken connection without its error. It also drops
+// records without an error where journald's socket is missing, as in a service
+// with RootDirectory=.
+//
+// [github.com/systemd/slog-journal]: https://pkg.go.dev/github.com/systemd/slog-journal
 type journalHandler struct {
 	attrs    []slog.Attr
 	fallback slog.Handler
@@ -46,18 +54,18 @@ func (h journalHandler) Enabled(_ context.Context, level slog.Level) bool {
 // Handle implements [slog.Handler].
 func (h journalHandler) Handle(ctx context.Context, r slog.Record) error {
 	fields := map[string]string{"SYSLOG_IDENTIFIER": identifier}
-	// journald finds the unit by looking up the sender's process, which an
-	// instance of a short connection may not live to see. The invocation id
-	// ties its lines to the unit all the same.
+	// journald looks up the unit by the sender's process. The process of a short
+	// connection may have exited by then; the invocation ID still names the unit.
 	if id := os.Getenv("INVOCATION_ID"); id != "" {
 		fields["INVOCATION_ID"] = id
 	}
 	var message strings.Builder
 	message.WriteString(r.Message)
 	add := func(a slog.Attr) bool {
-		fields["ECHO_"+strings.ToUpper(a.Key)] = a.Value.String()
+		value := a.Value.Resolve().String()
+		fields["ECHO_"+strings.ToUpper(a.Key)] = value
 		if a.Key != "event" {
-			fmt.Fprintf(&message, " %s=%s", a.Key, a.Value)
+			fmt.Fprintf(&message, " %s=%s", a.Key, value)
 		}
 		return true
 	}
@@ -66,7 +74,7 @@ func (h journalHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	r.Attrs(add)
 	if err := journal.Send(message.String(), priority(r.Level), fields); err != nil {
-		// Standard error leads to the journal too, only without fields.
+		// Standard error leads to the journal, too, but without fields.
 		return h.fallback.Handle(ctx, r)
 	}
 	return nil
@@ -74,9 +82,8 @@ func (h journalHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements [slog.Handler].
 func (h journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	// A fresh slice: handlers of several connections share the old one.
 	return journalHandler{
-		attrs:    append(append([]slog.Attr(nil), h.attrs...), attrs...),
+		attrs:    slices.Concat(h.attrs, attrs),
 		fallback: h.fallback.WithAttrs(attrs),
 	}
 }

@@ -110,19 +110,38 @@ func TestServesWithoutALogReader(t *testing.T) {
 	assert.Equal(t, 0, p.wait(t))
 }
 
-// With standard error on the journal, records come as fields by the native
-// protocol, and standard error stays empty.
-func TestJournalFields(t *testing.T) {
-	next := datagrams(t, journalSocket)
+// journalStream returns a file for standard error, and the variable that declares
+// it to be connected to the journal.
+func journalStream(t *testing.T) (stderr *os.File, env string) {
+	t.Helper()
 	stderr, err := os.CreateTemp(t.TempDir(), "stderr")
 	require.NoError(t, err)
-	defer stderr.Close()
+	t.Cleanup(func() { stderr.Close() })
 	info, err := stderr.Stat()
 	require.NoError(t, err)
 	stat := info.Sys().(*syscall.Stat_t)
+	return stderr, fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino)
+}
+
+// journald's socket is missing in a service with RootDirectory=.
+func TestJournalSocketMissing(t *testing.T) {
+	stderr, stream := journalStream(t)
 	file, addr := listener(t, "tcp", "127.0.0.1:0")
-	p := activatedLogging(t, stderr, file,
-		fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino), "INVOCATION_ID=0123456789abcdef0123456789abcdef")
+	p := activatedLogging(t, stderr, file, stream)
+	roundTrip(t, dial(t, "tcp", addr), "12345")
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+	text, err := os.ReadFile(stderr.Name())
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "listener=echo event=accept")
+	assert.Contains(t, string(text), "event=close bytes=5")
+}
+
+func TestJournalFields(t *testing.T) {
+	next := datagrams(t, journalSocket)
+	stderr, stream := journalStream(t)
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	p := activatedLogging(t, stderr, file, stream, "INVOCATION_ID=0123456789abcdef0123456789abcdef")
 
 	listening := next()
 	assert.Contains(t, listening, "ECHO_EVENT=listen\n")
@@ -153,5 +172,5 @@ func TestJournalFields(t *testing.T) {
 	assert.Equal(t, 0, p.wait(t))
 	text, err := os.ReadFile(stderr.Name())
 	require.NoError(t, err)
-	assert.Empty(t, string(text))
+	assert.Empty(t, string(text), "standard error")
 }
