@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// StandardInput=socket: the connection is descriptors 0 and 1, and 2 where
-// StandardError= was forgotten.
+// With StandardInput=socket the connection is descriptors 0 and 1. It is descriptor
+// 2, too, if the unit lacks StandardError=.
 func TestConnectionOnStandardInput(t *testing.T) {
 	for _, test := range []struct {
 		name          string
@@ -35,8 +35,8 @@ func TestConnectionOnStandardInput(t *testing.T) {
 				cmd.Stderr = passed
 			}
 			p := launch(t, cmd)
-			// Our duplicate stays open: the client must see the end all the same.
-			roundTrip(t, client, "socket activation works\n") // and no line of log in it
+			// The client sees the end although passed is still open here.
+			roundTrip(t, client, "socket activation works\n")
 			require.NoError(t, passed.Close())
 			assert.Equal(t, 0, p.wait(t))
 			if !test.stder {
@@ -91,7 +91,7 @@ func TestNamedListeners(t *testing.T) {
 	assert.Contains(t, log, "event=listen listener=local address="+path)
 	assert.Equal(t, 2, strings.Count(log, "listener=inet event=accept"), log)
 	assert.Equal(t, 1, strings.Count(log, "listener=local event=accept"), log)
-	assert.FileExists(t, path, "the socket file belongs to the socket unit")
+	assert.FileExists(t, path, "socket file after the exit")
 }
 
 func TestDatagramSocketIsRefused(t *testing.T) {
@@ -106,23 +106,26 @@ func TestDatagramSocketIsRefused(t *testing.T) {
 }
 
 func TestIdleTimeoutEndsTheProcess(t *testing.T) {
-	file, addr := listener(t, "tcp", "127.0.0.1:0")
-	p := activated(t, "echo", []*os.File{file}, nil, "--idle-timeout=500ms")
-	roundTrip(t, dial(t, "tcp", addr), "once\n")
+	file, _ := listener(t, "tcp", "127.0.0.1:0")
+	p := activated(t, "echo", []*os.File{file}, nil, "--idle-timeout=1ms")
 	assert.Equal(t, 0, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "event=idle")
 }
 
-// Out of descriptors, the daemon serves on and takes the others when it can.
+// The daemon accepts the remaining clients when descriptors are free again.
 func TestOutOfDescriptors(t *testing.T) {
 	file, addr := listener(t, "tcp", "127.0.0.1:0")
-	log := new(lines)
-	p := activatedLogging(t, log, file, nofileEnv+"=16")
+	log := lines{wanted: "too many open files", seen: make(chan struct{})}
+	p := activatedLogging(t, &log, file, nofileEnv+"=16")
 	var conns []net.Conn
 	for range 30 {
 		conns = append(conns, dial(t, "tcp", addr))
 	}
-	require.Eventually(t, func() bool { return log.contain("too many open files") }, patience, 10*time.Millisecond)
+	select {
+	case <-log.seen:
+	case <-time.After(patience):
+		require.FailNow(t, "no line of the log contains "+log.wanted)
+	}
 	for i, conn := range conns {
 		roundTrip(t, conn, "line "+string(rune('a'+i%26)))
 		require.NoError(t, conn.Close())

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,33 +15,31 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lines is a log that can be read while it is written.
+// lines is a log that closes seen when it contains wanted.
 type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	wanted string
+	seen   chan struct{}
+	buf    bytes.Buffer
+	once   sync.Once
 }
 
 func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
+	n, err := l.buf.Write(p)
+	if bytes.Contains(l.buf.Bytes(), []byte(l.wanted)) {
+		l.once.Do(func() { close(l.seen) })
+	}
+	return n, err
 }
 
-func (l *lines) contain(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.buf.String(), s)
-}
-
-// datagrams listens on a unix datagram socket, as the service manager (NOTIFY_SOCKET)
-// and journald do.
+// datagrams listens on a Unix datagram socket, as the service manager (NOTIFY_SOCKET)
+// and journald do. It returns a function that reads the next datagram.
 func datagrams(t *testing.T, path string) func() string {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		conn.Close()
-		_ = os.Remove(path) // for go test -count
+		_ = os.Remove(path)
 	})
 	return func() string {
 		t.Helper()
@@ -65,8 +62,8 @@ func TestNotifyAndSignals(t *testing.T) {
 			conn := dial(t, "tcp", addr)
 			ping(t, conn)
 			p.signal(t, sig)
-			require.Equal(t, "STOPPING=1", next(), "before the drain, not after it")
-			roundTrip(t, conn, "finish") // the open connection may go on
+			require.Equal(t, "STOPPING=1", next(), "sent before the drain")
+			roundTrip(t, conn, "finish")
 			assert.Equal(t, 0, p.wait(t))
 			assert.Contains(t, p.stderr.String(), "connections=1 bound=5s")
 			assert.Contains(t, p.stderr.String(), "closed_hard=0")
@@ -75,7 +72,7 @@ func TestNotifyAndSignals(t *testing.T) {
 	}
 }
 
-func TestDrainBoundClosesHard(t *testing.T) {
+func TestResetAfterDrainTimeout(t *testing.T) {
 	file, addr := listener(t, "tcp", "127.0.0.1:0")
 	p := activated(t, "echo", []*os.File{file}, nil, "--drain-timeout=100ms")
 	conn := dial(t, "tcp", addr)
@@ -97,8 +94,8 @@ func TestConnectionIsDrainedToo(t *testing.T) {
 	assert.Equal(t, 0, p.wait(t))
 }
 
-// As with a journald that restarts: the reader of standard error is gone.
-func TestServesWithoutALogReader(t *testing.T) {
+// When journald restarts, standard error has no reader.
+func TestServeWithoutLogReader(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	defer writer.Close()
