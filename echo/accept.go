@@ -29,13 +29,13 @@ func (s *Server) accept(ctx context.Context, conns *openConns, listeners []Liste
 			log.Info("idle, stopping", "event", "idle", "after", s.IdleTimeout.String())
 			return nil
 		}
-		// A client came in just as the idle timer fired: it is served, and so
-		// are those behind it.
+		// A client connected as the idle timer fired. Serve it and go on.
 	}
 }
 
 // acceptRound runs one accept loop per listener. It returns nil when ctx is done
-// or the server is idle; then no loop runs and no connection is left half taken.
+// or the server is idle. All loops have ended by then, and every accepted
+// connection is in conns.
 func (s *Server) acceptRound(ctx context.Context, conns *openConns, listeners []Listener, log *slog.Logger) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -50,7 +50,7 @@ func (s *Server) acceptRound(ctx context.Context, conns *openConns, listeners []
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		// Wakes Accept without closing the listener, which a further round needs.
+		// A past deadline wakes Accept and leaves the listener open for another round.
 		for _, l := range listeners {
 			if err := l.SetDeadline(time.Unix(1, 0)); err != nil {
 				return fmt.Errorf("set deadline of %s: %w", l.Name, err)
@@ -64,6 +64,8 @@ func (s *Server) acceptRound(ctx context.Context, conns *openConns, listeners []
 	return group.Wait()
 }
 
+// acceptLoop accepts on l until its deadline passes. After a temporary error it
+// waits, for longer each time.
 func acceptLoop(ctx context.Context, conns *openConns, l Listener, log *slog.Logger) error {
 	backoff := firstBackoff
 	for {
@@ -78,7 +80,7 @@ func acceptLoop(ctx context.Context, conns *openConns, l Listener, log *slog.Log
 		case !temporary(err):
 			return fmt.Errorf("accept on %s: %w", l.Name, err)
 		}
-		log.Warn("cannot accept for now", "event", "accept-error", "listener", l.Name,
+		log.Warn("accept failed, retrying", "event", "accept-error", "listener", l.Name,
 			"error", err.Error(), "backoff", backoff.String())
 		timer := time.NewTimer(backoff)
 		select {
@@ -91,8 +93,8 @@ func acceptLoop(ctx context.Context, conns *openConns, l Listener, log *slog.Log
 	}
 }
 
-// temporary reports whether accept(2) can succeed later: the host is short of
-// something, or the error is that of a connection which died in the queue.
+// temporary reports whether accept(2) can succeed later. The host may lack a
+// resource, or a queued connection may have failed before it was accepted.
 func temporary(err error) bool {
 	for _, errno := range []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,

@@ -26,7 +26,7 @@ func TestTemporary(t *testing.T) {
 	assert.False(t, temporary(net.ErrClosed))
 }
 
-// A listener that is shut down behind our back cannot accept any more.
+// A listener cannot accept any more after shutdown(2).
 func TestServeReturnsPermanentAcceptErrors(t *testing.T) {
 	sockets, _ := listen(t, "tcp")
 	other, otherAddress := listen(t, "tcp")
@@ -37,7 +37,7 @@ func TestServeReturnsPermanentAcceptErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_RD) }))
 	require.NoError(t, err)
-	// The open connection is drained all the same.
+	// The open connection is drained before Serve returns.
 	got, err := exchange(conn, []byte("bye"))
 	require.NoError(t, err)
 	assert.Equal(t, "bye", string(got))
@@ -47,7 +47,7 @@ func TestServeReturnsPermanentAcceptErrors(t *testing.T) {
 	assert.Contains(t, r.log.String(), "event=drain")
 }
 
-// starved fails as a listener does whose process is out of descriptors.
+// starved is a listener of a process that is out of descriptors.
 type starved struct{ StreamListener }
 
 func (starved) Accept() (net.Conn, error) {
@@ -68,6 +68,6 @@ func TestBackoffEndsWithTheContext(t *testing.T) {
 	case err := <-done:
 		require.NoError(t, err)
 	case <-time.After(patience):
-		require.FailNow(t, "the backoff outlives its context")
+		require.FailNow(t, "acceptLoop goes on after its context is done")
 	}
 }

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// openConns are the connections being served, each by a goroutine of its own.
-// The zero value is empty.
+// openConns is the set of connections being served, each by its own goroutine.
+// The zero value is an empty set.
 type openConns struct {
 	mu    sync.Mutex
 	set   map[net.Conn]struct{}
 	empty chan struct{} // closed when the last connection ends; nil before the first
 	idle  time.Duration
-	timer *time.Timer // runs while none is open; nil without idle watch
+	timer *time.Timer // runs while no connection is open; nil without an idle watch
 }
 
-// start serves conn in a goroutine, which closes it.
+// start serves conn in a new goroutine, which closes it.
 func (c *openConns) start(conn Conn, log *slog.Logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,7 +39,7 @@ func (c *openConns) start(conn Conn, log *slog.Logger) {
 func (c *openConns) end(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Closed already after a reset.
+	// After a reset conn is closed already.
 	_ = conn.Close()
 	delete(c.set, conn)
 	if len(c.set) == 0 {
@@ -56,7 +56,7 @@ func (c *openConns) count() int {
 	return len(c.set)
 }
 
-// none is closed when no connection is open.
+// none returns a channel that is closed when no connection is open.
 func (c *openConns) none() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *openConns) reset() int {
 	defer c.mu.Unlock()
 	for conn := range c.set {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			// RST instead of FIN: the client must not take a cut echo for a whole one.
+			// RST instead of FIN, so that the client notices that its echo is incomplete.
 			_ = tcp.SetLinger(0)
 		}
 		_ = conn.Close()
@@ -81,8 +81,8 @@ func (c *openConns) reset() int {
 	return len(c.set)
 }
 
-// whenIdle calls f, possibly more than once, when no connection was open for the
-// time after; it replaces an earlier watch. The returned function ends the watch.
+// whenIdle calls f when no connection has been open for the duration after. It
+// may call f more than once. It replaces an earlier watch; stop ends this one.
 func (c *openConns) whenIdle(after time.Duration, f func()) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,26 +103,26 @@ func (c *openConns) whenIdle(after time.Duration, f func()) (stop func()) {
 func serve(conn Conn, log *slog.Logger) {
 	log = log.With("peer", peerName(conn.Conn), "listener", conn.Name)
 	log.Info("connection accepted", "event", "accept")
-	// The wrappers hide ReadFrom and WriteTo: splice(2) would keep a pipe, that
-	// is two descriptors and up to 1 MiB, for every connection however idle.
+	// The wrappers hide ReadFrom and WriteTo, because splice(2) would hold a pipe
+	// (two descriptors, up to 1 MiB) for every connection, even an idle one.
 	n, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
 	log = log.With("event", "close", "bytes", n)
-	// Before the close, so that a client that sees the end finds the line.
+	// Log before closing: a client that reads the end can rely on the line.
 	switch {
 	case err == nil:
 		log.Info("connection closed by client")
 	case closedByUs(err):
-		log.Warn("connection closed hard")
+		log.Warn("connection reset by server")
 	default:
 		log.Warn("connection broken", "error", err.Error())
 	}
 	if err != nil {
 		return
 	}
-	// Shuts down the connection itself: a duplicate that someone else holds
-	// would keep it open over a mere close.
+	// Close alone leaves the connection open while another process holds a
+	// duplicate of the descriptor; a shutdown does not.
 	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
-		// A client that is gone by now has got everything, or wants no more.
+		// This fails only if the client has closed the connection already.
 		_ = half.CloseWrite()
 	}
 }

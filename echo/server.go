@@ -1,15 +1,15 @@
-// Package echo is the server of demo-echo, the reference daemon for socket
-// activation: it sends back what it receives until the client half-closes
-// (RFC 862), over TCP and AF_UNIX stream sockets that systemd passes to it.
+// Package echo implements demo-echo, the reference daemon for socket activation.
+// It sends back what it receives until the client half-closes (RFC 862), over TCP
+// and AF_UNIX stream sockets that systemd passes to it.
 //
-// [Inherited] takes the sockets, [Server.Serve] serves them:
+// [Inherited] takes over the sockets and [Server.Serve] serves them:
 //
 //	sockets, err := echo.Inherited()
 //	...
 //	err = (&echo.Server{Log: echo.NewLogger()}).Serve(ctx, sockets)
 //
-// It opens no socket for clients of its own, so it runs without any right to
-// the network. The command is in cmd/demo-echo, its units are in units:
+// The server opens no network socket, so it needs no access to the network. The
+// command is in cmd/demo-echo, its units are in units:
 //
 //	CGO_ENABLED=0 go build ./echo/cmd/demo-echo
 package echo
@@ -28,31 +28,33 @@ import (
 // DefaultDrainTimeout is how long open connections may go on after a stop.
 const DefaultDrainTimeout = 5 * time.Second
 
-// Server echoes. The zero value is ready to use.
+// Server is an echo server. The zero value is ready to use.
 type Server struct {
-	// Log gets one record per event, attribute "event": listen, accept, close,
-	// accept-error, drain, idle. Nil discards them.
+	// Log receives one record per event. Its attribute "event" is listen, accept,
+	// close, accept-error, drain or idle. If Log is nil, records are discarded.
 	Log *slog.Logger
-	// DrainTimeout bounds how long open connections may go on after a stop;
-	// then they are reset. 0 means DefaultDrainTimeout.
+	// DrainTimeout is how long open connections may go on after a stop, before
+	// Serve resets them. 0 means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// IdleTimeout ends Serve when no connection was open for that long; the
-	// socket unit starts the service again with the next client. 0 means never.
-	// It has no meaning for a single accepted connection.
+	// IdleTimeout ends Serve when no connection has been open for that long. The
+	// socket unit starts the service again for the next client. 0 means never.
+	// A single accepted connection ignores it.
 	IdleTimeout time.Duration
 }
 
-// Serve serves sockets until ctx is done (then it drains), until it was idle for
-// IdleTimeout or until the one connection has ended, and closes them. All its
-// goroutines have ended their work when it returns. Trouble of one connection is
-// logged, not returned; an error means that a listener cannot accept any more.
+// Serve serves sockets and closes them. It returns when ctx is done and the open
+// connections are drained, when it was idle for IdleTimeout, or when its only
+// connection has ended. No connection is being served when it returns.
 //
-// systemd is told READY=1 and STOPPING=1 where NOTIFY_SOCKET is set (sd_notify(3)).
+// Errors of a connection are logged. Serve returns an error if a listener cannot
+// accept any more.
+//
+// If NOTIFY_SOCKET is set, Serve sends READY=1 and STOPPING=1 (sd_notify(3)).
 func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 	if sockets.Conn == nil && len(sockets.Listeners) == 0 {
 		return ErrNoSockets
 	}
-	// A second close, of what ended earlier, is not worth a word.
+	// The error of a second close is harmless.
 	defer func() { _ = sockets.Close() }()
 	log := s.Log
 	if log == nil {
@@ -74,7 +76,7 @@ func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 	if cause == nil {
 		cause = context.Cause(ctx)
 	}
-	if cause == nil { // idle, or the one connection has ended
+	if cause == nil { // idle, or the only connection has ended
 		notify(log, daemon.SdNotifyStopping)
 		return nil
 	}
@@ -84,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 
 // serveOne serves the connection of an Accept=yes instance.
 func serveOne(ctx context.Context, conns *openConns, conn Conn, log *slog.Logger) {
-	// The peer as systemd saw it, systemd.socket(5), Accept=.
+	// systemd sets these for Accept=yes, systemd.socket(5).
 	if addr := os.Getenv("REMOTE_ADDR"); addr != "" {
 		log = log.With("remote_addr", addr)
 	}
@@ -98,13 +100,13 @@ func serveOne(ctx context.Context, conns *openConns, conn Conn, log *slog.Logger
 	}
 }
 
-// drain waits for open connections within the bound, then resets the rest.
+// drain waits up to DrainTimeout for open connections to end, then resets the rest.
 func (s *Server) drain(conns *openConns, log *slog.Logger) {
 	bound := s.DrainTimeout
 	if bound == 0 {
 		bound = DefaultDrainTimeout
 	}
-	log.Info("stopping, open connections may finish", "connections", conns.count(), "bound", bound.String())
+	log.Info("stopping, draining connections", "connections", conns.count(), "bound", bound.String())
 	notify(log, daemon.SdNotifyStopping)
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
@@ -114,16 +116,16 @@ func (s *Server) drain(conns *openConns, log *slog.Logger) {
 	case <-timer.C:
 		n := conns.reset()
 		<-conns.none()
-		log.Warn("drain bound reached, connections closed hard", "closed_hard", n)
+		log.Warn("drain timeout reached, connections reset", "closed_hard", n)
 	}
 }
 
 func notify(log *slog.Logger, state string) {
-	// Serving goes on: systemd's own start timeout deals with a lost READY=1.
+	// Serve regardless: if READY=1 is lost, systemd's start timeout applies.
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Error("cannot notify systemd", "state", state, "error", err.Error())
 	}
 }
 
-// closedByUs tells the end of a connection by [openConns.reset] from the client's.
+// closedByUs reports whether [openConns.reset] ended the connection.
 func closedByUs(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -11,8 +11,8 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// ErrNoSockets says that nothing was passed: neither descriptors by
-// sd_listen_fds(3) nor a socket on standard input.
+// ErrNoSockets means that the service manager passed no sockets, neither by
+// sd_listen_fds(3) nor on standard input.
 var ErrNoSockets = errors.New("no sockets passed")
 
 // StreamListener is a listener whose Accept can be interrupted by a deadline,
@@ -22,29 +22,29 @@ type StreamListener interface {
 	SetDeadline(t time.Time) error
 }
 
-// Listener is a listening socket and the name that FileDescriptorName= (or its
-// default, the name of the socket unit) gave it.
+// Listener is a listening socket. Name is its FileDescriptorName=, by default the
+// name of the socket unit.
 type Listener struct {
 	StreamListener
 	Name string
 }
 
-// Conn is an accepted connection and the name that it was passed under.
+// Conn is an accepted connection. Name is the name that it was passed under.
 type Conn struct {
 	net.Conn
 	Name string
 }
 
-// Sockets are the stream sockets that a service manager passed: listeners
+// Sockets holds the stream sockets that a service manager passed: listeners
 // (Accept=no) or one accepted connection (Accept=yes), never both.
-// [Server.Serve] closes them; who does not serve them calls Close.
+// [Server.Serve] closes them. A caller that does not serve them must call Close.
 type Sockets struct {
 	Listeners []Listener
 	Conn      *Conn
 }
 
-// Close closes every socket. Socket files of AF_UNIX listeners stay: they
-// belong to the socket unit.
+// Close closes every socket. It leaves the socket files of AF_UNIX listeners,
+// because they belong to the socket unit.
 func (s Sockets) Close() error {
 	var errs []error
 	for _, l := range s.Listeners {
@@ -56,12 +56,13 @@ func (s Sockets) Close() error {
 	return errors.Join(errs...)
 }
 
-// Inherited takes over what the service manager passed to this process: the
-// descriptors of sd_listen_fds(3) or, without any, the socket on standard input
-// (StandardInput=socket, inetd). It consumes the LISTEN_* environment, so it is
-// called once. Without sockets the error is [ErrNoSockets].
+// Inherited takes over the sockets that the service manager passed to this
+// process: the descriptors of sd_listen_fds(3) or, if there are none, the socket
+// on standard input (StandardInput=socket, inetd). If there are no sockets, the
+// error is [ErrNoSockets]. Inherited unsets the LISTEN_* variables, so call it
+// only once.
 func Inherited() (Sockets, error) {
-	// Not activation.ListenersWithNames: it drops what is no listener.
+	// activation.ListenersWithNames would drop connections.
 	listenPID := os.Getenv("LISTEN_PID")
 	if files := activation.Files(true); len(files) > 0 {
 		return Sort(files)
@@ -70,21 +71,21 @@ func Inherited() (Sockets, error) {
 		return fromStdin()
 	}
 	if listenPID != "" {
-		return Sockets{}, fmt.Errorf("take descriptors: %w: those of LISTEN_FDS are for process %s, this is %d",
+		return Sockets{}, fmt.Errorf("take descriptors: %w: LISTEN_PID is %s, this process is %d",
 			ErrNoSockets, listenPID, os.Getpid())
 	}
 	return Sockets{}, fmt.Errorf("take descriptors: %w", ErrNoSockets)
 }
 
-// Sort tells listeners from an accepted connection by SO_ACCEPTCONN (socket(7)),
-// without touching any queue. It takes files over and closes them, also with an
-// error. Names of files become the names of the sockets. Only stream sockets of
-// AF_INET, AF_INET6 and AF_UNIX are served; anything else is an error, and so is
-// a connection that is not alone.
+// Sort sorts files into listeners and an accepted connection by SO_ACCEPTCONN
+// (socket(7)). The sockets keep the names of the files. Sort always closes files.
+//
+// It returns an error for a file that is not a stream socket of AF_INET, AF_INET6
+// or AF_UNIX, and for a connection that is not the only file.
 func Sort(files []*os.File) (Sockets, error) {
 	defer func() {
 		for _, f := range files {
-			// The sockets live on in duplicates.
+			// The sockets use duplicates.
 			_ = f.Close()
 		}
 	}()
@@ -104,7 +105,7 @@ func (s *Sockets) add(f *os.File, total int) error {
 	}
 	if !listening {
 		if total > 1 {
-			return errors.New("an accepted connection among several descriptors; pass it alone (Accept=yes)")
+			return errors.New("accepted connection among several descriptors; pass it alone (Accept=yes)")
 		}
 		conn, err := net.FileConn(f)
 		if err != nil {
@@ -125,8 +126,8 @@ func (s *Sockets) add(f *os.File, total int) error {
 	return nil
 }
 
-// fromStdin moves the socket off descriptors 0 to 2 and puts /dev/null there:
-// whatever writes to standard output or error later cannot end up in the echo.
+// fromStdin takes the socket from standard input. It replaces the socket with
+// /dev/null in descriptors 0 to 2, so that later output cannot reach the client.
 func fromStdin() (Sockets, error) {
 	fd, err := syscall.Dup(0)
 	if err != nil {
@@ -140,6 +141,7 @@ func fromStdin() (Sockets, error) {
 	return Sort([]*os.File{socket})
 }
 
+// silence replaces those of descriptors 0 to 2 that are socket with /dev/null.
 func silence(socket *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

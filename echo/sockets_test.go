@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listenerFile gives a listening socket as a service manager would pass it.
+// listenerFile returns a listening socket, as a service manager passes it.
 func listenerFile(t *testing.T, network, address, name string) *os.File {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	require.NoError(t, err)
 	if unix, ok := l.(*net.UnixListener); ok {
-		unix.SetUnlinkOnClose(false) // that is for t.TempDir to do
+		unix.SetUnlinkOnClose(false) // t.TempDir removes it
 	}
 	defer l.Close()
 	file, err := l.(interface{ File() (*os.File, error) }).File()
@@ -25,7 +25,7 @@ func listenerFile(t *testing.T, network, address, name string) *os.File {
 	return renamed(t, file, name)
 }
 
-// renamed gives file's descriptor the name of a LISTEN_FDNAMES entry.
+// renamed returns file under another name, as from LISTEN_FDNAMES. It closes file.
 func renamed(t *testing.T, file *os.File, name string) *os.File {
 	t.Helper()
 	defer file.Close()
@@ -34,7 +34,7 @@ func renamed(t *testing.T, file *os.File, name string) *os.File {
 	return os.NewFile(uintptr(fd), name)
 }
 
-// socketpair gives both ends of a connected AF_UNIX socket.
+// socketpair returns the ends of a connected AF_UNIX socket.
 func socketpair(t *testing.T, kind int) (passed, client *os.File) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
@@ -44,7 +44,7 @@ func socketpair(t *testing.T, kind int) (passed, client *os.File) {
 	return os.NewFile(uintptr(fds[0]), "connection"), client
 }
 
-// acceptedTCP gives an accepted connection and its client.
+// acceptedTCP returns an accepted connection and its client.
 func acceptedTCP(t *testing.T) (passed *os.File, client *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,7 +83,7 @@ func TestSort(t *testing.T) {
 			listeners: []string{"tcp demo-echo.socket"},
 		},
 		{
-			name: "several listeners keep order and names, also equal ones",
+			name: "several listeners keep order and names, even equal names",
 			files: func(t *testing.T) []*os.File {
 				return []*os.File{
 					listenerFile(t, "unix", filepath.Join(t.TempDir(), "s"), "local"),
@@ -114,7 +114,7 @@ func TestSort(t *testing.T) {
 			wantErr: "sort descriptor 1 of 1 (connection): sequential packet socket; need a stream socket (ListenStream=)",
 		},
 		{
-			name: "UDP behind a good listener",
+			name: "UDP after a stream listener",
 			files: func(t *testing.T) []*os.File {
 				conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 				require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestSort(t *testing.T) {
 			wantErr: "raw socket",
 		},
 		{
-			name: "a pipe, as ListenFIFO= gives",
+			name: "a pipe, as from ListenFIFO=",
 			files: func(t *testing.T) []*os.File {
 				r, w, err := os.Pipe()
 				require.NoError(t, err)
@@ -150,7 +150,7 @@ func TestSort(t *testing.T) {
 				passed, _ := acceptedTCP(t)
 				return []*os.File{listenerFile(t, "tcp", "127.0.0.1:0", "inet"), passed}
 			},
-			wantErr: "sort descriptor 2 of 2 (connection): an accepted connection among several descriptors",
+			wantErr: "sort descriptor 2 of 2 (connection): accepted connection among several descriptors",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestSort(t *testing.T) {
 			sockets, err := Sort(files)
 			t.Cleanup(func() { sockets.Close() })
 			for _, f := range files {
-				assert.ErrorIs(t, f.Close(), os.ErrClosed, "Sort closes what it takes over")
+				assert.ErrorIs(t, f.Close(), os.ErrClosed, "file after Sort")
 			}
 			if test.wantErr != "" {
 				require.ErrorContains(t, err, test.wantErr)
@@ -187,7 +187,7 @@ func TestCloseKeepsTheSocketFile(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sockets.Close())
 	_, err = os.Lstat(path)
-	assert.NoError(t, err, "the file belongs to the socket unit")
+	assert.NoError(t, err, "socket file after Close")
 }
 
 func TestPeerName(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// inspect reports whether f is a listening stream socket; false is a connection.
-// A trial would not do: net.FileListener takes a connection too and fails only
-// in Accept.
+// inspect reports whether the stream socket f is listening, rather than a
+// connection. net.FileListener cannot be used to find out: it accepts a connection
+// and fails only in Accept.
 func inspect(f *os.File) (listening bool, err error) {
 	domain, err := sockopt(f, syscall.SO_DOMAIN)
 	if errors.Is(err, syscall.ENOTSOCK) {
@@ -68,15 +68,15 @@ func typeName(kind int) string {
 	return fmt.Sprintf("type %d", kind)
 }
 
-// peerName names the client for the log: its address or, for AF_UNIX, where
-// clients are mostly unnamed, its process and user (SO_PEERCRED, unix(7)).
+// peerName returns the client's address. AF_UNIX clients rarely have one, so for
+// them it returns the process and user (SO_PEERCRED, unix(7)).
 func peerName(conn net.Conn) string {
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
 		if addr := conn.RemoteAddr(); addr != nil {
 			return addr.String()
 		}
-		return "unknown" // gone before we asked
+		return "unknown" // the client has disconnected
 	}
 	raw, err := unix.SyscallConn()
 	if err != nil {

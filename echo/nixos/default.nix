@@ -1,11 +1,11 @@
-# The echo daemon as a NixOS service: socket-activated, with the unit files of
-# echo/units, where all directives and their reasons are.
+# The echo daemon as a socket-activated NixOS service, with the unit files of
+# echo/units, which explain their directives.
 #
 #   imports = [ systemd-vmtest.nixosModules.demo-echo ];
 #   services.demo-echo.enable = true;
 #
-# The options of NixOS that are set here are declared in nixpkgs' modules
-#   systemd.packages, systemd.sockets   nixos/modules/system/boot/systemd.nix
+# nixpkgs declares systemd.packages and systemd.sockets in
+# nixos/modules/system/boot/systemd.nix.
 { self }:
 {
   config,
@@ -32,7 +32,7 @@ in
       type = lib.types.package;
       default = self.packages.${pkgs.stdenv.hostPlatform.system}.echo;
       defaultText = lib.literalMD "this flake's `echo`";
-      description = "The package with the program demo-echo.";
+      description = "The package that contains demo-echo.";
     };
 
     variant = lib.mkOption {
@@ -42,8 +42,8 @@ in
       ];
       default = "accept-no";
       description = ''
-        One process for all connections (Accept=no), or one for each (Accept=yes);
-        see {manpage}`systemd.socket(5)`.
+        Whether one process serves all connections (Accept=no) or each connection
+        gets its own process (Accept=yes); see {manpage}`systemd.socket(5)`.
       '';
     };
 
@@ -55,8 +55,8 @@ in
         "/run/demo-echo.sock"
       ];
       description = ''
-        Where to listen, as ListenStream= of {manpage}`systemd.socket(5)`. The protocol
-        has no authentication.
+        Addresses to listen on, as for ListenStream= in {manpage}`systemd.socket(5)`.
+        The protocol has no authentication.
       '';
     };
 
@@ -64,19 +64,19 @@ in
       type = lib.types.strMatching "([0-9]+(\\.[0-9]+)?(ms|s|m|h))+";
       default = "5s";
       description = ''
-        How long open connections may go on after a stop, as a duration of Go. The
-        units give the service 15 s in all to stop.
+        How long open connections may go on after a stop, in the format of Go's
+        time.ParseDuration. TimeoutStopSec= of the units is 15 s.
       '';
     };
   };
 
   config = lib.mkIf cfg.enable {
-    # Units of packages are taken as they are, but for [Install]; what is said of the
-    # socket below becomes a drop-in for it.
+    # NixOS uses the units of packages unchanged, except that it ignores [Install].
+    # The settings of the socket below become a drop-in.
     systemd.packages = [ units ];
     systemd.sockets.demo-echo = {
       wantedBy = [ "sockets.target" ];
-      # An empty one takes away what the unit file lists.
+      # The empty string clears the list of the unit file.
       listenStreams = [ "" ] ++ cfg.listenStreams;
     };
   };

@@ -1,5 +1,5 @@
-// Command demo-echo is the reference daemon for socket activation: an echo
-// server (RFC 862) that serves what systemd passes to it, one accepted connection
+// Demo-echo is the reference daemon for socket activation. It is an echo server
+// (RFC 862) for the sockets that systemd passes to it: one accepted connection
 // (Accept=yes) or listening sockets (Accept=no). See --help.
 package main
 
@@ -18,35 +18,35 @@ import (
 )
 
 const usage = `demo-echo sends back what it receives over stream sockets (RFC 862).
-It opens none itself: systemd passes them.
+systemd passes the sockets; demo-echo opens none.
 
 Usage: demo-echo [--drain-timeout DURATION] [--idle-timeout DURATION]
 
-  --drain-timeout DURATION  on SIGTERM or SIGINT, let open connections go on for
-                            that long, then reset them (default 5s)
-  --idle-timeout DURATION   exit when no connection was open for that long;
+  --drain-timeout DURATION  how long open connections may go on after SIGTERM or
+                            SIGINT before they are reset (default 5s)
+  --idle-timeout DURATION   exit when no connection has been open for that long;
                             listening sockets only (default 0s, never)
 
 Examples:
   # installed, with its socket unit
   systemctl enable --now demo-echo.socket
 
-  # by hand, one process for all connections (Accept=no)
+  # without a unit, one process for all connections (Accept=no)
   systemd-socket-activate -l 127.0.0.1:9091 demo-echo
 
-  # by hand, one process for each connection, on stdin and stdout (Accept=yes)
+  # without a unit, one process per connection, on stdin and stdout (Accept=yes)
   systemd-socket-activate -l 127.0.0.1:9091 --accept --inetd demo-echo
 
   # a client
   echo hello | nc -N 127.0.0.1 9091
 
-Exit status: 0 stopped or served, 1 trouble with the sockets, 2 usage or no sockets.
+Exit status: 0 success, 1 socket error, 2 usage error or no sockets.
 `
 
 const noSocketsHelp = `demo-echo needs a socket from one of these:
   a socket unit                    systemctl start demo-echo.socket
   systemd-socket-activate          systemd-socket-activate -l 127.0.0.1:9091 demo-echo
-  StandardInput=socket             in the template service of a socket unit with Accept=yes
+  StandardInput=socket             template service of a socket unit with Accept=yes
 `
 
 func main() {
@@ -63,8 +63,8 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "demo-echo: %v (see --help)\n", err)
 		return 2
 	}
-	// A journald that restarts closes its end of standard error; Go would die of
-	// the SIGPIPE there.
+	// When journald restarts, a write to standard error raises SIGPIPE, which
+	// would end the program (os/signal).
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -20,15 +20,17 @@ import (
 )
 
 const (
-	patience = 20 * time.Second // far beyond what a healthy daemon needs
+	patience = 20 * time.Second // limit for a daemon that hangs
 
-	// Set in a child, they make this test binary become the daemon.
+	// If execEnv is set, this test binary replaces itself with the daemon.
 	execEnv   = "DEMO_ECHO_TEST_EXEC"   // path of the daemon
 	nofileEnv = "DEMO_ECHO_TEST_NOFILE" // RLIMIT_NOFILE, optional
 )
 
-// binary is the command as it ships, save for the journal's address.
-var binary, journalSocket string
+var (
+	binary        string // demo-echo, built to log to journalSocket
+	journalSocket string // in place of /run/systemd/journal/socket
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(execEnv); path != "" {
@@ -43,7 +45,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// become does what only the process itself can: LISTEN_PID is its own pid.
+// become sets LISTEN_PID to the pid of this process, which stays the same over
+// exec(2), and executes path.
 func become(path string) error {
 	if err := os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())); err != nil {
 		return err
@@ -59,7 +62,7 @@ func become(path string) error {
 func buildAndRun(m *testing.M) (code int, err error) {
 	dir, err := os.MkdirTemp("", "demo-echo")
 	if err != nil {
-		return 0, fmt.Errorf("make folder: %w", err)
+		return 0, fmt.Errorf("make directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	binary, journalSocket = filepath.Join(dir, "demo-echo"), filepath.Join(dir, "journal")
@@ -75,11 +78,11 @@ func buildAndRun(m *testing.M) (code int, err error) {
 // process is a running demo-echo.
 type process struct {
 	*exec.Cmd
-	stderr bytes.Buffer // whole once wait has returned
+	stderr bytes.Buffer // complete after wait
 	done   chan error
 }
 
-// launch starts cmd and kills it at the end of the test if it still runs.
+// launch starts cmd and kills it at the end of the test.
 func launch(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{Cmd: cmd, done: make(chan error, 1)}
@@ -99,8 +102,8 @@ func launch(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// activated starts the daemon with files as descriptors 3, 4 and so on, by the
-// protocol of sd_listen_fds(3).
+// activated starts the daemon with files as descriptors 3, 4 and so on, as
+// described in sd_listen_fds(3). It closes files.
 func activated(t *testing.T, names string, files []*os.File, env []string, args ...string) *process {
 	t.Helper()
 	cmd := daemon(t, names, files, env)
@@ -112,8 +115,8 @@ func activated(t *testing.T, names string, files []*os.File, env []string, args 
 	return p
 }
 
-// activatedLogging is activated with one listener, named echo, and a log that
-// can be watched.
+// activatedLogging is like activated, with one listener, named echo. The daemon
+// logs to stderr.
 func activatedLogging(t *testing.T, stderr io.Writer, file *os.File, env ...string) *process {
 	t.Helper()
 	cmd := daemon(t, "echo", []*os.File{file}, env)
@@ -168,7 +171,7 @@ func listener(t *testing.T, network, address string) (file *os.File, addr string
 	return file, l.Addr().String()
 }
 
-// pair gives the daemon's end of a connection and the client's.
+// pair returns the daemon's end of a connection and the client's.
 func pair(t *testing.T) (passed *os.File, client *net.UnixConn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -189,7 +192,7 @@ func dial(t *testing.T, network, address string) net.Conn {
 	return conn
 }
 
-// roundTrip sends line, half-closes and wants it back, and nothing else.
+// roundTrip sends line, half-closes conn, and checks that only line comes back.
 func roundTrip(t *testing.T, conn net.Conn, line string) {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
@@ -201,7 +204,7 @@ func roundTrip(t *testing.T, conn net.Conn, line string) {
 	assert.Equal(t, line, string(got))
 }
 
-// ping proves that the daemon serves conn, and leaves it open.
+// ping checks that the daemon echoes on conn, and leaves conn open.
 func ping(t *testing.T, conn net.Conn) {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
@@ -218,6 +221,6 @@ func TestBinaryIsStatic(t *testing.T) {
 	require.NoError(t, err)
 	defer file.Close()
 	for _, prog := range file.Progs {
-		assert.NotEqual(t, elf.PT_INTERP, prog.Type, "needs a dynamic loader")
+		assert.NotEqual(t, elf.PT_INTERP, prog.Type, "program header of a dynamic loader")
 	}
 }

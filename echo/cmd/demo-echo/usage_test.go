@@ -23,7 +23,7 @@ func TestUsage(t *testing.T) {
 		},
 		{
 			name: "descriptors for another process", env: []string{"LISTEN_PID=1", "LISTEN_FDS=1"}, status: 2,
-			stderr: []string{"no sockets passed: those of LISTEN_FDS are for process 1, this is "},
+			stderr: []string{"no sockets passed: LISTEN_PID is 1, this process is "},
 		},
 		{name: "help", args: []string{"--help"}, stdout: []string{"Examples:", "--drain-timeout", "--idle-timeout", "nc -N 127.0.0.1 9091"}},
 		{name: "unknown flag", args: []string{"--port=1"}, status: 2, stderr: []string{"flag provided but not defined: -port", "see --help"}},
