@@ -1,12 +1,12 @@
-# The same tests as "make test", as Nix builds that remote builders can share: one
-# check for each file of scenarios/ and each guest image.
+# The tests of "make test" as Nix checks, which remote builders can share. There is
+# one check per file of scenarios/ and guest image.
 #
 #   nix flake check -L                          # everything
 #   nix build -L .#checks.x86_64-linux.guide-nixos
 #   nix run .#demo                              # the how-to, on a NixOS guest
 #   nix develop -c make demo                    # the how-to, on Debian
 #
-# lib.mkCheck tests the units of another flake, whose Go module holds a package of
+# lib.mkCheck tests the units of another flake. Its Go module contains a package of
 # scenarios:
 #
 #   checks.x86_64-linux.units = systemd-vmtest.lib.mkCheck {
@@ -30,13 +30,13 @@
           system: f system nixpkgs.legacyPackages.${system}
         );
 
-      # After a change of go.mod the build names the hash that it got: put it here.
+      # After a change of go.mod the build fails and prints the new hash.
       vendorHash = "sha256-6aG6+hq0dE0o7OHKe9cEIeGZbCk9b/ONiFeIa0XfjpQ=";
 
-      # The Go module, reduced to some of its folders: a change elsewhere rebuilds
-      # nothing.
+      # The Go module with only some of its directories, so that a change in the
+      # others rebuilds nothing.
       sourceOf =
-        folders:
+        directories:
         builtins.path {
           name = "systemd-vmtest-source";
           path = ./.;
@@ -45,7 +45,7 @@
             let
               rel = lib.removePrefix (toString ./. + "/") path;
             in
-            builtins.match "(go\\.(mod|sum)|(${lib.concatStringsSep "|" folders})(/.*)?)" rel != null
+            builtins.match "(go\\.(mod|sum)|(${lib.concatStringsSep "|" directories})(/.*)?)" rel != null
             && builtins.match ".*\\.(nix|md)|images/nixos/testdata(/.*)?" rel == null;
         };
       source = sourceOf [
@@ -55,7 +55,7 @@
         "vmtest"
       ];
 
-      # A build of the Go module. All builds share one download of its dependencies.
+      # A build of the Go module. All builds share the download of its dependencies.
       goBuild =
         pkgs: args:
         pkgs.buildGo126Module (
@@ -67,28 +67,28 @@
               name = "systemd-vmtest-go-modules";
               src = source;
             };
-            env.CGO_ENABLED = "0"; # guests get static programs
+            env.CGO_ENABLED = "0"; # guests need static programs
             doCheck = false; # see checks
           }
           // args
         );
 
       buildCommand =
-        pkgs: src: name: folder:
+        pkgs: src: name: directory:
         goBuild pkgs {
           inherit src;
           pname = name;
-          subPackages = [ folder ];
+          subPackages = [ directory ];
           ldflags = [
             "-s"
             "-w"
           ];
-          meta.mainProgram = baseNameOf folder;
+          meta.mainProgram = baseNameOf directory;
         };
 
       checking = import ./images/nixos/check.nix { inherit self; };
 
-      # The groups of scenarios: its test files, by name, with their test functions.
+      # The groups of scenarios: the names of the test files, with their test functions.
       groups =
         let
           testsOf =
@@ -129,7 +129,7 @@
         system: pkgs:
         let
           packages = self.packages.${system};
-          # vmtest on a host that has no Go command and no mmdebstrap.
+          # vmtest for a host without the go command and mmdebstrap.
           vmtest = pkgs.writeShellScriptBin "vmtest" ''
             export PATH=${lib.makeBinPath [ pkgs.qemu_kvm ]}:$PATH
             export VMTEST_AGENT=''${VMTEST_AGENT:-${packages.agent}/bin/agent}
@@ -151,7 +151,7 @@
         }
       );
 
-      # All that "make demo", "make test" and "make lint" need.
+      # What "make demo", "make test" and "make lint" need.
       devShells = eachSystem (_: pkgs: {
         default = pkgs.mkShell {
           packages = [
@@ -188,7 +188,7 @@
                 run = "^(${lib.concatStringsSep "|" functions})$";
               }
             );
-          # A check that is a Go command over the whole module.
+          # A check that runs a Go command on the whole module.
           goCheck =
             name: inputs: script:
             goBuild pkgs {
@@ -211,7 +211,7 @@
           '';
           unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm ] ''
             export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
-            # Nix forbids its builds what this test is about, the setuid bit.
+            # TestCopyInFile sets the setuid bit, which Nix forbids in builds.
             go test -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./vmtest/...
           '';
         }

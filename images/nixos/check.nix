@@ -1,24 +1,27 @@
-# Derivations that run Go scenarios in virtual machines, inside a Nix build: no
-# network, no Go command, no mmdebstrap. /dev/kvm is used where the builder has it
-# (system-features = kvm) and works, and asked for by none: then QEMU emulates.
+# Derivations that run Go scenarios in virtual machines inside a Nix build, without
+# a network, the go command and mmdebstrap. They use /dev/kvm if the builder has it
+# (system-features = kvm) and it works. They do not require it: without it QEMU
+# emulates.
 #
-# mkCheck is tests and run together, for other flakes. Its arguments:
+# mkCheck combines tests and run, for other flakes. Its arguments:
 #
 #   pkgs        nixpkgs for the system of host and guest
-#   src         a Go module; its go.mod names the version of systemd-vmtest that this
-#               flake is, for host and guest speak with each other
+#   src         a Go module; its go.mod must require the version of systemd-vmtest of
+#               this flake, because host and guest talk to each other
 #   vendorHash  as for nixpkgs' buildGoModule
-#   package     folder of the scenarios in src; "scenarios"
-#   commands    folders of the Go commands in src that scenarios put into guests with
-#               InstallGo; none
-#   image       an image folder; a NixOS guest
-#   run         -test.run, which tests; all
-#   name        of the check; "scenarios"
-#   timeout     -test.timeout; "30m", for a guest boots in a minute without KVM
-#   memory      MiB that the check wants to find free before it starts a guest; 1024
+#   package     directory of the scenarios in src; default "scenarios"
+#   commands    directories of the Go commands in src that scenarios install in guests
+#               with InstallGo; default none
+#   image       image directory; default a NixOS guest
+#   run         -test.run; default all tests
+#   name        name of the check; default "scenarios"
+#   timeout     -test.timeout; default "30m", because a guest takes a minute to boot
+#               without KVM
+#   memory      free memory that the check requires before it starts, in MiB; default
+#               1024
 { self }:
 let
-  # The test binary, the commands for the guest, and the folder to run it in.
+  # The test binary, the commands for the guest, and the directory to run it in.
   tests =
     {
       pkgs,
@@ -32,8 +35,8 @@ let
       version = "0";
       inherit src vendorHash;
       env.CGO_ENABLED = "0";
-      doCheck = false; # it would run them here
-      dontFixup = true; # it would change files that tests read
+      doCheck = false; # would run the tests in this build
+      dontFixup = true; # would change files that tests read
       buildPhase = ''
         go test -c -o scenarios.test ./${package}
         mkdir commands
@@ -41,7 +44,7 @@ let
           go build -ldflags='-s -w' -o commands/ "./$command"
         done
       '';
-      # What tests read of the module: testdata, unit files.
+      # Tests read testdata and unit files from the module.
       installPhase = ''
         mkdir -p $out/bin
         cp scenarios.test $out/bin/
@@ -76,7 +79,7 @@ let
         export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
         free=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
         if [ "$free" -lt "$memory" ]; then
-          echo "${name}: this builder has $free MiB of memory free, the guests need $memory" >&2
+          echo "${name}: $free MiB of memory are free, the guests need $memory" >&2
           exit 1
         fi
         cd ${tests}/src/${tests.package}
@@ -90,9 +93,9 @@ let
           cp $TMPDIR/log $out/log
           exit 0
         fi
-        # The evidence from the guest is long, and of a log Nix shows the last lines:
-        # they are which tests failed, and the first assertions without their diffs.
-        echo "${name}: failed, by what stands above:"
+        # Nix shows only the end of a log, and the evidence from the guest is long. End
+        # with the names of the failed tests and the first assertions without diffs.
+        echo "${name}: failed; summary of the log above:"
         grep -E '^ *--- FAIL|^panic:' $TMPDIR/log | head -n 3 || tail -n 5 $TMPDIR/log
         awk '/^ +[a-z0-9_]+\.go:[0-9]+:/ { show = !/^ +evidence\.go:/ }
           /^(===|---)|Diff:/ { show = 0 }

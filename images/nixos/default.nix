@@ -1,21 +1,21 @@
-# A NixOS guest as the framework boots it: kernel, modules, read-only root and
-# manifest in a folder, config.system.build.vmtestImage. Like the other images it is
-# a plain system, with no agent and nothing of a test inside.
+# A NixOS guest for the framework. config.system.build.vmtestImage is a directory with
+# the kernel, modules, read-only root and manifest. Like the other images it is a
+# plain system, without the agent or anything else for tests.
 #
 #   VMTEST_IMAGE=$(nix build --no-link --print-out-paths .#image-nixos) go test ./scenarios
 #
 # The framework's own initrd mounts the root under an overlay in RAM and starts
-# /sbin/init, which here is NixOS's stage 2: it activates the system and becomes
-# systemd.
+# /sbin/init. In this guest that is NixOS's stage 2, which activates the system and
+# executes systemd.
 #
-# Each option that is set here is declared in a module of nixpkgs, named beside it as
-# a path below nixos/modules.
+# The comment of an option is the path of the module in nixpkgs' nixos/modules that
+# declares it.
 {
   config,
   lib,
   modulesPath,
   pkgs,
-  seal, # this repository's command that makes the manifest
+  seal, # this repository's command that writes the manifest
   ...
 }:
 let
@@ -29,7 +29,7 @@ let
     }
     .${pkgs.stdenv.hostPlatform.system};
 
-  # images.Manifest, as far as it is known here; seal finds out the rest.
+  # The fields of images.Manifest that are known here. seal adds the others.
   manifest = {
     name = "nixos";
     distribution = "NixOS ${config.system.nixos.release}"; # misc/version.nix
@@ -45,13 +45,13 @@ let
     binDir = programs;
   };
 
-  # nixos/lib/make-squashfs.nix: the closure of the system, and what a root needs
-  # before the system has been activated.
+  # nixos/lib/make-squashfs.nix: the closure of the system, and the files that a root
+  # needs before the system is activated.
   root = pkgs.callPackage (modulesPath + "/../lib/make-squashfs.nix") {
     fileName = "vmtest-root";
     storeContents = [ config.system.build.toplevel ];
-    noStrip = true; # /nix/store/..., for this is the whole root
-    comp = null; # guests share its pages, and under emulation decompression is dear
+    noStrip = true; # keep the paths /nix/store/..., because this is the whole root
+    comp = null; # guests share its pages, and decompression is slow under emulation
     pseudoFiles = [
       "/dev d 0755 0 0"
       "/etc d 0755 0 0" # the initrd writes machine-id
@@ -74,31 +74,31 @@ in
   # No documentation, no default packages, no services of a desktop.
   imports = [ (modulesPath + "/profiles/minimal.nix") ];
 
-  # The framework brings the initrd: /init is then stage 2 itself.
+  # The framework provides the initrd, so /init is stage 2.
   boot.initrd.enable = false; # system/boot/stage-1.nix
   boot.loader.grub.enable = false; # system/boot/loader/grub/grub.nix
-  # Said for those who read /etc/fstab; it is mounted when systemd starts.
+  # For programs that read /etc/fstab. The root is mounted before systemd starts.
   fileSystems."/" = {
     device = "overlay";
     fsType = "overlay";
   }; # tasks/filesystems.nix
 
-  # What the other images carry, for tests to use.
+  # Programs for tests, as in the other images.
   environment.systemPackages = [
     # config/system-path.nix
     pkgs.iproute2
     pkgs.netcat-openbsd
   ];
 
-  # What does nothing in a machine without network, disk and seat. Debian's images
-  # do not have it either, or the framework's list of what it trims masks it.
+  # Services that do nothing in a machine without network, disk and seat. Debian's
+  # images lack them, too, or the framework masks them (trim.txt).
   networking.firewall.enable = false; # services/networking/firewall.nix
   networking.useDHCP = false; # tasks/network-interfaces.nix
   nix.enable = false; # services/system/nix-daemon.nix
   services.timesyncd.enable = false; # system/boot/timesyncd.nix; the host sets the clock
   systemd.oomd.enable = false; # system/boot/systemd/oomd.nix
   systemd.services."getty@tty1".enable = false; # services/ttys/getty.nix; no screen
-  systemd.services."serial-getty@ttyS0".enable = false; # likewise; the console is for the kernel
+  systemd.services."serial-getty@ttyS0".enable = false; # likewise; the console is the kernel's
 
   system.stateVersion = "26.05"; # misc/version.nix
 

@@ -1,8 +1,8 @@
-// Command seal makes a guest image of a folder that Nix has filled with a kernel
-// and a root file system; see images.Seal. The manifest's known fields come as JSON
-// on standard input, its time from SOURCE_DATE_EPOCH.
+// Seal turns a directory with a kernel and a root file system, as built by Nix, into
+// a guest image; see images.Seal. It reads the known fields of the manifest as JSON
+// from standard input, and its time from SOURCE_DATE_EPOCH.
 //
-// Usage: seal FOLDER MODULES-TREE <MANIFEST
+// Usage: seal DIRECTORY MODULES-TREE <MANIFEST
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 
 func run(args []string, manifest io.Reader) error {
 	if len(args) != 2 {
-		return errors.New("parse arguments: want FOLDER and MODULES-TREE")
+		return errors.New("parse arguments: want DIRECTORY and MODULES-TREE")
 	}
 	var m images.Manifest
 	dec := json.NewDecoder(manifest)

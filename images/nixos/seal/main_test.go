@@ -14,7 +14,7 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-func TestSealedFolderIsAnImage(t *testing.T) {
+func TestSealedDirectoryIsImage(t *testing.T) {
 	dir, tree := t.TempDir(), t.TempDir()
 	lib := filepath.Join(tree, "lib/modules/6.18.1")
 	require.NoError(t, os.MkdirAll(lib, 0o755))
@@ -42,7 +42,7 @@ func TestSealedFolderIsAnImage(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1")
-	assert.ErrorContains(t, run(nil, strings.NewReader("{}")), "want FOLDER")
+	assert.ErrorContains(t, run(nil, strings.NewReader("{}")), "want DIRECTORY")
 	assert.ErrorContains(t, run([]string{"a", "b"}, strings.NewReader(`{"nmae":"nixos"}`)), "nmae")
 	t.Setenv("SOURCE_DATE_EPOCH", "")
 	assert.ErrorContains(t, run([]string{"a", "b"}, strings.NewReader("{}")), "SOURCE_DATE_EPOCH")

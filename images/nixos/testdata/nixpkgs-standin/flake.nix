@@ -1,9 +1,8 @@
-# Stands in for nixpkgs where that cannot be downloaded: it offers the host's own
-# programs and a Debian guest under the names that the repository's flake.nix uses,
-# with the interfaces of nixpkgs as far as they are used. images/nixos/with-standin
-# runs nix with it.
+# Replaces nixpkgs if that cannot be downloaded. It provides the host's programs and a
+# Debian guest under the names that the repository's flake.nix uses, with those
+# interfaces of nixpkgs that it uses. images/nixos/with-standin runs nix with it.
 {
-  # A folder with host.json, and the manifest.json of the guest; see with-standin.
+  # A directory with host.json, and the guest's manifest.json; see with-standin.
   inputs.host = {
     url = "path:/var/empty";
     flake = false;
@@ -14,7 +13,7 @@
     let
       facts = builtins.fromJSON (builtins.readFile "${host}/host.json");
       lib = import ./lib.nix // {
-        # The guest's module is not evaluated: the image is the host's.
+        # It does not evaluate the guest's module, but uses an image of the host.
         nixosSystem =
           { system, specialArgs, ... }:
           {

@@ -1,6 +1,6 @@
-# nixpkgs' buildGoModule, as far as flake.nix uses it. The Go modules are vendored
-# by a fixed-output derivation, as in nixpkgs: when vendorHash is not what go.mod and
-# go.sum say, Nix names the right one.
+# The part of nixpkgs' buildGoModule that flake.nix uses. As in nixpkgs, a fixed-output
+# derivation vendors the Go modules. If vendorHash does not match go.mod and go.sum,
+# Nix prints the right hash.
 {
   lib,
   facts,
@@ -41,8 +41,8 @@ let
     cd source
   '';
 
-  # A fixed-output derivation is built only when its output is not there. Its name
-  # changes with what it depends on, so that a hash that is out of date shows.
+  # Nix builds a fixed-output derivation only if its output is missing. The name
+  # changes with go.mod and go.sum, so that Nix notices an outdated hash.
   goFiles = builtins.hashString "sha256" (
     builtins.readFile "${src}/go.mod" + builtins.readFile "${src}/go.sum"
   );

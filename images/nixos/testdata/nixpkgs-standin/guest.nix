@@ -1,5 +1,5 @@
-# A Debian image as the NixOS one would come: sealed anew by the repository's command,
-# and with units and programs elsewhere than they usually are, as far as Debian can.
+# A Debian image in the form of the NixOS image: sealed again by the repository's
+# command, with other directories for units and programs where Debian allows it.
 {
   facts,
   runCommand,

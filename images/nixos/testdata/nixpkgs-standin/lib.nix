@@ -1,4 +1,4 @@
-# What flake.nix uses of nixpkgs' lib.
+# The functions of nixpkgs' lib that flake.nix uses.
 rec {
   inherit (builtins) concatMap concatStringsSep listToAttrs;
   genAttrs = names: f: listToAttrs (map (name: nameValuePair name (f name)) names);

@@ -1,4 +1,4 @@
-# What flake.nix uses of nixpkgs' packages.
+# The packages of nixpkgs that flake.nix uses.
 {
   lib,
   system,
@@ -27,8 +27,8 @@ let
       ];
     };
 
-  # What every build of nixpkgs' stdenv has. The rest of the host's programs stay out
-  # of PATH, so that an input which flake.nix forgets is missed.
+  # The programs of nixpkgs' stdenv. Other programs of the host are not in PATH, so that
+  # a build fails if flake.nix lacks an input.
   base = fromHost "base" (
     [ "bash" "sh" "sed" "awk" "tar" "gzip" "xz" "patch" "make" "find" "xargs" ]
     ++ [ "diff" "cmp" "grep" "egrep" "fgrep" "basename" "cat" "chmod" "cp" "cut" "date" "dd" "dirname" ]
@@ -37,7 +37,7 @@ let
     ++ [ "stat" "sync" "tail" "tee" "test" "timeout" "touch" "tr" "true" "uname" "uniq" "wc" ]
   );
 
-  # runCommand and the end of every other builder.
+  # The other builders use runCommand, too.
   runCommand =
     name: env: script:
     derivation (
@@ -49,7 +49,7 @@ let
         passAsFile = [ "script" ] ++ (env.passAsFile or [ ]);
         args = [
           "-c"
-          # The last is Nix's home in a sandbox: not there, and cannot be made.
+          # HOME is that of Nix's sandbox, which does not exist and cannot be created.
           "set -euo pipefail; export SOURCE_DATE_EPOCH=315532800 HOME=/proc/homeless-shelter; . $scriptPath"
         ];
       }
@@ -86,7 +86,7 @@ in
   qemu_kvm = fromHost "qemu" [ facts.qemu ];
   squashfsTools = fromHost "squashfs-tools" [ "sqfstar" "mksquashfs" "unsquashfs" ];
   bashInteractive = fromHost "bash-interactive" [ "bash" ]; # for nix develop
-  # Nobody packages nixfmt for this host.
+  # Debian has no package of nixfmt.
   nixfmt = runCommand "nixfmt" { } "mkdir $out";
   nixfmt-tree = writeShellScriptBin "nixfmt-tree" "echo 'nixfmt is not on this host' >&2; exit 1";
 
