@@ -51,6 +51,7 @@
       source = sourceOf [
         "echo"
         "images"
+        "internal"
         "scenarios"
         "vmtest"
       ];
@@ -116,7 +117,9 @@
         vmtest = buildCommand pkgs source "vmtest" "vmtest/cmd/vmtest";
         agent = buildCommand pkgs source "vmtest-agent" "vmtest/cmd/agent";
         echo = buildCommand pkgs source "demo-echo" "echo/cmd/demo-echo";
-        seal = buildCommand pkgs (sourceOf [ "images" ]) "vmtest-seal" "images/nixos/seal";
+        seal =
+          buildCommand pkgs (sourceOf [ "images" "internal" ]) "vmtest-seal"
+            "images/nixos/seal";
         image-nixos =
           (lib.nixosSystem {
             inherit system;
@@ -200,7 +203,7 @@
         in
         {
           lint = goCheck "lint" [ ] ''
-            unformatted=$(gofmt -l echo images scenarios vmtest)
+            unformatted=$(gofmt -l echo images internal scenarios vmtest)
             if [ -n "$unformatted" ]; then
               echo "gofmt would change:" $unformatted >&2
               exit 1
@@ -212,7 +215,7 @@
           unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm ] ''
             export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
             # TestCopyInFile sets the setuid bit, which Nix forbids in builds.
-            go test -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./vmtest/...
+            go test -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./internal/... ./vmtest/...
           '';
         }
         // lib.listToAttrs (
