@@ -1,10 +1,10 @@
-# Everything runs as root and as an ordinary user. VMTEST_IMAGE=debian-12 picks
-# another guest, VMTEST_CACHE another cache folder.
+# All targets work as root and as an ordinary user. VMTEST_IMAGE=debian-12 selects
+# another guest, VMTEST_CACHE another cache directory.
 
 GO ?= go
 VMTEST = $(GO) run ./vmtest/cmd/vmtest
 
-# An ordinary user's PATH may lack these.
+# An ordinary user's PATH may lack these directories.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 .PHONY: help demo test untrimmed lint setup images bench soak flake-check
@@ -15,12 +15,12 @@ help: ## list the targets
 demo: setup ## watch socket activation on a real systemd
 	@$(VMTEST) demo
 
-# The image and its snapshot are made before go test, which would hide the progress.
+# Build the image and its snapshot first, because go test hides the progress.
 test: setup ## run all tests
 	@$(VMTEST) run true
 	$(GO) test -timeout 30m ./...
 
-untrimmed: setup ## run the guide's scenario in a guest with nothing left out
+untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios
 
 lint: setup ## check format, code, go.mod and units
@@ -32,19 +32,19 @@ lint: setup ## check format, code, go.mod and units
 	CGO_ENABLED=0 $(GO) build -o "$$dir/demo-echo" ./echo/cmd/demo-echo && \
 	$(VMTEST) verify --with "$$dir/demo-echo:/usr/local/bin/demo-echo" $(wildcard echo/units/*) scenarios/testdata/guide
 
-setup: ## install what this host lacks
+setup: ## install missing host packages
 	@$(VMTEST) setup
 
-images: setup ## build all guest images anew
+images: setup ## rebuild all guest images
 	@$(VMTEST) image build --all
 
 bench: setup ## measure boots, forks and the guide on this machine; writes bench.json
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
 
-soak: setup ## 500 forks, four at a time, 50 killed test binaries, spoiled caches and full disks
+soak: setup ## run the long tests: 500 forks, 50 killed test binaries, damaged caches, full disks
 	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk' ./scenarios
 
-flake-check: setup ## run everything as Nix builds, with a stand-in for nixpkgs
+flake-check: setup ## run all checks of the flake, with a stand-in for nixpkgs
 	@$(VMTEST) run true
 	images/nixos/with-standin flake check -L --keep-going
