@@ -64,16 +64,24 @@ func (b *Buffer) Since(written int64) []byte {
 	return bytes.Clone(b.data[int64(len(b.data))-n:])
 }
 
-// String is what is kept, trimmed of space at its ends.
-func (b *Buffer) String() string {
-	data, _ := b.Bytes()
-	return string(bytes.TrimSpace(data))
+// String returns what is kept without space at its ends, and without a first line
+// whose beginning was dropped.
+func (b *Buffer) String() string { return string(bytes.TrimSpace(b.wholeLines())) }
+
+// wholeLines returns what is kept from the beginning of a line on. A line that is
+// longer than what is kept comes without its beginning.
+func (b *Buffer) wholeLines() []byte {
+	data, dropped := b.Bytes()
+	if _, rest, found := bytes.Cut(data, []byte("\n")); dropped && found && len(rest) > 0 {
+		return rest
+	}
+	return data
 }
 
 // Lines returns the last n lines, cleaned for a terminal or a log: what a guest
 // prints is untrusted text, and may hold control sequences.
 func (b *Buffer) Lines(n int) []string {
-	data, _ := b.Bytes()
+	data := b.wholeLines()
 	lines := bytes.Split(bytes.TrimRight(data, "\r\n"), []byte("\n"))
 	if len(lines) > n {
 		lines = lines[len(lines)-n:]

@@ -43,6 +43,17 @@ func TestBufferIsBounded(t *testing.T) {
 	}
 }
 
+func TestTornLineIsLeftOut(t *testing.T) {
+	b := NewBuffer(12)
+	b.Write([]byte("one\ntwo\nthree\n"))
+	assert.Equal(t, "two\nthree", b.String())
+	assert.Equal(t, []string{"two", "three"}, b.Lines(9))
+	b.Write([]byte("four\n"))
+	assert.Equal(t, "three\nfour", b.String())
+	b.Write([]byte("a line that is longer\n"))
+	assert.Equal(t, "t is longer", b.String(), "the end of the only line")
+}
+
 func TestLinesAreTheLastOnes(t *testing.T) {
 	b := NewBuffer(1000)
 	b.Write([]byte("one\r\ntwo\r\nthree\r\n"))
