@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // defaultEpoch is the newest time stamp inside an image where SOURCE_DATE_EPOCH
@@ -31,14 +34,14 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 	if err != nil {
 		return err
 	}
-	if err := requireTools(); err != nil {
+	if err := host.CheckBuildTools(); err != nil {
 		return err
 	}
 	scratch, err := makeScratch(filepath.Dir(dir))
 	if err != nil {
 		return err
 	}
-	if err := CheckNamespaces(ctx); err != nil {
+	if err := host.CheckNamespaces(ctx); err != nil {
 		return err
 	}
 	r.report(Progress{Stage: Resolving})
@@ -102,8 +105,8 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	if err != nil {
 		return nil, fmt.Errorf("start mmdebstrap: %w", err)
 	}
-	var packEnd tail
-	pack.Stdout, pack.Stderr = &packEnd, &packEnd
+	packEnd := tail.NewBuffer(tailKept)
+	pack.Stdout, pack.Stderr = packEnd, packEnd
 	packIn, err := pack.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start sqfstar: %w", err)
@@ -121,11 +124,11 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 		return nil, fmt.Errorf("start mmdebstrap: %w", err)
 	}
 
-	var debsEnd tail
+	debsEnd := tail.NewBuffer(tailKept)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		watchOutput(debsErr, &debsEnd, r)
+		watchOutput(debsErr, debsEnd, r)
 	}()
 	t, treeErr := filterTree(treeOut, packIn, dir, newest)
 	// Closed early, the pipe would make a valid but shorter root.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // needBuilds skips a test that takes minutes and a network.
@@ -24,7 +26,7 @@ func needBuilds(t *testing.T) {
 	if os.Getenv("VMTEST_BUILD_IMAGES") != "1" {
 		t.Skip("builds images from packages, for minutes and with a network: set VMTEST_BUILD_IMAGES=1 to run it")
 	}
-	require.Empty(t, Missing())
+	require.Empty(t, host.Missing())
 }
 
 func TestBuildIsReproducible(t *testing.T) {
@@ -50,10 +52,10 @@ func TestBuildWithoutNetwork(t *testing.T) {
 	cacheDir := t.TempDir()
 	// Port 1 of the loopback refuses connections.
 	_, err := Open(t.Context(), Default, Options{Cache: cacheDir, Mirror: "http://127.0.0.1:1/debian"})
-	var host *HostError
-	require.ErrorAs(t, err, &host)
-	assert.Contains(t, host.Cause, "the package mirror cannot be reached: ")
-	assert.Contains(t, host.Cause, "127.0.0.1")
+	var lacks *HostError
+	require.ErrorAs(t, err, &lacks)
+	assert.Contains(t, lacks.Cause, "the package mirror cannot be reached: ")
+	assert.Contains(t, lacks.Cause, "127.0.0.1")
 	assertNothingLeft(t, cacheDir)
 }
 
@@ -107,11 +109,11 @@ func TestTornTreeBlamesItsMaker(t *testing.T) {
 			defer g.close(true)
 			debs := g.command("sh", "-c", maker, "sh", strconv.Itoa(end), archive)
 			_, err = g.flow(debs, g.command("sh", "-c", packer), t.TempDir(), epoch, &reporter{})
-			var host *HostError
-			require.ErrorAs(t, err, &host)
-			assert.Equal(t, "no space: tar: write error: No space left on device", host.Cause)
-			assert.Equal(t, noSpaceCure, host.Cure)
-			assert.ErrorContains(t, host.Err, "exit status 2")
+			var lacks *HostError
+			require.ErrorAs(t, err, &lacks)
+			assert.Equal(t, "no space: tar: write error: No space left on device", lacks.Cause)
+			assert.Equal(t, host.SpaceCure, lacks.Cure)
+			assert.ErrorContains(t, lacks.Err, "exit status 2")
 		})
 	}
 }

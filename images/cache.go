@@ -10,45 +10,28 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// cache is the folder of all images. Of an image NAME it holds the folder NAME,
+// cache is the directory of all images. Of an image NAME it holds the directory NAME,
 // NAME.lock, NAME.stamp, and while a build runs .build-NAME-*.
 type cache struct {
 	dir string
 }
 
+// openCache returns the cache at root, or the user's if root is empty.
 func openCache(root string) (cache, error) {
 	if root == "" {
-		var err error
-		if root, err = CacheDir(); err != nil {
-			return cache{}, err
-		}
+		dir, err := host.Cache("images")
+		return cache{dir}, err
 	}
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return cache{}, fmt.Errorf("find image cache: %w", err)
 	}
-	return cache{dir: filepath.Join(root, "images")}, nil
-}
-
-// CacheDir is the root of the cache, of which images are a part: $VMTEST_CACHE, or
-// systemd-vmtest in the user's cache folder.
-func CacheDir() (string, error) {
-	if root := os.Getenv("VMTEST_CACHE"); root != "" {
-		if !filepath.IsAbs(root) {
-			// go test runs each package in its own folder, and each would get a cache.
-			return "", &HostError{Cause: fmt.Sprintf("VMTEST_CACHE is %q, which is no absolute path", root),
-				Cure: "name the folder from / on"}
-		}
-		return filepath.Clean(root), nil
-	}
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", &HostError{Cause: "no folder for the cache: " + err.Error(),
-			Cure: "set VMTEST_CACHE", Err: err}
-	}
-	return filepath.Join(base, "systemd-vmtest"), nil
+	dir, err := host.CacheIn(root, "images")
+	return cache{dir}, err
 }
 
 func (c cache) image(name string) string { return filepath.Join(c.dir, name) }
@@ -58,10 +41,6 @@ func (c cache) stamp(name string) string { return filepath.Join(c.dir, name+".st
 // caller closes what it gets. The lock file stays: removing it would let two
 // processes hold locks on different files of the same name.
 func (c cache) lock(ctx context.Context, name string, r *reporter) (*flock.Flock, error) {
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return nil, &HostError{Cause: "no folder for the image cache: " + err.Error(),
-			Cure: "make it writable or set VMTEST_CACHE", Err: err}
-	}
 	l := flock.New(filepath.Join(c.dir, name+".lock"), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err != nil {

@@ -19,7 +19,7 @@ func mustNotBuild(context.Context, string, *reporter) error {
 
 func builtSample(t *testing.T) (cache, *Image) {
 	t.Helper()
-	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	c := testCache(t)
 	var seen []string
 	image, err := c.open(t.Context(), "sample", notices(&seen), sampleBuild)
 	require.NoError(t, err)
@@ -174,7 +174,7 @@ func TestStampSparesHashing(t *testing.T) {
 
 func TestCopiedImageIsHashedAndTaken(t *testing.T) {
 	c, image := builtSample(t)
-	other := cache{dir: filepath.Join(t.TempDir(), "images")}
+	other := testCache(t)
 	require.NoError(t, os.MkdirAll(other.dir, 0o700))
 	require.NoError(t, os.CopyFS(other.image("sample"), os.DirFS(c.image("sample"))))
 	got, err := other.open(t.Context(), "sample", &reporter{}, mustNotBuild)
@@ -208,7 +208,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestTwoProcessesBuildOnce(t *testing.T) {
-	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	c := testCache(t)
 	first := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir)
 	first.expect(t, "building")
 	second := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir)
@@ -230,17 +230,4 @@ func TestTwoProcessesBuildOnce(t *testing.T) {
 	second.expect(t, "checking")
 	assert.False(t, second.lines.Scan(), "the second process did more than check: %s", second.lines.Text())
 	require.NoError(t, second.cmd.Wait())
-}
-
-func TestCacheDirIsAbsolute(t *testing.T) {
-	t.Setenv("VMTEST_CACHE", "cache")
-	_, err := CacheDir()
-	var host *HostError
-	require.ErrorAs(t, err, &host)
-	assert.ErrorContains(t, err, `VMTEST_CACHE is "cache", which is no absolute path`)
-
-	t.Setenv("VMTEST_CACHE", "/var/cache/x/")
-	dir, err := CacheDir()
-	require.NoError(t, err)
-	assert.Equal(t, "/var/cache/x", dir)
 }

@@ -1,25 +1,18 @@
 package images
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"syscall"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// HostError reports what the host lacks for a build: a tool, space, a network,
-// user namespaces. Nothing is wrong with the image or the program.
-type HostError struct {
-	Cause string // one line
-	Cure  string // one line, what a person can do
-	Tail  string // last output of the tool that failed, possibly empty
-	Err   error  // possibly nil
-}
-
-func (e *HostError) Error() string { return e.Cause + " (" + e.Cure + ")" }
-
-func (e *HostError) Unwrap() error { return e.Err }
+// HostError reports what this host lacks: a tool, space, a network, user namespaces,
+// a cache directory of its own. Nothing is wrong with the image or the program. Its
+// fields are Cause and Cure, a line each, Tail, the last output of the tool that
+// failed, and Err, the error behind it; the last two may be empty.
+type HostError = host.Error
 
 // BuildError reports that a tool could not make an image.
 type BuildError struct {
@@ -40,12 +33,6 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-const noSpaceCure = "free some, by \"vmtest snapshot prune --limit 0\" for one, or move the cache with VMTEST_CACHE and the work with TMPDIR"
-
-func newNoSpace(cause string, err error) *HostError {
-	return &HostError{Cause: "no space: " + cause, Cure: noSpaceCure, Err: err}
-}
-
 // failure is a kind of failure that the tools' output shows.
 type failure struct {
 	pattern string // of a line
@@ -56,7 +43,7 @@ type failure struct {
 
 func failures() []failure {
 	return []failure{
-		{`No space left on device|You don't have enough free space`, true, "no space", noSpaceCure},
+		{`No space left on device|You don't have enough free space`, true, "no space", host.SpaceCure},
 		{`Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|` +
 			`Connection failed|Connection refused|Connection timed out|connection timed out|Network is unreachable`,
 			true, "the package mirror cannot be reached",
@@ -67,7 +54,7 @@ func failures() []failure {
 		{`NO_PUBKEY|is not signed|signatures couldn't be verified`, true, "the archive's key is not known here",
 			"install or update debian-archive-keyring"},
 		{`newuidmap|newgidmap|unshare\(\) failed|cannot unshare|/etc/subuid|/etc/subgid`, true,
-			"no user namespaces for this user", userNamespaceCure},
+			"no user namespaces for this user", host.NamespaceCure},
 		{`404 +Not Found`, false, "the mirror lacks a package that its list names",
 			"the mirror is being updated: try again later, or set VMTEST_MIRROR"},
 	}
@@ -110,20 +97,6 @@ func explain(tool, tail string, err error) error {
 		cause = err.Error()
 	}
 	return &BuildError{Tool: tool, Cause: cause, Tail: tail, Err: err}
-}
-
-// NoSpace returns err as a *HostError that names the cure when its reason is a full
-// disk under this process's own writes, and as it is otherwise, or when it has a
-// *HostError in it already.
-func NoSpace(err error) error {
-	var known *HostError
-	if errors.As(err, &known) {
-		return err
-	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return newNoSpace(err.Error(), err)
-	}
-	return err
 }
 
 func lastLine(s string) string {

@@ -24,9 +24,6 @@ func (c cache) openPath(path string) (*Image, error) {
 	}
 	m, err := readManifest(dir)
 	if err == nil {
-		err = os.MkdirAll(c.dir, 0o700) // for the stamp
-	}
-	if err == nil {
 		m, err = verify(dir, c.pathStamp(dir), m.Name)
 	}
 	if err == nil {

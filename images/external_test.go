@@ -64,7 +64,7 @@ func TestOpenPathOfABadImage(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, image := builtSample(t)
 			tc.spoil(t, image)
-			other := cache{dir: filepath.Join(t.TempDir(), "images")}
+			other := testCache(t)
 			_, err := other.openPath(image.Dir())
 			var host *HostError
 			require.ErrorAs(t, err, &host)

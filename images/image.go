@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // Options says where images are kept and who is told about the work. The zero
@@ -61,14 +63,14 @@ func Open(ctx context.Context, name string, o Options) (*Image, error) {
 			return nil, err
 		}
 		image, err := c.openPath(name)
-		return image, NoSpace(err)
+		return image, host.NoSpace(err)
 	}
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err
 	}
 	image, err := c.open(ctx, name, r, b.build)
-	return image, NoSpace(err)
+	return image, host.NoSpace(err)
 }
 
 // Build builds the image of that name and puts it in place of the one in the
@@ -80,7 +82,7 @@ func Build(ctx context.Context, name string, o Options) (*Image, error) {
 		return nil, err
 	}
 	image, err := c.replace(ctx, name, r, b.build)
-	return image, NoSpace(err)
+	return image, host.NoSpace(err)
 }
 
 func prepare(name string, o Options) (cache, *reporter, *builder, error) {

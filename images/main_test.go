@@ -114,3 +114,11 @@ func notices(seen *[]string) *reporter {
 		}
 	}}
 }
+
+// testCache is an empty cache.
+func testCache(t *testing.T) cache {
+	t.Helper()
+	c, err := openCache(t.TempDir())
+	require.NoError(t, err)
+	return c
+}

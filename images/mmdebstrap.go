@@ -8,6 +8,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // mergeUsr is what Debian's installer does before the first package. The hook
@@ -51,7 +54,7 @@ func (b *builder) mmdebstrapArgs(root bool) []string {
 // with what a build must not take from it replaced.
 func toolEnv(scratch string, epoch int64) []string {
 	return append(os.Environ(),
-		"PATH="+toolPath(),
+		"PATH="+host.ToolPath(),
 		"LC_ALL=C.UTF-8",
 		"TMPDIR="+scratch,
 		"SOURCE_DATE_EPOCH="+strconv.FormatInt(epoch, 10),
@@ -61,9 +64,12 @@ func toolEnv(scratch string, epoch int64) []string {
 	)
 }
 
+// tailKept is how much of a tool's output an error has, in bytes.
+const tailKept = 4 << 10
+
 // watchOutput reads what mmdebstrap says, keeps its end and reports progress.
 // It returns when the stream ends.
-func watchOutput(in io.Reader, end *tail, r *reporter) {
+func watchOutput(in io.Reader, end *tail.Buffer, r *reporter) {
 	stages := []struct {
 		prefix string
 		stage  Stage

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 func argsOf(t *testing.T, name string, change func(*builder), root bool) string {
@@ -38,7 +40,7 @@ func TestMmdebstrapArgs(t *testing.T) {
 }
 
 func TestWatchOutput(t *testing.T) {
-	var end tail
+	end := tail.NewBuffer(tailKept)
 	var steps []Progress
 	r := &reporter{image: "debian-13", fn: func(p Progress) { steps = append(steps, p) }}
 	watchOutput(strings.NewReader(`I: running apt-get update...
@@ -50,7 +52,7 @@ Get:2 http://mirror.example/debian trixie/main amd64 bash amd64 5.2 [1501 kB]
 I: extracting archives...
 Setting up libc6 ...
 I: creating tarball...
-`), &end, r)
+`), end, r)
 	var got []Progress
 	for _, p := range steps {
 		got = append(got, Progress{Stage: p.Stage, Done: p.Done, Total: p.Total})

@@ -1,7 +1,6 @@
 package images
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // The scratch folder is where mmdebstrap unpacks the guest. It lies under the
@@ -118,13 +119,8 @@ func spaceNeed(cacheDir, scratch string) map[string]int64 {
 // of the work.
 func checkSpace(need map[string]int64) error {
 	for dir, want := range need {
-		var st syscall.Statfs_t
-		if err := syscall.Statfs(dir, &st); err != nil {
-			return fmt.Errorf("check free space: %w", err)
-		}
-		free := int64(st.Bavail) * cmp.Or(st.Frsize, st.Bsize)
-		if st.Blocks != 0 && free < want { // some do not count them
-			return newNoSpace(fmt.Sprintf("%s has %d MB free, a build needs %d MB", dir, free>>20, want>>20), nil)
+		if err := host.CheckSpace(dir, want, "a build"); err != nil {
+			return err
 		}
 	}
 	return nil

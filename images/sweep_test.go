@@ -13,7 +13,7 @@ import (
 )
 
 func TestKilledBuildIsSweptAway(t *testing.T) {
-	c := cache{dir: filepath.Join(t.TempDir(), "images")}
+	c := testCache(t)
 	victim := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir, "VMTEST_IMAGES_SCRATCH=1")
 	scratch := victim.expect(t, "scratch")
 	victim.expect(t, "building")

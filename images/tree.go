@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // tree is what a build takes out of the guest's tree as it streams by.
@@ -127,7 +129,7 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 	case isModule:
 		t.modules.add(module, b)
 	case name == "usr/lib/os-release":
-		t.distribution = osRelease(b)["PRETTY_NAME"]
+		t.distribution = host.ParseOSRelease(b)["PRETTY_NAME"]
 	default:
 		t.packages = parseStatus(b)
 	}

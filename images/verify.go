@@ -8,21 +8,23 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // stamp remembers the identities of a verified image's files. While they stand, the
 // files need no hashing at each start.
 type stamp struct {
-	Seal  string              `json:"seal"` // of the manifest verified against
-	Files map[string]Identity `json:"files"`
+	Seal  string                   `json:"seal"` // of the manifest verified against
+	Files map[string]host.Identity `json:"files"`
 }
 
-func identifyPath(path string) (Identity, error) {
+func identifyPath(path string) (host.Identity, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return Identity{}, err
+		return host.Identity{}, err
 	}
-	return Identify(info)
+	return host.Identify(info)
 }
 
 // readStamp gives an empty stamp where there is none or it cannot be read:
@@ -78,7 +80,7 @@ func verify(dir, stampPath, name string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	old := readStamp(stampPath)
-	fresh := stamp{Seal: m.Seal, Files: map[string]Identity{}}
+	fresh := stamp{Seal: m.Seal, Files: map[string]host.Identity{}}
 	same := old.Seal == m.Seal
 	for _, want := range m.Files {
 		now, err := identifyPath(filepath.Join(dir, filepath.FromSlash(want.Path)))

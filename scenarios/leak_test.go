@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -171,7 +171,7 @@ func marked(t *testing.T, mark string) []string {
 
 // cacheFiles lists the snapshots and images, finished and not.
 func cacheFiles(t *testing.T) []string {
-	cache, err := images.CacheDir()
+	cache, err := host.CacheDir()
 	require.NoError(t, err)
 	var files []string
 	for _, pattern := range []string{"snapshots/*", "snapshots/.*", "images/.*"} {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"syscall"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
@@ -35,7 +35,7 @@ func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
 // HostError reports what this host lacks, such as QEMU or room on its disk. Cause and
 // Cure are a line each. Tail is the last output of the tool that failed, and Err the error
 // behind it; both may be empty.
-type HostError = images.HostError
+type HostError = host.Error
 
 // GuestError reports that a guest did not come up, has gone or no longer answers.
 type GuestError struct {

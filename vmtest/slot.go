@@ -3,7 +3,7 @@ package vmtest
 import (
 	"context"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 )
 
@@ -13,7 +13,7 @@ var holders slots.Holders
 // acquireSlot waits for a slot among the machines of this user: for the test of that name,
 // or for a machine that no test starts if it is "". The caller releases the hold.
 func acquireSlot(ctx context.Context, test string, c Config) (*slots.Hold, error) {
-	cache, err := images.CacheDir()
+	cache, err := host.Cache("")
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestScript(t *testing.T) {
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "apt" {
-				_, ok := images.InstallCommand(nil)
+				_, ok := host.InstallCommand(nil)
 				return ok, nil
 			}
 			return false, errors.New("unknown condition " + name)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 func newSetup(s streams) *cobra.Command {
@@ -40,8 +40,8 @@ type setup struct {
 	streams
 	root    bool
 	sudo    bool // is there
-	missing func() []images.Tool
-	install func([]images.Tool) (argv []string, ok bool)
+	missing func() []host.Tool
+	install func([]host.Tool) (argv []string, ok bool)
 	run     func(ctx context.Context, argv []string) error
 	// mayBuild says why this user cannot build images, once nothing is missing.
 	mayBuild func(context.Context) error
@@ -54,10 +54,10 @@ func hostSetup(s streams) setup {
 		streams: s,
 		root:    os.Geteuid() == 0,
 		sudo:    err == nil,
-		missing: images.Missing,
-		install: images.InstallCommand,
+		missing: host.Missing,
+		install: host.InstallCommand,
 
-		mayBuild: images.CheckNamespaces,
+		mayBuild: host.CheckNamespaces,
 		run: func(ctx context.Context, argv []string) error {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 			cmd.Stdout, cmd.Stderr = s.err, s.err

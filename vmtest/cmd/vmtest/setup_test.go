@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// host is a made-up one that lacks mmdebstrap until something installs it.
-type host struct {
+// fakeHost lacks mmdebstrap until something installs it.
+type fakeHost struct {
 	setup
 	ran      []string
 	lacks    bool
@@ -23,19 +23,19 @@ type host struct {
 	out, err strings.Builder
 }
 
-func newHost(root, sudo, known bool) *host {
-	h := &host{lacks: true}
+func newHost(root, sudo, known bool) *fakeHost {
+	h := &fakeHost{lacks: true}
 	h.setup = setup{
 		streams: streams{out: &h.out, err: &h.err},
 		root:    root,
 		sudo:    sudo,
-		missing: func() []images.Tool {
+		missing: func() []host.Tool {
 			if !h.lacks {
 				return nil
 			}
-			return []images.Tool{{Command: "mmdebstrap", Package: "mmdebstrap", Why: "builds"}}
+			return []host.Tool{{Command: "mmdebstrap", Package: "mmdebstrap", Why: "builds"}}
 		},
-		install:  func([]images.Tool) ([]string, bool) { return []string{"apt-get", "install", "mmdebstrap"}, known },
+		install:  func([]host.Tool) ([]string, bool) { return []string{"apt-get", "install", "mmdebstrap"}, known },
 		mayBuild: func(context.Context) error { return h.mayNot },
 		run: func(_ context.Context, argv []string) error {
 			line := strings.Join(argv, " ")
@@ -77,7 +77,7 @@ func TestSetupAsAUser(t *testing.T) {
 
 func TestSetupOfAUserWhoMayNotBuild(t *testing.T) {
 	h := newHost(false, true, true)
-	h.mayNot = &images.HostError{Cause: "no user namespaces for this user", Cure: "usermod"}
+	h.mayNot = &host.Error{Cause: "no user namespaces for this user", Cure: "usermod"}
 	for range 2 { // installing, and with nothing missing
 		h.err.Reset()
 		require.NoError(t, h.do(t.Context(), false))

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
@@ -119,9 +119,6 @@ func (p probe) judge(ctx context.Context, notice func(string)) (verdict, error) 
 	if err != nil {
 		return v, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return v, fmt.Errorf("keep verdict on KVM: %w", err)
-	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return v, fmt.Errorf("keep verdict on KVM: %w", err)
 	}
@@ -153,7 +150,7 @@ func dropVerdicts(dir string, before time.Time) error {
 // path returns the file of the verdict. Its name has all that the verdict depends on:
 // this boot of the host, this QEMU, this kernel.
 func (p probe) path() (string, error) {
-	cache, err := images.CacheDir()
+	dir, err := host.Cache("accel")
 	if err != nil {
 		return "", err
 	}
@@ -166,7 +163,7 @@ func (p probe) path() (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(strings.Join(append(args, emulator, string(bootID), p.digest), "\x00")))
-	return filepath.Join(cache, "accel", hex.EncodeToString(sum[:16])+".json"), nil
+	return filepath.Join(dir, hex.EncodeToString(sum[:16])+".json"), nil
 }
 
 // run boots the image's kernel as far as the initrd and returns what went wrong. final

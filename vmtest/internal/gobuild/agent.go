@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // agentPackage is the command that runs inside every guest.
@@ -40,7 +40,7 @@ func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error
 func explainAgent(ctx context.Context, err error) error {
 	const otherwise = ", or set VMTEST_AGENT to an agent built by CGO_ENABLED=0 go build " + agentPackage
 	if errors.Is(err, exec.ErrNotFound) {
-		return &images.HostError{Cause: "build the guest's agent: there is no go command",
+		return &host.Error{Cause: "build the guest's agent: there is no go command",
 			Cure: "put it on PATH" + otherwise, Err: err}
 	}
 	out, envErr := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
@@ -49,12 +49,12 @@ func explainAgent(ctx context.Context, err error) error {
 	}
 	gomod := strings.TrimSpace(string(out))
 	if gomod == "" || gomod == os.DevNull {
-		return &images.HostError{Cause: "build the guest's agent: no Go module around the current folder",
+		return &host.Error{Cause: "build the guest's agent: no Go module around the current folder",
 			Cure: "run in the folder of a module that requires example.org/systemd-vmtest" + otherwise, Err: err}
 	}
 	vendor := filepath.Join(filepath.Dir(gomod), "vendor")
 	if exists(filepath.Join(vendor, "modules.txt")) && !exists(filepath.Join(vendor, agentPackage)) {
-		return &images.HostError{Cause: "build the guest's agent: " + vendor + " lacks its package",
+		return &host.Error{Cause: "build the guest's agent: " + vendor + " lacks its package",
 			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Err: err}
 	}
 	return err

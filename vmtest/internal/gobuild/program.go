@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
 )
 
@@ -30,16 +30,12 @@ func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
 	}
-	cache, err := images.CacheDir()
+	dir, err := host.Cache("go")
 	if err != nil {
 		return nil, err
 	}
 	wd, err := os.Getwd()
 	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", pkg, err)
-	}
-	dir := filepath.Join(cache, "go")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
@@ -143,7 +139,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 			err = context.Cause(ctx)
 		}
 		if line := tail.LineWith(output.String(), syscall.ENOSPC.Error()); line != "" {
-			return &images.HostError{
+			return &host.Error{
 				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
 				Cure:  "free some, or move the cache with VMTEST_CACHE and the go command's with GOCACHE",
 				Tail:  output.String(), Err: err,

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // silent is for what has nothing to tell a person.
@@ -198,7 +198,7 @@ func TestGoProgramOnAFullDisk(t *testing.T) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("VMTEST_CACHE", filepath.Join(dir, "cache"))
 	_, err := Program(t.Context(), "./pkg", runtime.GOARCH, silent(t))
-	var host *images.HostError
+	var host *host.Error
 	require.ErrorAs(t, err, &host)
 	assert.Equal(t, "no space: build ./pkg for the guest: pkg: write /tmp/go-build1/b001/importcfg.link: no space left on device", host.Cause)
 	assert.Contains(t, host.Cure, "GOCACHE")

@@ -8,12 +8,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 const cacheCure = "set VMTEST_CACHE to a directory "
 
-// checkOwner returns a *images.HostError if a directory belongs to another user, or if
+// checkOwner returns a *host.Error if a directory belongs to another user, or if
 // other users may write it.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
@@ -32,7 +32,7 @@ func checkOwner(dir string) error {
 	default:
 		return nil
 	}
-	return &images.HostError{
+	return &host.Error{
 		Cause: fmt.Sprintf("refuse the cache directory %s: %s", dir, cause),
 		Cure:  cacheCure + "that only its owner may write",
 	}
@@ -46,7 +46,7 @@ func nameless(dir string) (*os.File, error) {
 	case err == nil:
 		return os.NewFile(uintptr(fd), "unnamed file in "+dir), nil
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
-		return nil, &images.HostError{
+		return nil, &host.Error{
 			Cause: fmt.Sprintf("make a file in %s: its file system has no files without a name (O_TMPFILE)", dir),
 			Cure:  cacheCure + "on ext4, XFS, Btrfs or tmpfs; NFS has none",
 			Err:   err,

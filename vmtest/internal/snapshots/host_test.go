@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 func TestStoreThatOthersMayWriteIsRefused(t *testing.T) {
@@ -25,7 +25,7 @@ func TestStoreThatOthersMayWriteIsRefused(t *testing.T) {
 			assert.NoError(t, err, "%o", mode)
 			continue
 		}
-		var host *images.HostError
+		var host *host.Error
 		require.ErrorAs(t, err, &host, "%o", mode)
 		assert.Contains(t, host.Cause, "refuse the cache directory "+dir+": other users may write it (mode 0")
 		assert.Equal(t, "set VMTEST_CACHE to a directory that only its owner may write", host.Cure)
@@ -39,7 +39,7 @@ func TestStoreOfAnotherUserIsRefused(t *testing.T) {
 		require.NoError(t, os.Chown(dir, 12345, -1))
 	}
 	_, err := OpenStore(dir)
-	assert.ErrorAs(t, err, new(*images.HostError))
+	assert.ErrorAs(t, err, new(*host.Error))
 	assert.ErrorContains(t, err, "it belongs to user")
 }
 
@@ -51,7 +51,7 @@ func TestStoreInAFileIsRefused(t *testing.T) {
 func TestFileSystemWithoutNamelessFiles(t *testing.T) {
 	s := &Store{dir: "/proc"}
 	_, err := s.Nameless()
-	var host *images.HostError
+	var host *host.Error
 	require.ErrorAs(t, err, &host)
 	assert.Equal(t, "make a file in /proc: its file system has no files without a name (O_TMPFILE)", host.Cause)
 	assert.Contains(t, host.Cure, "set VMTEST_CACHE")

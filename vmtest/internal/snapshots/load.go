@@ -14,7 +14,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // load opens a snapshot for use and checks that it is what was made. The error is
@@ -120,12 +120,12 @@ func touch(dir string) error {
 	return os.Chtimes(dir, now, now)
 }
 
-func identify(f *os.File) (images.Identity, error) {
+func identify(f *os.File) (host.Identity, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return images.Identity{}, err
+		return host.Identity{}, err
 	}
-	return images.Identify(info)
+	return host.Identify(info)
 }
 
 func digest(f *os.File) (string, error) {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // Store is a directory of snapshots. A snapshot KEY is the directory KEY in it. While
@@ -30,7 +30,7 @@ type Store struct {
 // OpenStore returns the store in a directory, which it makes if there is none. A
 // snapshot holds a machine's memory, so all that the store makes is for its owner
 // alone. QEMU parses what lies in it, so a directory that another user owns or may
-// write is a *images.HostError.
+// write is a *host.Error.
 func OpenStore(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open snapshot store: %w", err)
@@ -41,25 +41,25 @@ func OpenStore(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
-// OpenCached returns the store in the cache (see images.CacheDir).
+// OpenCached returns the store in the cache (see host.CacheDir).
 func OpenCached() (*Store, error) {
-	cache, err := images.CacheDir()
+	dir, err := host.Cache("snapshots")
 	if err != nil {
 		return nil, err
 	}
-	return OpenStore(filepath.Join(cache, "snapshots"))
+	return OpenStore(dir)
 }
 
 // Info describes a snapshot. It is stored with it as JSON.
 type Info struct {
-	Format  int             `json:"format"`
-	Key     string          `json:"key"`
-	Image   string          `json:"image"`
-	Memory  int             `json:"memory"` // MiB
-	Created time.Time       `json:"created"`
-	RAM     images.Identity `json:"ram"`
-	State   string          `json:"state"`  // SHA-256 of the device state
-	Moment  string          `json:"moment"` // SHA-256 of the file of that name
+	Format  int           `json:"format"`
+	Key     string        `json:"key"`
+	Image   string        `json:"image"`
+	Memory  int           `json:"memory"` // MiB
+	Created time.Time     `json:"created"`
+	RAM     host.Identity `json:"ram"`
+	State   string        `json:"state"`  // SHA-256 of the device state
+	Moment  string        `json:"moment"` // SHA-256 of the file of that name
 }
 
 // format is the version of this layout.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -45,7 +46,7 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 	if mib < minDisk {
 		return nil, fmt.Errorf("format disk: %d MiB are too few; give it %d or more", mib, minDisk)
 	}
-	mkfs, err := images.FindTool("mkfs.ext4")
+	mkfs, err := host.FindTool("mkfs.ext4")
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -46,18 +46,18 @@ func (e *GuestError) Error() string {
 // Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// HostError returns err as an *images.HostError if the reason is that the host lacks QEMU
+// HostError returns err as an *host.Error if the reason is that the host lacks QEMU
 // or room on its disk.
 func HostError(err error) error {
-	var known *images.HostError
+	var known *host.Error
 	var missing *qemu.MissingError
 	switch {
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &missing):
-		return &images.HostError{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
+		return &host.Error{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
 	}
-	return images.NoSpace(err)
+	return host.NoSpace(err)
 }
 
 // Explain adds to the error of a call why the call failed, as far as the machine shows

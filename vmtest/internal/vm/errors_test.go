@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
@@ -43,7 +43,7 @@ func TestHostErrorOnAFullDisk(t *testing.T) {
 		&os.PathError{Op: "write", Path: "/cache/accel/v.json", Err: syscall.EDQUOT},
 	} {
 		got := HostError(fmt.Errorf("start: %w", err))
-		var host *images.HostError
+		var host *host.Error
 		require.ErrorAs(t, got, &host)
 		assert.Equal(t, "no space: start: "+err.Error(), host.Cause)
 		assert.Contains(t, host.Cure, "vmtest snapshot prune")
@@ -51,7 +51,7 @@ func TestHostErrorOnAFullDisk(t *testing.T) {
 		assert.NotContains(t, got.Error(), "\n")
 		assert.ErrorIs(t, got, err)
 	}
-	known := &images.HostError{Cause: "no space: x", Cure: "y", Err: syscall.ENOSPC}
+	known := &host.Error{Cause: "no space: x", Cure: "y", Err: syscall.ENOSPC}
 	assert.Same(t, known, HostError(known), "who knows better is believed")
 	other := errors.New("other")
 	assert.Same(t, other, HostError(other))

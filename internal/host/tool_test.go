@@ -1,4 +1,4 @@
-package images
+package host
 
 import (
 	"testing"
@@ -14,11 +14,11 @@ func TestInstallCommand(t *testing.T) {
 		"ID=ubuntu\nID_LIKE=debian",
 		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"",
 	} {
-		argv, ok := installCommand(osRelease([]byte(release)), tools)
+		argv, ok := installCommand(ParseOSRelease([]byte(release)), tools)
 		assert.True(t, ok, release)
 		assert.Equal(t, want, argv)
 	}
-	_, ok := installCommand(osRelease([]byte("ID=fedora")), tools)
+	_, ok := installCommand(ParseOSRelease([]byte("ID=fedora")), tools)
 	assert.False(t, ok)
 	_, ok = installCommand(nil, tools)
 	assert.False(t, ok)

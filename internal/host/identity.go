@@ -1,4 +1,4 @@
-package images
+package host
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// Identity is what stat(2) says of a file that nobody has touched since. Images and
-// snapshots have hundreds of megabytes, and to hash them would cost more than all the
-// rest of a start. The time of change moves with every write, also one through
+// Identity is what stat(2) reports of a file and what changes with its content.
+// Images and snapshots have hundreds of megabytes: to hash them would cost more than
+// the rest of a start. The change time moves with every write, also one through
 // mmap(2), and no program can set it back.
 type Identity struct {
 	Dev   uint64 `json:"dev"`

@@ -1,9 +1,10 @@
-package images
+package host
 
 import "strings"
 
-// osRelease parses os-release(5), as far as its values need no shell.
-func osRelease(b []byte) map[string]string {
+// ParseOSRelease parses the text of os-release(5), apart from shell escapes in its
+// values.
+func ParseOSRelease(b []byte) map[string]string {
 	values := map[string]string{}
 	for line := range strings.SplitSeq(string(b), "\n") {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")

@@ -1,0 +1,105 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	first, err := LockFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	_, err = TryLockFile(path)
+	require.ErrorIs(t, err, ErrLocked)
+	assert.EqualError(t, err, "lock "+path+": it is locked")
+
+	why := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	waited := 0
+	_, err = LockFile(ctx, path, func() { waited++; cancel(why) })
+	require.ErrorIs(t, err, why)
+	assert.Equal(t, 1, waited)
+
+	second := make(chan *Lock)
+	waiting := make(chan struct{})
+	go func() {
+		lock, err := LockFile(t.Context(), path, func() { close(waiting) })
+		assert.NoError(t, err)
+		second <- lock
+	}()
+	<-waiting
+	require.NoError(t, first.Close())
+	require.NoError(t, (<-second).Close())
+	assert.FileExists(t, path)
+}
+
+func TestSharedLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	first, err := RLockFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	second, err := RLockFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	_, err = TryLockFile(path)
+	require.ErrorIs(t, err, ErrLocked)
+	require.NoError(t, first.Close())
+	_, err = TryLockFile(path)
+	require.ErrorIs(t, err, ErrLocked)
+	require.NoError(t, second.Close())
+	alone, err := TryLockFile(path)
+	require.NoError(t, err)
+	require.NoError(t, alone.Close())
+}
+
+// Holders remove the lock's file. Those who wait must not end up with a lock on a file
+// that is gone, beside somebody with one on the new file.
+func TestRemovedLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	var holders sync.Mutex
+	var workers sync.WaitGroup
+	for range 8 {
+		workers.Go(func() {
+			for range 50 {
+				lock, err := LockFile(t.Context(), path, nil)
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.True(t, holders.TryLock(), "two hold the lock")
+				holders.Unlock()
+				assert.NoError(t, lock.Remove())
+			}
+		})
+	}
+	workers.Wait()
+	assert.NoFileExists(t, path)
+}
+
+// The step between open and flock at which the file was removed.
+func TestLockOfARemovedFileIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	first, err := LockFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	assert.True(t, isNamed(first.file))
+	require.NoError(t, os.Remove(path))
+	assert.False(t, isNamed(first.file))
+	second, err := LockFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	assert.False(t, isNamed(first.file))
+	require.NoError(t, first.Remove(), "twice removed")
+	require.NoError(t, second.Close())
+}
+
+func TestLockErrors(t *testing.T) {
+	_, err := LockFile(t.Context(), "/sys/a.lock", nil)
+	var lacks *Error
+	require.ErrorAs(t, err, &lacks)
+	assert.Contains(t, lacks.Cure, "VMTEST_CACHE")
+	_, err = TryLockFile(filepath.Join(t.TempDir(), "no", "a.lock"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
