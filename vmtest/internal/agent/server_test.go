@@ -15,25 +15,19 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 )
 
 const timeout = 20 * time.Second
 
 // socketPair stands for the virtio port.
-func socketPair(tb testing.TB) (a, b net.Conn) {
+func socketPair(tb testing.TB) (net.Conn, net.Conn) {
 	tb.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	a, b, err := host.ConnPair("port")
 	require.NoError(tb, err)
-	var conns [2]net.Conn
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "pair")
-		conns[i], err = net.FileConn(file)
-		require.NoError(tb, err)
-		file.Close()
-		tb.Cleanup(func() { conns[i].Close() })
-	}
-	return conns[0], conns[1]
+	tb.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
 }
 
 // serve runs a server until the test ends.

@@ -3,19 +3,17 @@ package link
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
@@ -139,9 +137,9 @@ type conn struct {
 // bridge starts the copies. They end when the guest closes, when the caller
 // does, or with the link.
 func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) (net.Conn, error) {
-	near, far, err := socketPair()
+	near, far, err := host.ConnPair("tunnel")
 	if err != nil {
-		return nil, fmt.Errorf("make socket pair: %w", err)
+		return nil, err
 	}
 	finished := make(chan struct{})
 	n := &conn{near: near, target: t}
@@ -225,33 +223,3 @@ func (n *conn) RemoteAddr() net.Addr { return n.target.remote }
 func (n *conn) SetDeadline(t time.Time) error      { return n.near.SetDeadline(t) }
 func (n *conn) SetReadDeadline(t time.Time) error  { return n.near.SetReadDeadline(t) }
 func (n *conn) SetWriteDeadline(t time.Time) error { return n.near.SetWriteDeadline(t) }
-
-func socketPair() (near, far *net.UnixConn, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	near, err = unixConn(fds[0])
-	far, err2 := unixConn(fds[1])
-	if err = errors.Join(err, err2); err != nil {
-		if near != nil {
-			near.Close()
-		}
-		if far != nil {
-			far.Close()
-		}
-		return nil, nil, err
-	}
-	return near, far, nil
-}
-
-// unixConn takes the descriptor over.
-func unixConn(fd int) (*net.UnixConn, error) {
-	file := os.NewFile(uintptr(fd), "socketpair")
-	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.UnixConn), nil
-}

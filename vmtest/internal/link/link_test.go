@@ -3,15 +3,14 @@ package link_test
 import (
 	"context"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
@@ -56,19 +55,12 @@ func start(tb testing.TB, server *agent.Server) *guest {
 }
 
 // socketPair stands for the virtio port.
-func socketPair(tb testing.TB) (a, b net.Conn) {
+func socketPair(tb testing.TB) (net.Conn, net.Conn) {
 	tb.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	a, b, err := host.ConnPair("port")
 	require.NoError(tb, err)
-	var conns [2]net.Conn
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "pair")
-		conns[i], err = net.FileConn(file)
-		require.NoError(tb, err)
-		file.Close()
-		tb.Cleanup(func() { conns[i].Close() })
-	}
-	return conns[0], conns[1]
+	tb.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
 }
 
 // checkLeaks compares the number of goroutines at the test's end with now.

@@ -8,8 +8,7 @@ import (
 	"os/exec"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
 )
 
@@ -154,17 +153,14 @@ func (p *Process) closeWires() {
 // other for QEMU to inherit. Neither has a name that a third party could use. The
 // caller closes both.
 func Wire(name string) (*net.UnixConn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := host.SocketPair(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make %s socket: %w", name, err)
+		return nil, nil, err
 	}
-	theirs := os.NewFile(uintptr(fds[1]), name)
-	ours := os.NewFile(uintptr(fds[0]), name)
-	defer ours.Close() // FileConn makes a copy
-	conn, err := net.FileConn(ours)
+	conn, err := host.UnixConn(ours)
 	if err != nil {
 		theirs.Close()
-		return nil, nil, fmt.Errorf("use %s socket: %w", name, err)
+		return nil, nil, err
 	}
-	return conn.(*net.UnixConn), theirs, nil
+	return conn, theirs, nil
 }

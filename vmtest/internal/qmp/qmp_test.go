@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}`
@@ -31,14 +31,10 @@ type peer struct {
 
 // newPeer returns the peer, and the client's end of its connection.
 func newPeer(t *testing.T) (*peer, *net.UnixConn) {
-	ours, theirs, err := qemu.Wire("monitor")
+	a, b, err := host.ConnPair("monitor")
 	require.NoError(t, err)
-	t.Cleanup(func() { ours.Close() })
-	conn, err := net.FileConn(theirs)
-	require.NoError(t, err)
-	require.NoError(t, theirs.Close())
-	t.Cleanup(func() { conn.Close() })
-	return &peer{t: t, conn: ours, r: bufio.NewReader(ours)}, conn.(*net.UnixConn)
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return &peer{t: t, conn: a, r: bufio.NewReader(a)}, b
 }
 
 func (p *peer) say(lines ...string) {
