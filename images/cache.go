@@ -7,72 +7,77 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// cache is the directory of all images. Of an image NAME it holds the directory NAME,
-// NAME.lock, NAME.stamp, and while a build runs .build-NAME-*.
+// cache is the directory of all images. For an image NAME it holds the directory
+// NAME and NAME.stamp, and during work on the image NAME.lock, NAME.stamp.new and
+// .build-NAME-*. What killed processes leave of these goes at the next use of any
+// image.
 type cache struct {
 	dir string
 }
 
-// openCache returns the cache at root, or the user's if root is empty.
+// openCache returns the cache at root, or the user's if root is empty, and makes its
+// directory.
 func openCache(root string) (cache, error) {
-	if root == "" {
-		dir, err := host.Cache("images")
-		return cache{dir}, err
-	}
-	root, err := filepath.Abs(root)
+	root, err := cacheRoot(root)
 	if err != nil {
-		return cache{}, fmt.Errorf("find image cache: %w", err)
+		return cache{}, err
 	}
-	dir, err := host.CacheIn(root, "images")
+	dir, err := host.CacheIn(root, imagesDir)
 	return cache{dir}, err
 }
 
-func (c cache) image(name string) string { return filepath.Join(c.dir, name) }
-func (c cache) stamp(name string) string { return filepath.Join(c.dir, name+".stamp") }
+// imagesDir is the subdirectory of images in the root of the cache.
+const imagesDir = "images"
 
-// lock waits for the right to read or change an image, across processes. The
-// caller closes what it gets. The lock file stays: removing it would let two
-// processes hold locks on different files of the same name.
-func (c cache) lock(ctx context.Context, name string, r *reporter) (*flock.Flock, error) {
-	l := flock.New(filepath.Join(c.dir, name+".lock"), flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
+func cacheRoot(root string) (string, error) {
+	if root == "" {
+		return host.CacheDir()
+	}
+	root, err := filepath.Abs(root)
 	if err != nil {
-		return nil, fmt.Errorf("lock image %s: %w", name, err)
+		return "", fmt.Errorf("find image cache: %w", err)
 	}
-	if ok {
-		return l, nil
-	}
-	r.notice(Waiting, "another process works on this image; waiting for it")
-	// flock(2) cannot be interrupted by a context, hence the library's polling.
-	if _, err := l.TryLockContext(ctx, 50*time.Millisecond); err != nil {
-		return nil, fmt.Errorf("wait for image %s: %w", name, err)
-	}
-	return l, nil
+	return root, nil
 }
 
-// buildFunc fills an empty folder with an image.
+func (c cache) image(name string) string { return filepath.Join(c.dir, name) }
+func (c cache) stamp(name string) string { return filepath.Join(c.dir, name+stampSuffix) }
+func (c cache) work(name string) string  { return workPrefix + name + "-" } // with a random end
+
+const (
+	lockSuffix  = ".lock"
+	stampSuffix = ".stamp"
+	newSuffix   = ".new" // of a stamp that is being written
+	workPrefix  = ".build-"
+)
+
+// lock waits for the right to read or change an image, across processes. The caller
+// removes the lock.
+func (c cache) lock(ctx context.Context, name string, r *reporter) (*host.Lock, error) {
+	return host.LockFile(ctx, filepath.Join(c.dir, name+lockSuffix), func() {
+		r.notice(Waiting, "another process works on this image; waiting for it")
+	})
+}
+
+// buildFunc fills an empty directory with an image.
 type buildFunc func(ctx context.Context, dir string, r *reporter) error
 
-// open gives the image from the cache, building it if it is absent or damaged.
+// open returns the image from the cache, and builds it if it is absent or damaged.
 func (c cache) open(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open image %s: %w", name, err)
 	}
-	defer l.Close()
+	defer c.release(name, l, r)
 	r.report(Progress{Stage: Checking})
 	m, err := verify(c.image(name), c.stamp(name), name)
 	var broken damage
 	switch {
 	case err == nil:
-		noticeLeft(r, c.sweepKilled(name))
 		return &Image{Manifest: m, dir: c.image(name)}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		r.notice(Checking, "not in the cache; building it")
@@ -88,19 +93,18 @@ func (c cache) open(ctx context.Context, name string, r *reporter, build buildFu
 func (c cache) replace(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("build image %s: %w", name, err)
 	}
-	defer l.Close()
+	defer c.release(name, l, r)
 	return c.replaceLocked(ctx, name, r, build)
 }
 
 func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
-	noticeLeft(r, c.sweep(name))
-	tmp, err := os.MkdirTemp(c.dir, ".build-"+name+"-")
+	_ = c.sweep(name) // for its space; release sweeps again and reports errors
+	tmp, err := os.MkdirTemp(c.dir, c.work(name))
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", name, err)
 	}
-	defer func() { noticeLeft(r, removeWork(tmp)) }()
 	dir := filepath.Join(tmp, "image")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("build image %s: %w", name, err)
@@ -122,30 +126,30 @@ func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, buil
 	return &Image{Manifest: m, dir: c.image(name)}, nil
 }
 
-// drop takes an image out of the cache and into the folder holding. It is a
-// rename, so that a process which dies here leaves no image that lacks half its
-// files.
+// drop moves an image out of the cache into the directory holding. It is a rename:
+// a process that dies here leaves no image without half of its files.
 func (c cache) drop(name, holding string) error {
 	err := os.Rename(c.image(name), filepath.Join(holding, "old"))
-	if err != nil && !os.IsNotExist(err) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove image %s: %w", name, err)
 	}
-	if err := os.Remove(c.stamp(name)); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(c.stamp(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove image %s: %w", name, err)
 	}
 	return nil
 }
 
-// remove takes an image out of the cache for good.
+// remove removes an image from the cache, and its stamp and lock.
 func (c cache) remove(ctx context.Context, name string, r *reporter) error {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return err
-	}
-	defer l.Close()
-	holding, err := os.MkdirTemp(c.dir, ".build-"+name+"-")
-	if err != nil {
 		return fmt.Errorf("remove image %s: %w", name, err)
 	}
-	return errors.Join(c.drop(name, holding), c.sweep(name))
+	holding, err := os.MkdirTemp(c.dir, c.work(name))
+	if err == nil {
+		err = c.drop(name, holding)
+	} else {
+		err = fmt.Errorf("remove image %s: %w", name, err)
+	}
+	return errors.Join(err, c.sweep(name), l.Remove(), c.sweepOthers(name))
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -74,9 +76,9 @@ func TestOpenNoticesDamage(t *testing.T) {
 			"the manifest is not valid JSON; rebuilding"},
 		{"manifest emptied", func(i *Image) error { return os.Truncate(filepath.Join(i.Dir(), manifestFile), 0) },
 			"the manifest is not valid JSON; rebuilding"},
-		{"folder is a file", func(i *Image) error {
+		{"directory is a file", func(i *Image) error {
 			return errors.Join(os.RemoveAll(i.Dir()), os.WriteFile(i.Dir(), nil, 0o600))
-		}, "it is not a folder; rebuilding"},
+		}, "it is not a directory; rebuilding"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, image := builtSample(t)
@@ -200,11 +202,78 @@ func TestFailedBuildChangesNothing(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	c, _ := builtSample(t)
+	assert.Equal(t, []string{"sample", "sample.stamp"}, c.files(t))
 	require.NoError(t, c.remove(t.Context(), "sample", &reporter{}))
+	assert.Empty(t, c.files(t))
 	require.NoError(t, c.remove(t.Context(), "sample", &reporter{}), "twice")
-	assert.NoDirExists(t, c.image("sample"))
-	assert.NoFileExists(t, c.stamp("sample"))
-	assertClean(t, c)
+	assert.Empty(t, c.files(t))
+}
+
+// files lists what the cache's directory holds.
+func (c cache) files(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(c.dir)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Each holder removes the image's lock, and still no two work on it at once.
+func TestWorkOnAnImageIsAlone(t *testing.T) {
+	c := testCache(t)
+	var working, builds atomic.Int32
+	build := func(ctx context.Context, dir string, r *reporter) error {
+		assert.EqualValues(t, 1, working.Add(1), "builds at once")
+		defer working.Add(-1)
+		builds.Add(1)
+		return sampleBuild(ctx, dir, r)
+	}
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for range 5 {
+				_, err := c.open(t.Context(), "sample", &reporter{}, build)
+				assert.NoError(t, err)
+				assert.NoError(t, c.remove(t.Context(), "sample", &reporter{}))
+			}
+		})
+	}
+	workers.Wait()
+	assert.Positive(t, builds.Load())
+	assert.Empty(t, c.files(t))
+}
+
+// QEMU parses what lies in the cache.
+func TestCacheThatOthersCanWriteIsRefused(t *testing.T) {
+	root := t.TempDir()
+	c, err := openCache(root)
+	require.NoError(t, err)
+	_, err = c.open(t.Context(), "sample", &reporter{}, sampleBuild)
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(c.dir, 0o777))
+	t.Setenv("PATH", "") // nothing is built
+	o := Options{Cache: root}
+	_, errOpen := Open(t.Context(), Default, o)
+	_, errPath := Open(t.Context(), c.image("sample"), o)
+	_, errBuild := Build(t.Context(), Default, o)
+	_, errList := List(o)
+	for _, err := range []error{errOpen, errPath, errBuild, errList, Remove(t.Context(), Default, o)} {
+		var lacks *HostError
+		require.ErrorAs(t, err, &lacks)
+		assert.Equal(t, "other users can write in the cache directory "+c.dir+" (mode 0777)", lacks.Cause)
+		assert.Contains(t, lacks.Cure, "VMTEST_CACHE")
+	}
+}
+
+func TestListMakesNoDirectory(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "cache")
+	list, err := List(Options{Cache: root})
+	require.NoError(t, err)
+	assert.Empty(t, list)
+	assert.NoDirExists(t, root)
 }
 
 func TestTwoProcessesBuildOnce(t *testing.T) {

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,47 +12,63 @@ import (
 	"strings"
 )
 
-// isPath tells an image folder of its own from the name of a recipe.
+// isPath reports whether a name is the path of an image's directory.
 func isPath(name string) bool { return strings.ContainsRune(name, filepath.Separator) }
 
-// openPath gives the image in a folder outside the cache, such as one that Nix has
-// built. The folder is verified as one in the cache is, but never changed: what is
-// wrong with it is a *HostError.
-func (c cache) openPath(path string) (*Image, error) {
+// openPath returns the image in a directory outside the cache, such as one that Nix
+// has built. It verifies the directory like one in the cache, but never changes it.
+// Damage is a *HostError.
+func (c cache) openPath(ctx context.Context, path string, r *reporter) (*Image, error) {
 	dir, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open image %s: %w", path, err)
 	}
-	m, err := readManifest(dir)
-	if err == nil {
-		m, err = verify(dir, c.pathStamp(dir), m.Name)
-	}
+	m, err := c.verifyPath(ctx, dir, r)
 	if err == nil {
 		return &Image{Manifest: m, dir: dir}, nil
 	}
 	var broken damage
 	switch info, statErr := os.Stat(dir); {
 	case errors.Is(statErr, fs.ErrNotExist):
-		return nil, pathError(path, "there is no such folder", err)
+		return nil, pathError(path, "there is no such directory", err)
 	case statErr == nil && !info.IsDir():
-		return nil, pathError(path, "it is not a folder", err)
+		return nil, pathError(path, "it is not a directory", err)
 	case errors.As(err, &broken):
 		return nil, pathError(path, broken.Error(), err)
 	}
 	return nil, fmt.Errorf("open image %s: %w", path, err)
 }
 
-// pathStamp is the stamp of an image outside the cache; the folder may be
-// read-only.
-func (c cache) pathStamp(dir string) string {
-	sum := sha256.Sum256([]byte(dir))
-	return filepath.Join(c.dir, "path-"+hex.EncodeToString(sum[:12])+".stamp")
+func (c cache) verifyPath(ctx context.Context, dir string, r *reporter) (Manifest, error) {
+	m, err := readManifest(dir)
+	if err != nil {
+		return Manifest{}, err
+	}
+	name := externalName(dir)
+	l, err := c.lock(ctx, name, r)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer c.release(name, l, r)
+	return verify(dir, c.stamp(name), m.Name)
 }
+
+// externalName is the name under which the cache has the stamp of an image outside:
+// its directory may be read-only.
+func externalName(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return externalPrefix + hex.EncodeToString(sum[:12])
+}
+
+const externalPrefix = "path-"
+
+func isExternal(name string) bool { return strings.HasPrefix(name, externalPrefix) }
 
 func pathError(path, cause string, err error) *HostError {
 	return &HostError{
 		Cause: fmt.Sprintf("cannot use the image %s: %s", path, cause),
-		Cure:  "give the folder of a whole image for this host's processor, with its " + manifestFile + ", or one of the names " + strings.Join(Names(), ", "),
-		Err:   err,
+		Cure: "give the directory of a whole image for this host's processor, with its " + manifestFile +
+			", or one of the names " + strings.Join(Names(), ", "),
+		Err: err,
 	}
 }

@@ -33,7 +33,7 @@ func TestOpenPath(t *testing.T) {
 func TestOpenPathRelative(t *testing.T) {
 	c, image := builtSample(t)
 	t.Chdir(filepath.Dir(image.Dir()))
-	got, err := c.openPath("./sample")
+	got, err := c.openPath(t.Context(), "./sample", &reporter{})
 	require.NoError(t, err)
 	assert.Equal(t, image.Dir(), got.Dir())
 }
@@ -46,13 +46,13 @@ func TestOpenPathOfABadImage(t *testing.T) {
 		want  string
 	}{
 		{"missing", func(t *testing.T, i *Image) { require.NoError(t, os.RemoveAll(i.Dir())) },
-			"there is no such folder"},
+			"there is no such directory"},
 		{"foreign", func(t *testing.T, i *Image) { require.NoError(t, os.Remove(filepath.Join(i.Dir(), manifestFile))) },
 			"the manifest is missing"},
 		{"a file", func(t *testing.T, i *Image) {
 			require.NoError(t, os.RemoveAll(i.Dir()))
 			require.NoError(t, os.WriteFile(i.Dir(), nil, 0o600))
-		}, "it is not a folder"},
+		}, "it is not a directory"},
 		{"other architecture", func(t *testing.T, i *Image) {
 			i.Arch = otherArch
 			require.NoError(t, os.Remove(filepath.Join(i.Dir(), manifestFile)))
@@ -65,7 +65,7 @@ func TestOpenPathOfABadImage(t *testing.T) {
 			_, image := builtSample(t)
 			tc.spoil(t, image)
 			other := testCache(t)
-			_, err := other.openPath(image.Dir())
+			_, err := other.openPath(t.Context(), image.Dir(), &reporter{})
 			var host *HostError
 			require.ErrorAs(t, err, &host)
 			assert.Equal(t, "cannot use the image "+image.Dir()+": "+tc.want, host.Cause)

@@ -4,57 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// Options says where images are kept and who is told about the work. The zero
-// value uses the user's cache and is silent.
+// Options says where images are kept and who gets reports of the work. The zero
+// value uses the user's cache and reports nothing.
 type Options struct {
-	// Cache is the root of the cache. Empty means $VMTEST_CACHE, and without
-	// that systemd-vmtest in the user's cache folder.
+	// Cache is the root of the cache. If it is empty, the root is $VMTEST_CACHE, or
+	// systemd-vmtest in the user's cache directory.
 	Cache string
 	// Mirror is a package mirror in a form that mmdebstrap takes: a URI, or a
-	// whole line of sources.list(5). Empty means $VMTEST_MIRROR, and without
-	// that mmdebstrap's own default.
+	// whole line of sources.list(5). If it is empty, the mirror is $VMTEST_MIRROR,
+	// or mmdebstrap's own default.
 	Mirror string
-	// Progress is told each step, one call at a time; it must not block.
+	// Progress, if not nil, is called for each step, one call at a time. It must not
+	// block.
 	Progress func(Progress)
 }
 
-// Image is a verified image. In the cache it stays usable until it is removed or
-// built anew; files that are open then stay whole.
+// Image is a verified image. One in the cache stays usable until it is removed or
+// built again. Files that are open stay whole after that.
 type Image struct {
 	Manifest
 	dir string
 }
 
-// Dir is the image's folder.
+// Dir returns the path of the image's directory.
 func (i *Image) Dir() string { return i.dir }
 
-// Kernel is the path of the kernel, in the form that QEMU's -kernel takes.
+// Kernel returns the path of the kernel, in the form that QEMU's -kernel takes.
 func (i *Image) Kernel() string { return filepath.Join(i.dir, kernelFile) }
 
-// Root is the path of the root file system, an uncompressed squashfs.
+// Root returns the path of the root file system, an uncompressed squashfs.
 func (i *Image) Root() string { return filepath.Join(i.dir, rootFile) }
 
-// ModulesDir is the folder to put into an initrd whole. It holds
+// ModulesDir returns the path of the directory that an initrd takes whole. It holds
 // lib/modules/KERNELVERSION with uncompressed modules, modules.dep and
-// modules.builtin, so Manifest.Modules can be loaded by name.
+// modules.builtin, so the modules in Manifest.Modules can be loaded by name.
 func (i *Image) ModulesDir() string { return filepath.Join(i.dir, modulesDir) }
 
-// Open gives the image of that name from the cache. Its files are compared with
-// its manifest; by their stat(2) data alone where they were hashed before. An
-// image that is absent, torn or altered is built, and a notice says so. It waits
-// for another process that works on the same image.
+// Open returns the image of that name from the cache. It compares the image's files
+// with its manifest; a file that was hashed before is hashed again only if stat(2)
+// shows a change. Open builds an image that is absent or damaged, and reports why in
+// a notice. It waits for other processes that work on the same image.
 //
-// A name with a slash is the path of an image folder elsewhere, such as one that
-// Nix has built (see [Seal]). It is verified alike, and an error when it will not
-// do: it is never built nor changed.
+// A name with a slash is the path of an image's directory outside the cache, such as
+// one that Nix has built (see [Seal]). Open verifies it too, but never builds or
+// changes it: damage is a *HostError.
 //
-// Errors are *UnknownImageError, *HostError, *BuildError, those of ctx, and of
+// Errors are *UnknownImageError, *HostError, *BuildError, those of ctx, and those of
 // the file system.
 func Open(ctx context.Context, name string, o Options) (*Image, error) {
 	if isPath(name) {
@@ -62,27 +64,26 @@ func Open(ctx context.Context, name string, o Options) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		image, err := c.openPath(name)
-		return image, host.NoSpace(err)
+		image, err := c.openPath(ctx, name, &reporter{image: name, fn: o.Progress})
+		return image, host.Explain(err, c.dir)
 	}
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err
 	}
 	image, err := c.open(ctx, name, r, b.build)
-	return image, host.NoSpace(err)
+	return image, host.Explain(err, c.dir)
 }
 
-// Build builds the image of that name and puts it in place of the one in the
-// cache, if any. A build that fails or whose ctx ends changes nothing. Errors
-// are those of [Open].
+// Build builds the image of that name and replaces the one in the cache, if any. A
+// build that fails or whose ctx ends changes nothing. Its errors are those of [Open].
 func Build(ctx context.Context, name string, o Options) (*Image, error) {
 	c, r, b, err := prepare(name, o)
 	if err != nil {
 		return nil, err
 	}
 	image, err := c.replace(ctx, name, r, b.build)
-	return image, host.NoSpace(err)
+	return image, host.Explain(err, c.dir)
 }
 
 func prepare(name string, o Options) (cache, *reporter, *builder, error) {
@@ -106,10 +107,17 @@ func prepare(name string, o Options) (cache, *reporter, *builder, error) {
 	return c, &reporter{image: name, fn: o.Progress}, b, nil
 }
 
-// List gives the manifests of the images in the cache, oldest suite first.
-// Their files are not verified. Images whose manifest is torn or of another
-// format are left out of the list and named in the error.
+// List returns the manifests of the images in the cache, oldest suite first. It does
+// not verify their files. Images whose manifest is damaged or of another format are
+// not in the list but in the error.
 func List(o Options) ([]Manifest, error) {
+	root, err := cacheRoot(o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(root, imagesDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a list makes no directory
+	}
 	c, err := openCache(o.Cache)
 	if err != nil {
 		return nil, err
@@ -117,12 +125,12 @@ func List(o Options) ([]Manifest, error) {
 	var list []Manifest
 	var errs []error
 	for _, name := range Names() {
-		if _, err := os.Stat(c.image(name)); os.IsNotExist(err) {
+		if _, err := os.Stat(c.image(name)); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		m, err := readManifest(c.image(name))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("image %s: %w", name, err))
+			errs = append(errs, fmt.Errorf("image %s: %w", name, host.Explain(err, c.dir)))
 			continue
 		}
 		list = append(list, m)
@@ -130,8 +138,8 @@ func List(o Options) ([]Manifest, error) {
 	return list, errors.Join(errs...)
 }
 
-// Remove takes an image out of the cache, with what killed builds of it left.
-// Removing one that is not there is no error.
+// Remove removes an image from the cache, with everything that builds of it left.
+// It is no error if there is none.
 func Remove(ctx context.Context, name string, o Options) error {
 	if _, err := findRecipe(name); err != nil {
 		return err
@@ -140,5 +148,6 @@ func Remove(ctx context.Context, name string, o Options) error {
 	if err != nil {
 		return err
 	}
-	return c.remove(ctx, name, &reporter{image: name, fn: o.Progress})
+	err = c.remove(ctx, name, &reporter{image: name, fn: o.Progress})
+	return host.Explain(err, c.dir)
 }

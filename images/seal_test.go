@@ -45,7 +45,7 @@ func foreignManifest() Manifest {
 func TestSeal(t *testing.T) {
 	dir, tree := foreign(t)
 	require.NoError(t, Seal(dir, foreignManifest(), tree))
-	image, err := testCache(t).openPath(dir)
+	image, err := testCache(t).openPath(t.Context(), dir, &reporter{})
 	require.NoError(t, err)
 	assert.Equal(t, 259, image.SystemdMajor)
 	assert.Equal(t, "6.18.1", image.KernelVersion)

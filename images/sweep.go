@@ -8,23 +8,55 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gofrs/flock"
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// sweep removes all work folders of this image, those of killed builds. One that
-// cannot be removed does not keep it from the others. The caller holds the lock.
+// release ends the work on an image: it removes what this build, and killed ones,
+// left behind, and at last the lock. What cannot be removed is a notice. It does not
+// disturb a later build, as each has directories of its own.
+func (c cache) release(name string, l *host.Lock, r *reporter) {
+	err := errors.Join(c.sweep(name), l.Remove(), c.sweepOthers(name))
+	if err != nil {
+		r.notice(Checking, "cannot clean up after a build: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+}
+
+// sweep removes what the work on an image left: the directories of its builds, a
+// stamp that was not finished, and the stamp of an image that is gone. An error does
+// not keep it from the rest. The caller holds the lock.
 func (c cache) sweep(name string) error {
-	left, err := fs.Glob(os.DirFS(c.dir), ".build-"+name+"-*")
+	left, err := fs.Glob(os.DirFS(c.dir), c.work(name)+"*")
 	if err != nil {
 		return fmt.Errorf("remove left-over build: %w", err)
 	}
 	for _, work := range left {
 		err = errors.Join(err, removeWork(filepath.Join(c.dir, work)))
 	}
+	stale := []string{c.stamp(name) + newSuffix}
+	if c.isOrphan(name) {
+		stale = append(stale, c.stamp(name))
+	}
+	for _, path := range stale {
+		if errRemove := os.Remove(path); !errors.Is(errRemove, fs.ErrNotExist) {
+			err = errors.Join(err, errRemove)
+		}
+	}
 	return err
 }
 
-// removeWork removes a work folder, after the scratch folder that it names.
+// isOrphan reports whether a stamp is of no use, as its image is gone.
+func (c cache) isOrphan(name string) bool {
+	dir := c.image(name)
+	if isExternal(name) {
+		if dir = readStamp(c.stamp(name)).Dir; dir == "" {
+			return true // torn, or of an older program
+		}
+	}
+	_, err := os.Lstat(dir)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// removeWork removes a build's directory, after the scratch directory that it names.
 func removeWork(dir string) error {
 	if err := removeScratch(dir); err != nil {
 		return err
@@ -35,39 +67,48 @@ func removeWork(dir string) error {
 	return nil
 }
 
-// noticeLeft tells of a build's files that could not be removed. They are in no
-// later build's way, as each has folders of its own.
-func noticeLeft(r *reporter, err error) {
+// sweepOthers sweeps after all other images that nobody works on.
+func (c cache) sweepOthers(name string) error {
+	entries, err := os.ReadDir(c.dir)
 	if err != nil {
-		r.notice(Checking, "cannot clean up after a build: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		return fmt.Errorf("remove left-over builds: %w", err)
 	}
-}
-
-// sweepKilled removes the work folders of killed builds of all images, whose lock
-// nobody holds. The caller holds the lock of one.
-func (c cache) sweepKilled(locked string) error {
-	dir := os.DirFS(c.dir)
-	left, err := fs.Glob(dir, ".build-*")
-	if err != nil || len(left) == 0 {
-		return err
-	}
-	locks, err := fs.Glob(dir, "*.lock")
-	if err != nil {
-		return err
-	}
-	for _, lock := range locks {
-		name := strings.TrimSuffix(lock, ".lock")
-		if name == locked {
-			err = errors.Join(err, c.sweep(name))
+	done := map[string]bool{name: true}
+	for _, e := range entries {
+		other, found := c.leftBy(e.Name())
+		if !found || done[other] {
 			continue
 		}
-		l := flock.New(filepath.Join(c.dir, lock))
-		ok, lockErr := l.TryLock()
-		if !ok {
-			err = errors.Join(err, lockErr) // none where it is being built
+		done[other] = true
+		l, errLock := host.TryLockFile(filepath.Join(c.dir, other+lockSuffix))
+		if errors.Is(errLock, host.ErrLocked) {
 			continue
 		}
-		err = errors.Join(err, c.sweep(name), l.Close())
+		if errLock != nil {
+			err = errors.Join(err, errLock)
+			continue
+		}
+		err = errors.Join(err, c.sweep(other), l.Remove())
 	}
 	return err
+}
+
+// leftBy returns the name of the image that a file is left of. found is false if the
+// file is in use as long as its image exists.
+func (c cache) leftBy(file string) (name string, found bool) {
+	if rest, isWork := strings.CutPrefix(file, workPrefix); isWork {
+		i := strings.LastIndexByte(rest, '-')
+		if i < 0 {
+			return "", false
+		}
+		return rest[:i], true
+	}
+	if name, isLock := strings.CutSuffix(file, lockSuffix); isLock {
+		return name, true
+	}
+	if name, isNew := strings.CutSuffix(file, stampSuffix+newSuffix); isNew {
+		return name, true
+	}
+	name, isStamp := strings.CutSuffix(file, stampSuffix)
+	return name, isStamp && c.isOrphan(name)
 }

@@ -49,6 +49,33 @@ func TestOpenSweepsKilledBuilds(t *testing.T) {
 	assertClean(t, c)
 }
 
+// Stamps of images that are gone, and what killed processes leave, go when any image
+// is used. What a process works on stays.
+func TestOpenSweepsStampsAndLocks(t *testing.T) {
+	c, image := builtSample(t)
+	outside := filepath.Join(t.TempDir(), "outside")
+	require.NoError(t, os.CopyFS(outside, os.DirFS(image.Dir())))
+	_, err := c.openPath(t.Context(), outside, &reporter{})
+	require.NoError(t, err)
+	stamp := externalName(outside) + stampSuffix
+	assert.Equal(t, []string{stamp, "sample", "sample.stamp"}, c.files(t))
+
+	for _, name := range []string{"gone.stamp", "killed.lock", "killed.stamp.new", "busy.stamp", "busy.stamp.new", "path-1.stamp"} {
+		require.NoError(t, os.WriteFile(filepath.Join(c.dir, name), nil, 0o600))
+	}
+	lock, err := c.lock(t.Context(), "busy", &reporter{})
+	require.NoError(t, err)
+	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"busy.lock", "busy.stamp", "busy.stamp.new", stamp, "sample", "sample.stamp"}, c.files(t))
+
+	require.NoError(t, lock.Close())
+	require.NoError(t, os.RemoveAll(outside))
+	require.NoError(t, os.RemoveAll(image.Dir()))
+	require.NoError(t, c.remove(t.Context(), "other", &reporter{}))
+	assert.Empty(t, c.files(t))
+}
+
 // A work folder that cannot be removed costs no image, neither a finished nor a later
 // one, and keeps no other from being removed.
 func TestUnremovableWorkIsANotice(t *testing.T) {

@@ -1,77 +1,29 @@
 package images
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-
-	"example.org/systemd-vmtest/internal/host"
 )
 
-// stamp remembers the identities of a verified image's files. While they stand, the
-// files need no hashing at each start.
-type stamp struct {
-	Seal  string                   `json:"seal"` // of the manifest verified against
-	Files map[string]host.Identity `json:"files"`
-}
-
-func identifyPath(path string) (host.Identity, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return host.Identity{}, err
-	}
-	return host.Identify(info)
-}
-
-// readStamp gives an empty stamp where there is none or it cannot be read:
-// then every file is hashed, which is always right.
-func readStamp(path string) stamp {
-	var s stamp
-	b, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(b, &s) != nil {
-		return stamp{}
-	}
-	return s
-}
-
-func (s stamp) write(path string) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode stamp: %w", err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".stamp-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := tmp.Write(b); err != nil {
-		tmp.Close()
-		return fmt.Errorf("write stamp: %w", err)
-	}
-	if err := tmp.Close(); err != nil {
-		return fmt.Errorf("write stamp: %w", err)
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
-// verify compares an image folder with its manifest and gives the manifest. It
-// returns a damage if they differ, and fs.ErrNotExist if there is no folder.
+// verify compares an image's directory with its manifest and returns the manifest.
+// The error is a damage if they differ, and fs.ErrNotExist if there is no directory.
+// It hashes the files whose identities the stamp does not have, and writes the stamp.
 func verify(dir, stampPath, name string) (Manifest, error) {
 	if info, err := os.Stat(dir); err != nil {
 		return Manifest{}, err
 	} else if !info.IsDir() {
-		return Manifest{}, damage("it is not a folder")
+		return Manifest{}, damage("it is not a directory")
 	}
 	m, err := readManifest(dir)
 	if err != nil {
 		return Manifest{}, err
 	}
 	if m.Name != name {
-		return Manifest{}, damage(fmt.Sprintf("the folder holds %q", m.Name))
+		return Manifest{}, damage(fmt.Sprintf("the directory holds %q", m.Name))
 	}
 	if m.Arch != runtime.GOARCH {
 		return Manifest{}, damage(fmt.Sprintf("it was built for %s", m.Arch))
@@ -79,9 +31,7 @@ func verify(dir, stampPath, name string) (Manifest, error) {
 	if err := verifyNames(dir, m.Files); err != nil {
 		return Manifest{}, err
 	}
-	old := readStamp(stampPath)
-	fresh := stamp{Seal: m.Seal, Files: map[string]host.Identity{}}
-	same := old.Seal == m.Seal
+	old, fresh := readStamp(stampPath), newStamp(dir, m)
 	for _, want := range m.Files {
 		now, err := identifyPath(filepath.Join(dir, filepath.FromSlash(want.Path)))
 		if err != nil {
@@ -94,7 +44,6 @@ func verify(dir, stampPath, name string) (Manifest, error) {
 		if old.Seal == m.Seal && old.Files[want.Path] == now {
 			continue
 		}
-		same = false
 		got, err := hashFile(dir, want.Path)
 		if err != nil {
 			return Manifest{}, damage(want.Path + " cannot be read")
@@ -103,14 +52,14 @@ func verify(dir, stampPath, name string) (Manifest, error) {
 			return Manifest{}, damage(want.Path + " does not match its manifest")
 		}
 	}
-	if same {
+	if old.equal(fresh) {
 		return m, nil
 	}
 	return m, fresh.write(stampPath)
 }
 
-// verifyNames finds files that are missing or that the manifest does not know:
-// the initrd takes the modules folder whole.
+// verifyNames looks for files that are missing, and for files that are not in the
+// manifest: the initrd takes the modules directory whole.
 func verifyNames(dir string, files []File) error {
 	known := map[string]bool{manifestFile: true}
 	for _, f := range files {
@@ -134,8 +83,7 @@ func verifyNames(dir string, files []File) error {
 	return nil
 }
 
-// listFiles gives the relative paths of everything in dir that is no folder,
-// sorted.
+// listFiles returns the sorted relative paths of everything in dir except directories.
 func listFiles(dir string) ([]string, error) {
 	var paths []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

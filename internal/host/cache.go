@@ -48,24 +48,49 @@ func CacheIn(root, name string) (string, error) {
 		if err := checkPrivate(dir); err != nil {
 			return "", err
 		}
-		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 			return "", cacheError("use cache directory", &fs.PathError{Op: "write", Path: dir, Err: err})
 		}
 	}
 	return filepath.Join(root, name), nil
 }
 
-const otherCache = "set VMTEST_CACHE to another directory"
+// Explain returns err as an *Error with the cure if its reason is a full disk, or if
+// this user could not read or write a file below dir, a directory of the cache. It
+// returns any other error, and one that wraps an *Error, as it is.
+func Explain(err error, dir string) error {
+	var known *Error
+	if errors.As(err, &known) || !refused(err) {
+		return NoSpace(err)
+	}
+	var path *fs.PathError
+	var link *os.LinkError
+	if errors.As(err, &path) && within(path.Path, dir) ||
+		errors.As(err, &link) && (within(link.Old, dir) || within(link.New, dir)) {
+		return &Error{Cause: err.Error(), Cure: writable, Err: err}
+	}
+	return err
+}
+
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+const (
+	otherCache = "set VMTEST_CACHE to another directory"
+	writable   = "make it readable and writable for this user, or " + otherCache
+)
 
 // cacheError returns an *Error about a file of the cache.
 func cacheError(doing string, err error) error {
 	if isFull(err) {
 		return noSpace(doing+": "+err.Error(), err)
 	}
-	return &Error{Cause: doing + ": " + err.Error(), Cure: "make it writable, or " + otherCache, Err: err}
+	return &Error{Cause: doing + ": " + err.Error(), Cure: writable, Err: err}
 }
 
-// refused reports whether a file system did not let this user write.
+// refused reports whether a file system did not let this user read or write.
 func refused(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -23,27 +24,36 @@ var ErrLocked = errors.New("it is locked")
 const lockPoll = 50 * time.Millisecond
 
 // LockFile locks the file at path, which it makes if there is none, and waits until
-// nobody else holds the lock or ctx ends. If it has to wait it calls waiting, unless
-// that is nil. The caller calls Close or Remove.
+// nobody else holds the lock or ctx ends. If it has to wait it calls waiting once,
+// unless that is nil. The caller calls Close or Remove.
 func LockFile(ctx context.Context, path string, waiting func()) (*Lock, error) {
-	return lockFile(ctx, path, waiting, (*flock.Flock).TryLock, (*flock.Flock).TryLockContext)
+	w := newWait(ctx, waiting)
+	return acquire(path, func(f *flock.Flock) error { return w.until(f.TryLock, f.TryLockContext) })
 }
 
 // RLockFile is [LockFile] for a lock that several holders can share.
 func RLockFile(ctx context.Context, path string, waiting func()) (*Lock, error) {
-	return lockFile(ctx, path, waiting, (*flock.Flock).TryRLock, (*flock.Flock).TryRLockContext)
+	w := newWait(ctx, waiting)
+	return acquire(path, func(f *flock.Flock) error { return w.until(f.TryRLock, f.TryRLockContext) })
 }
 
 // TryLockFile locks the file at path, which it makes if there is none. The error
 // wraps ErrLocked if the lock is held elsewhere.
 func TryLockFile(path string) (*Lock, error) {
+	return acquire(path, func(f *flock.Flock) error {
+		ok, err := f.TryLock()
+		if err == nil && !ok {
+			return ErrLocked
+		}
+		return err
+	})
+}
+
+// acquire takes a lock until it has one on the file that path names.
+func acquire(path string, take func(*flock.Flock) error) (*Lock, error) {
 	for {
 		file := flock.New(path)
-		ok, err := file.TryLock()
-		if err == nil && !ok {
-			err = ErrLocked
-		}
-		if err != nil {
+		if err := take(file); err != nil {
 			return nil, lockError(path, err)
 		}
 		if isNamed(file) {
@@ -53,29 +63,30 @@ func TryLockFile(path string) (*Lock, error) {
 	}
 }
 
-func lockFile(ctx context.Context, path string, waiting func(), try func(*flock.Flock) (bool, error),
-	wait func(*flock.Flock, context.Context, time.Duration) (bool, error)) (*Lock, error) {
-	for {
-		file := flock.New(path)
-		ok, err := try(file)
-		if err == nil && !ok {
-			if waiting != nil {
-				waiting()
-				waiting = nil
-			}
-			_, err = wait(file, ctx, lockPoll)
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return nil, lockError(path, err)
-		}
-		if isNamed(file) {
-			return &Lock{file}, nil
-		}
-		_ = file.Close()
+// wait is a wait for a lock.
+type wait struct {
+	ctx    context.Context
+	notice func() // that it begins
+}
+
+func newWait(ctx context.Context, waiting func()) wait {
+	if waiting == nil {
+		waiting = func() {}
 	}
+	return wait{ctx, sync.OnceFunc(waiting)}
+}
+
+// until waits until poll takes the lock, after a first try.
+func (w wait) until(try func() (bool, error), poll func(context.Context, time.Duration) (bool, error)) error {
+	ok, err := try()
+	if ok || err != nil {
+		return err
+	}
+	w.notice()
+	if _, err = poll(w.ctx, lockPoll); err != nil && w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	return err
 }
 
 // isNamed reports whether the locked file still has its name. Its holder before may
@@ -105,9 +116,9 @@ func (l *Lock) Close() error { return l.file.Close() }
 // Remove removes the lock's file and gives the lock up. Processes that wait for the
 // lock then make a new file. It must not be called for a lock that is shared.
 func (l *Lock) Remove() error {
-	err := os.Remove(l.file.Path())
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	var err error
+	if isNamed(l.file) { // not a new file of another holder
+		err = os.Remove(l.file.Path())
 	}
 	return errors.Join(err, l.file.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -80,19 +81,32 @@ func TestRemovedLockExcludes(t *testing.T) {
 	assert.NoFileExists(t, path)
 }
 
-// The step between open and flock at which the file was removed.
-func TestLockOfARemovedFileIsNone(t *testing.T) {
+// The holder before removes the file after the next one has opened it.
+func TestLockIsOnTheNamedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.lock")
-	first, err := LockFile(t.Context(), path, nil)
+	tries := 0
+	lock, err := acquire(path, func(f *flock.Flock) error {
+		tries++
+		_, err := f.TryLock()
+		switch tries {
+		case 1:
+			return errors.Join(err, os.Remove(path))
+		case 2: // and a third process makes another
+			return errors.Join(err, os.Remove(path), os.WriteFile(path, nil, 0o600))
+		}
+		return err
+	})
 	require.NoError(t, err)
-	assert.True(t, isNamed(first.file))
+	assert.Equal(t, 3, tries)
+	_, err = TryLockFile(path)
+	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, os.Remove(path))
-	assert.False(t, isNamed(first.file))
-	second, err := LockFile(t.Context(), path, nil)
+	other, err := TryLockFile(path)
 	require.NoError(t, err)
-	assert.False(t, isNamed(first.file))
-	require.NoError(t, first.Remove(), "twice removed")
-	require.NoError(t, second.Close())
+	require.NoError(t, lock.Remove())
+	assert.FileExists(t, path, "the other's")
+	require.NoError(t, other.Remove())
+	assert.NoFileExists(t, path)
 }
 
 func TestLockErrors(t *testing.T) {
