@@ -34,6 +34,8 @@ func control(name string, payload []byte) ([]byte, error) {
 			return nil, fmt.Errorf("parse wake request: %w", err)
 		}
 		return nil, w.apply()
+	case KernelLogRequest:
+		return readKernelLog(payload)
 	default:
 		return nil, fmt.Errorf("no such request: %s", name)
 	}
