@@ -11,29 +11,44 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
-// Handshake is a record of how a session with an agent began. An agent that has
-// been stopped right after it, in a snapshot of its machine, goes on with that
-// session in every copy, and Resume makes a Client that does so too.
+// ErrNotReplayed is wrapped by the error of Resume if this program does not say what
+// the record of the session says. The record can come from another version of the
+// ssh package, or that package may draw its random numbers from elsewhere.
+var ErrNotReplayed = errors.New("this host does not repeat the recorded session")
+
+// replayTimeout bounds a replay, which waits for no guest and takes some
+// milliseconds. A program that says less than the record would wait for ever.
+const replayTimeout = 10 * time.Second
+
+// Handshake is a record of how a session with an agent began. An agent that was
+// stopped right after it, in a snapshot of its machine, is in that session in every
+// fork, and Resume returns a Client of it.
 //
-// A copy would spend more time on a handshake of its own than on all else that it
-// needs to come alive: under emulation code costs most the first time it runs, and
-// in a new machine all code runs for the first time.
+// A handshake in each fork would take longer than all else that a fork does before
+// its first answer: an emulator translates code when it first runs, and in a fork
+// all code runs for the first time.
+//
+// The zero value stands for an agent that was stopped while it waited for a host.
 type Handshake struct {
 	Seed     [32]byte `json:"seed"` // of the host's random numbers
 	Sent     []byte   `json:"sent"` // by the host
 	Received []Chunk  `json:"received"`
 }
 
-// Chunk is what the host received at a time, after it had sent so many bytes.
+// Chunk is the data of one read.
 type Chunk struct {
-	After int    `json:"after"`
+	After int    `json:"after"` // number of bytes that the host had sent before
 	Data  []byte `json:"data"`
 }
 
-// DialRecorded is Dial with a record of the handshake, which is of use as long as
-// nothing else has passed over the session.
+// DialRecorded is Dial, and returns a record of the handshake as well. The record is
+// valid until something else passes over the session.
+//
+// The ssh package may draw random numbers that do not come from the record's seed.
+// Then Check fails, and a snapshot is better made of an agent that waits for a host.
 func DialRecorded(ctx context.Context, conn net.Conn) (*Client, Handshake, error) {
 	var h Handshake
 	crand.Read(h.Seed[:]) // never fails (crypto/rand)
@@ -48,28 +63,36 @@ func DialRecorded(ctx context.Context, conn net.Conn) (*Client, Handshake, error
 	return c, h, nil
 }
 
-// Resume returns a Client of the session that h is the beginning of, with the agent
-// at the other end of conn, which then belongs to the Client; on an error conn is
-// closed. It exchanges nothing with the agent: it shakes hands with the record, with
-// the random numbers of that time, and so comes to the same keys.
+// Resume returns a Client of the session that h records, with the agent at the other
+// end of conn. It exchanges nothing with the agent: it shakes hands with the record,
+// using the same random numbers, and so comes to the same keys. If h is the zero
+// value, it shakes hands with the agent as Dial does.
+//
+// conn then belongs to the Client. On an error conn is closed. If the error wraps
+// ErrNotReplayed, ctx has not ended and the agent is well: it sees the end of the
+// session and waits for a host, so Dial on a new connection succeeds.
 func Resume(ctx context.Context, conn net.Conn, h Handshake) (*Client, error) {
-	p := &player{Conn: conn, record: h}
-	p.record.Received = slices.Clone(h.Received)
-	p.moved.L = &p.mu
-	c, err := h.dial(ctx, p)
-	if err != nil {
-		return nil, err
+	if h.IsZero() {
+		return Dial(ctx, conn)
 	}
-	if !p.over() {
-		c.Close()
-		return nil, errors.New("resume session with guest: the record goes on after the handshake")
+	c, err := h.replay(ctx, conn)
+	switch {
+	case err == nil:
+		return c, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("resume session with guest: %w", ended(ctx))
 	}
-	return c, nil
+	return nil, fmt.Errorf("resume session with guest: %w: %w", ErrNotReplayed, err)
 }
 
-// Check tells whether a host would still say what it has said in the record: not when
-// it was made by a version of this package, or of the ssh package, that differs.
+// IsZero reports whether h records no session.
+func (h Handshake) IsZero() bool { return len(h.Sent) == 0 && len(h.Received) == 0 }
+
+// Check returns an error that wraps ErrNotReplayed if Resume would.
 func (h Handshake) Check(ctx context.Context) error {
+	if h.IsZero() {
+		return nil
+	}
 	conn, nobody := net.Pipe()
 	defer nobody.Close()
 	c, err := Resume(ctx, conn, h)
@@ -79,15 +102,35 @@ func (h Handshake) Check(ctx context.Context) error {
 	return c.Close()
 }
 
-// dial is Dial with random numbers from the seed. That they are the same in all
-// copies of a machine does no harm, because nobody can listen on a socket pair.
+func (h Handshake) replay(ctx context.Context, conn net.Conn) (*Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, replayTimeout, errors.New("the handshake waits for more than the record has"))
+	defer cancel()
+	p := &player{Conn: conn, record: h}
+	p.record.Received = slices.Clone(h.Received)
+	p.moved.L = &p.mu
+	c, err := h.dial(ctx, p)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	if !p.over() {
+		c.Close()
+		return nil, errors.New("the record goes on after the handshake")
+	}
+	return c, nil
+}
+
+// dial is Dial with random numbers from the seed. They are the same in all forks,
+// which does no harm because only this process and QEMU hold the socket pair.
 func (h Handshake) dial(ctx context.Context, conn net.Conn) (*Client, error) {
 	c, err := dial(ctx, conn, rand.NewChaCha8(h.Seed))
 	if err != nil {
 		return nil, err
 	}
-	// The agent has more to do after its last word of the handshake. With an answer
-	// to this it is through, and waits.
+	// The agent goes on for a while after its last message of the handshake. When
+	// it answers this, it has finished and waits.
 	if err := c.Ping(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("shake hands with guest: %w", err)
@@ -114,22 +157,22 @@ func (r *recorder) Read(p []byte) (int, error) {
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
-	// Noted first, so that no answer to it can be noted before.
+	// Before the write, so that an answer to it is recorded after it.
 	r.mu.Lock()
 	r.sent = append(r.sent, p...)
 	r.mu.Unlock()
 	return r.Conn.Write(p)
 }
 
-// player answers from a record for as long as it goes, and is the connection itself
-// from then on.
+// player answers from a record until that ends, and from then on is the connection
+// itself.
 type player struct {
 	net.Conn
 	mu     sync.Mutex
-	moved  sync.Cond // something was sent, or the player closed
+	moved  sync.Cond // when something was sent, or the player was closed
 	record Handshake // what is left of Received, all of Sent
 	sent   int
-	err    error // why no more of it is read
+	err    error // why no more of the record is read
 }
 
 func (p *player) over() bool {
@@ -145,7 +188,7 @@ func (p *player) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-// readRecord returns 0 bytes when the record has ended.
+// readRecord returns no bytes and no error when the record has ended.
 func (p *player) readRecord(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +198,7 @@ func (p *player) readRecord(b []byte) (int, error) {
 			return 0, p.err
 		}
 		if p.sent < next.After {
-			// Not before the host has said what it is an answer to.
+			// It answers what the host has yet to send.
 			p.moved.Wait()
 			continue
 		}
@@ -173,7 +216,7 @@ func (p *player) Write(b []byte) (int, error) {
 	known := p.record.Sent[p.sent:]
 	known = known[:min(len(b), len(known))]
 	if !bytes.Equal(b[:len(known)], known) {
-		// The reader is told too: the ssh package keeps a failed write to itself.
+		// The reader fails too, because the ssh package does not report a failed write.
 		p.err = errors.New("the handshake differs from the recorded one")
 	}
 	p.sent += len(known)

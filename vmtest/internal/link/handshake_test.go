@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,9 +16,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// TestAnotherClientTakesOverASession changes hosts behind the agent's back, as a
-// fork of a machine does.
-func TestAnotherClientTakesOverASession(t *testing.T) {
+// TestResume changes hosts behind the agent's back, as a fork of a machine does.
+func TestResume(t *testing.T) {
 	ctx, first, agentEnd, h := recorded(t)
 	first.Close()
 
@@ -31,26 +31,96 @@ func TestAnotherClientTakesOverASession(t *testing.T) {
 	assert.Equal(t, "taken over\n", out.String())
 }
 
-func TestARecordThatIsNotOfThisSession(t *testing.T) {
+// TestResumeNotReplayed resumes records that differ from what this program says, as
+// they do when the ssh package has changed. A handshake in the place of the session
+// must still be possible.
+func TestResumeNotReplayed(t *testing.T) {
+	last := func(h *link.Handshake) *link.Chunk { return &h.Received[len(h.Received)-1] }
 	for name, alter := range map[string]func(*link.Handshake){
 		"other random numbers": func(h *link.Handshake) { h.Seed[0]++ },
-		"other words sent":     func(h *link.Handshake) { h.Sent[len(h.Sent)/2]++ },
-		"other words received": func(h *link.Handshake) { h.Received[len(h.Received)/2].Data[0]++ },
-		"too long":             func(h *link.Handshake) { h.Sent = append(h.Sent, 0) },
+		"other data sent":      func(h *link.Handshake) { h.Sent[len(h.Sent)/2]++ },
+		"other data received":  func(h *link.Handshake) { h.Received[len(h.Received)/2].Data[0]++ },
+		"more sent":            func(h *link.Handshake) { h.Sent = append(h.Sent, 0) },
+		"more received":        func(h *link.Handshake) { h.Received = append(h.Received, *last(h)) },
+		"no answer":            func(h *link.Handshake) { last(h).After++ },
+		"nothing received":     func(h *link.Handshake) { h.Received = nil },
+		"nothing sent":         func(h *link.Handshake) { h.Sent = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, first, _, h := recorded(t)
+			_, first, _, h := recorded(t)
 			first.Close()
 			alter(&h)
-			other, _ := socketPair(t)
-			_, err := link.Resume(ctx, other, h)
-			require.Error(t, err)
-			t.Log(err)
+			synctest.Test(t, func(t *testing.T) { // for the replay that waits
+				conn, other := net.Pipe()
+				_, err := link.Resume(t.Context(), conn, h)
+				require.ErrorIs(t, err, link.ErrNotReplayed)
+				_, err = other.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF, "the agent must see the end of the session")
+				require.ErrorIs(t, h.Check(t.Context()), link.ErrNotReplayed)
+			})
 		})
 	}
 }
 
-// recorded returns a client, the agent's end of its stream, and how they met.
+// TestResumeContext ends a replay from outside, which says nothing of the record.
+func TestResumeContext(t *testing.T) {
+	_, first, _, h := recorded(t)
+	first.Close()
+	h.Received[len(h.Received)-1].After++
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	conn, _ := net.Pipe()
+	_, err := link.Resume(ctx, conn, h)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, link.ErrNotReplayed)
+}
+
+// TestHandshakeInPlaceOfASession does what a fork does with a record that it cannot
+// replay: it drops the connection and shakes hands over a new one.
+func TestHandshakeInPlaceOfASession(t *testing.T) {
+	server := &agent.Server{}
+	ports := make(chan net.Conn, 2)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for port := range ports { // as the agent does it, one host after the other
+			server.Serve(context.Background(), port)
+		}
+	})
+	t.Cleanup(func() { close(ports); serving.Wait() })
+	host, port := socketPair(t)
+	ports <- port
+	_, h, err := link.DialRecorded(testContext(t), host)
+	require.NoError(t, err)
+
+	h.Seed[0]++ // as if the ssh package drew other numbers
+	_, err = link.Resume(testContext(t), host, h)
+	require.ErrorIs(t, err, link.ErrNotReplayed)
+
+	host, port = socketPair(t)
+	ports <- port
+	c, err := link.Dial(testContext(t), host)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.Exec(testContext(t), sh("true")))
+}
+
+// TestResumeWithoutARecord connects to an agent that was stopped while it waited.
+func TestResumeWithoutARecord(t *testing.T) {
+	var none link.Handshake
+	require.True(t, none.IsZero())
+	require.NoError(t, none.Check(t.Context()))
+	host, port := socketPair(t)
+	var serving sync.WaitGroup
+	serving.Go(func() { new(agent.Server).Serve(context.Background(), port) })
+	t.Cleanup(serving.Wait)
+	c, err := link.Resume(testContext(t), host, none)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.Exec(testContext(t), sh("true")))
+}
+
+// recorded returns a client, the agent's end of its stream, and a record of their
+// handshake.
 func recorded(t *testing.T) (context.Context, *link.Client, *turning, link.Handshake) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	host, port := socketPair(t)
@@ -63,11 +133,11 @@ func recorded(t *testing.T) (context.Context, *link.Client, *turning, link.Hands
 	return ctx, c, end, h
 }
 
-// turning is a port whose host can be changed without the agent's notice.
+// turning is a port whose host changes without the agent seeing it.
 type turning struct {
 	mu     sync.Mutex
 	conn   net.Conn
-	turned chan struct{} // closed once it was, or has been closed
+	turned chan struct{} // closed by turnTo or Close
 	once   sync.Once
 }
 
@@ -105,10 +175,10 @@ func (p *turning) Close() error {
 	return p.current().Close()
 }
 
-func TestCheckOfARecord(t *testing.T) {
+func TestHandshakeCheck(t *testing.T) {
 	ctx, _, _, h := recorded(t)
 	require.NoError(t, h.Check(ctx))
-	require.NoError(t, h.Check(ctx), "a check leaves the record as it is")
+	require.NoError(t, h.Check(ctx), "Check must not change the record")
 	h.Sent[len(h.Sent)-1]++
 	require.Error(t, h.Check(ctx))
 }
