@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,31 +14,33 @@ import (
 )
 
 const (
-	// sftpPacket is larger than the 32 KiB that every server takes; package
-	// agent takes it, and an emulated processor has fewer packets to turn over.
+	// sftpPacket is the size of a packet in bytes. Not every server takes more than
+	// 32 KiB, but package agent does, and an emulated processor then handles fewer
+	// packets.
 	sftpPacket = 128 << 10
 
-	// sftpRequests in flight fill a channel's window of 2 MiB.
+	// sftpRequests is the number of requests in flight, which fill a channel's
+	// window of 2 MiB.
 	sftpRequests = 16
 )
 
-// shared is the one SFTP session of a Client.
+// shared is a Client's SFTP session.
 type shared struct {
 	mu      sync.Mutex
-	opening *opening
+	opening *opening // nil before the first use, and after the session ended
 }
 
-// opening is an attempt to open it; the fields are set when done is closed.
+// opening is an attempt to open the session. The fields are set when done is closed.
 type opening struct {
 	done   chan struct{}
 	client *sftp.Client
 	err    error
 }
 
-// sftpSession is the link's SFTP session, opened at the first call and shared by all.
-// It ends with the Client; do not close it. Its methods take no context: against
-// a guest that no longer answers, only Close ends them.
-func (c *Client) sftpSession(ctx context.Context) (*sftp.Client, error) {
+// sftpSession returns the link's SFTP session, which it opens at the first call. All
+// callers share it, and it ends with the Client; do not close it. Its methods take no
+// context: if the guest does not answer, only Client.Close ends them.
+func (c *Client) sftpSession(ctx context.Context) (*opening, error) {
 	if err := c.Err(); err != nil {
 		return nil, fmt.Errorf("open sftp: %w", err)
 	}
@@ -52,7 +55,7 @@ func (c *Client) sftpSession(ctx context.Context) (*sftp.Client, error) {
 
 	select {
 	case <-o.done:
-		return o.client, o.err
+		return o, o.err
 	case <-c.done:
 		return nil, fmt.Errorf("open sftp: %w", c.Err())
 	case <-ctx.Done():
@@ -60,31 +63,47 @@ func (c *Client) sftpSession(ctx context.Context) (*sftp.Client, error) {
 	}
 }
 
+// openSFTP opens the session and returns when it has ended.
 func (c *Client) openSFTP(o *opening) {
-	defer close(o.done)
-	// Not the first caller's context: those that follow wait for the same.
+	// Without the first caller's context, because others wait for the same session.
 	o.client, o.err = c.newSFTP(context.Background())
-	if o.err != nil {
-		o.err = fmt.Errorf("open sftp: %w", o.err)
-		c.files.mu.Lock()
-		c.files.opening = nil
-		c.files.mu.Unlock()
+	if o.err == nil {
+		close(o.done)
+		_ = o.client.Wait() // its error is what the calls in progress return
+		c.files.forget(o)
+		return
+	}
+	o.err = fmt.Errorf("open sftp: %w", o.err)
+	c.files.forget(o)
+	close(o.done)
+}
+
+// forget has the next use open a new session.
+func (s *shared) forget(o *opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening == o {
+		s.opening = nil
 	}
 }
 
-func (c *Client) newSFTP(ctx context.Context) (*sftp.Client, error) {
+func (c *Client) newSFTP(ctx context.Context) (_ *sftp.Client, err error) {
 	ch, requests, err := c.open(ctx, "session", nil)
 	if err != nil {
 		return nil, err
 	}
 	go ssh.DiscardRequests(requests)
+	defer func() {
+		if err != nil {
+			ch.Close()
+		}
+	}()
 	ok, err := ch.SendRequest("subsystem", true, ssh.Marshal(wire.Subsystem{Name: "sftp"}))
 	if err != nil {
 		return nil, c.lost(err)
 	}
 	if !ok {
-		ch.Close()
-		return nil, fmt.Errorf("the guest has no sftp subsystem")
+		return nil, errors.New("the agent refused the sftp subsystem")
 	}
 	client, err := sftp.NewClientPipe(ch, ch,
 		sftp.MaxPacketUnchecked(sftpPacket),
@@ -98,18 +117,18 @@ func (c *Client) newSFTP(ctx context.Context) (*sftp.Client, error) {
 	return client, nil
 }
 
-// transfer runs fn, which looks at ctx itself between its steps, and gives up on
-// it when the guest does not answer even then.
+// transfer runs fn, which checks ctx itself between its steps. If ctx has ended and
+// the guest does not answer, transfer returns without fn.
 func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) error {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	client, err := c.sftpSession(ctx)
+	o, err := c.sftpSession(ctx)
 	if err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- fn(client) }()
+	go func() { done <- fn(o.client) }()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -128,6 +147,8 @@ func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) erro
 		return ended(ctx)
 	case c.Err() != nil:
 		return c.Err()
+	case errors.Is(err, sftp.ErrSSHFxConnectionLost):
+		c.files.forget(o)
 	}
 	return err
 }
