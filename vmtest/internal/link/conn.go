@@ -5,10 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -21,17 +20,15 @@ import (
 // delivered.
 const lingerTimeout = 5 * time.Second
 
-// Dial connects to a socket inside the guest: "tcp", "tcp4" or "tcp6" and
-// host:port, or "unix" and a path (@name for an abstract one). With tcp4 and
-// tcp6 the host must be an address or localhost, for names are resolved in the
-// guest, which is not told a family; an empty host is localhost. A connect that
-// fails is a *net.OpError with the guest's text and number, so errors.Is finds
+// Dial connects to a socket inside the guest. network is "tcp", "tcp4" or "tcp6" and
+// address host:port, or network is "unix" and address a path (@name for an abstract
+// socket). The guest resolves names, in any family: with tcp4 and tcp6 the host must
+// be an address or localhost. An empty host is localhost. Dial returns a *net.OpError
+// that has the guest's own text and error number, so errors.Is finds
 // syscall.ECONNREFUSED and fs.ErrNotExist.
 //
-// ctx bounds the connect alone. The connection has working deadlines and a
-// CloseWrite() error method; the caller closes it. It can be read to its end
-// after the guest closed; when the link is lost, Read says so with ErrLost.
-func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+// ctx bounds the connect alone. The caller closes the connection.
+func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	t, err := newTarget(ctx, network, address)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
@@ -41,108 +38,43 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 		if refusal := (*ssh.OpenChannelError)(nil); errors.As(err, &refusal) {
 			err = &guestError{refusal.Message, wire.Errno(refusal.Reason)}
 		}
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: t.remote, Err: err}
+		return nil, t.opError("dial", err)
 	}
 	conn, err := bridge(c, ch, requests, t)
 	if err != nil {
 		go ssh.DiscardRequests(requests)
 		ch.Close()
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: t.remote, Err: err}
+		return nil, t.opError("dial", err)
 	}
 	return conn, nil
 }
 
-// target is an address in the guest and the channel that leads to it.
-type target struct {
-	kind          string
-	payload       []byte
-	local, remote net.Addr
-}
-
-func newTarget(ctx context.Context, network, address string) (*target, error) {
-	switch network {
-	case "unix":
-		return &target{
-			kind:    "direct-streamlocal@openssh.com",
-			payload: ssh.Marshal(wire.DirectStreamlocal{Path: address}),
-			local:   &net.UnixAddr{Net: network},
-			remote:  &net.UnixAddr{Net: network, Name: address},
-		}, nil
-	case "tcp", "tcp4", "tcp6":
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
-	if err != nil {
-		return nil, err
-	}
-	if host, err = hostOf(network, host); err != nil {
-		return nil, err
-	}
-	t := &target{
-		kind:    "direct-tcpip",
-		payload: ssh.Marshal(wire.DirectTCPIP{Host: host, Port: uint32(port), OriginHost: "127.0.0.1"}),
-		local:   &net.TCPAddr{},
-		remote:  nameAddr{network, net.JoinHostPort(host, strconv.Itoa(port))},
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		t.remote = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))
-	}
-	return t, nil
-}
-
-// hostOf enforces the family of tcp4 and tcp6.
-func hostOf(network, host string) (string, error) {
-	if host == "" {
-		host = "localhost"
-	}
-	if network == "tcp" {
-		return host, nil
-	}
-	if host == "localhost" {
-		if network == "tcp4" {
-			return "127.0.0.1", nil
-		}
-		return "::1", nil
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.Unmap().Is4() != (network == "tcp4") {
-		return "", &net.AddrError{Err: "no " + network + " address", Addr: host}
-	}
-	return host, nil
-}
-
-// nameAddr is a TCP address whose host only the guest can resolve.
-type nameAddr struct{ network, address string }
-
-func (a nameAddr) Network() string { return a.network }
-func (a nameAddr) String() string  { return a.address }
-
-// conn is the caller's end of a socket pair; the other end is copied from and to
-// an SSH channel. The kernel so provides what channels lack: deadlines, bounded
-// buffers, reads and writes that can be interrupted.
-type conn struct {
-	near   *net.UnixConn // the caller's end
+// Conn is a connection to a socket inside the guest. It implements net.Conn. Its
+// deadlines are the host's, and its errors are each a *net.OpError with the address in
+// the guest. It can be read to its end after the guest has closed it. After the link
+// is lost, Read and Write fail with an error that wraps ErrLost.
+type Conn struct {
+	// near is the caller's end of a socket pair. The data of the other end is copied
+	// from and to an SSH channel. So the kernel provides what channels lack:
+	// deadlines, bounded buffers, reads and writes that can be interrupted.
+	near   *net.UnixConn
+	client *Client
 	target *target
 	closed atomic.Bool           // by Close, not by CloseWrite
-	lost   atomic.Pointer[error] // why the data ended, if not by the guest's will
+	lost   atomic.Pointer[error] // the link's error, if the data ended with the link
 	linger func()
 	once   sync.Once
 }
 
 // bridge starts the copies. They end when the guest closes, when the caller
 // does, or with the link.
-func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) (net.Conn, error) {
+func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) (*Conn, error) {
 	near, far, err := host.ConnPair("tunnel")
 	if err != nil {
 		return nil, err
 	}
 	finished := make(chan struct{})
-	n := &conn{near: near, target: t}
+	n := &Conn{near: near, client: c, target: t}
 	n.linger = func() {
 		timer := time.NewTimer(lingerTimeout)
 		defer timer.Stop()
@@ -177,7 +109,7 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 }
 
 // send copies what the caller writes and passes on its CloseWrite or Close.
-func (n *conn) send(ch ssh.Channel, far *net.UnixConn) {
+func (n *Conn) send(ch ssh.Channel, far *net.UnixConn) {
 	_, err := io.CopyBuffer(ch, struct{ io.Reader }{far}, make([]byte, copyBuffer))
 	if err != nil {
 		// The guest has closed. Unread data at the final close would turn the
@@ -192,34 +124,63 @@ func (n *conn) send(ch ssh.Channel, far *net.UnixConn) {
 	}
 }
 
-// Read reads what the guest sent; io.EOF is the guest's end of data.
-func (n *conn) Read(p []byte) (int, error) {
+// Read reads what the guest sent. It returns io.EOF at the end of the guest's data.
+func (n *Conn) Read(p []byte) (int, error) {
 	read, err := n.near.Read(p)
 	if err == io.EOF {
 		if lost := n.lost.Load(); lost != nil {
-			err = &net.OpError{Op: "read", Net: n.target.remote.Network(), Addr: n.target.remote, Err: *lost}
+			return read, n.target.opError("read", *lost)
 		}
+		return read, err
 	}
-	return read, err
+	return read, n.error("read", err)
 }
 
-// Write returns once the kernel has taken the data, before the guest has.
-func (n *conn) Write(p []byte) (int, error) { return n.near.Write(p) }
+// Write returns when the host's kernel has taken the data, before the guest has it.
+func (n *Conn) Write(p []byte) (int, error) {
+	written, err := n.near.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		if lost := n.client.Err(); lost != nil {
+			err = lost
+		}
+	}
+	return written, n.error("write", err)
+}
 
-// CloseWrite passes an end of data on to the guest.
-func (n *conn) CloseWrite() error { return n.near.CloseWrite() }
+// CloseWrite ends the data to the guest, which can still send.
+func (n *Conn) CloseWrite() error { return n.error("close", n.near.CloseWrite()) }
 
 // Close closes both directions. Data already written is still delivered.
-func (n *conn) Close() error {
+func (n *Conn) Close() error {
 	n.closed.Store(true)
 	err := n.near.Close()
 	n.once.Do(func() { go n.linger() })
-	return err
+	return n.error("close", err)
 }
 
-func (n *conn) LocalAddr() net.Addr  { return n.target.local }
-func (n *conn) RemoteAddr() net.Addr { return n.target.remote }
+// LocalAddr returns an address without a name or number: the host has none in the
+// guest.
+func (n *Conn) LocalAddr() net.Addr { return n.target.local }
 
-func (n *conn) SetDeadline(t time.Time) error      { return n.near.SetDeadline(t) }
-func (n *conn) SetReadDeadline(t time.Time) error  { return n.near.SetReadDeadline(t) }
-func (n *conn) SetWriteDeadline(t time.Time) error { return n.near.SetWriteDeadline(t) }
+// RemoteAddr returns the address in the guest.
+func (n *Conn) RemoteAddr() net.Addr { return n.target.remote }
+
+// SetDeadline sets the deadlines of Read and Write.
+func (n *Conn) SetDeadline(t time.Time) error { return n.error("set", n.near.SetDeadline(t)) }
+
+// SetReadDeadline sets the deadline of Read.
+func (n *Conn) SetReadDeadline(t time.Time) error { return n.error("set", n.near.SetReadDeadline(t)) }
+
+// SetWriteDeadline sets the deadline of Write.
+func (n *Conn) SetWriteDeadline(t time.Time) error { return n.error("set", n.near.SetWriteDeadline(t)) }
+
+// error puts the address in the guest in place of the socket pair's.
+func (n *Conn) error(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if local := (*net.OpError)(nil); errors.As(err, &local) {
+		err = local.Err
+	}
+	return n.target.opError(op, err)
+}

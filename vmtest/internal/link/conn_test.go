@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
 // listen serves each connection in the guest with handle.
@@ -36,8 +37,6 @@ func listen(t *testing.T, network, address string, handle func(net.Conn)) string
 	return listener.Addr().String()
 }
 
-type halfCloser interface{ CloseWrite() error }
-
 func TestDialHalfClose(t *testing.T) {
 	g := start(t, &agent.Server{})
 	// Answers only once the client has ended its data, as nc -N asks for.
@@ -56,7 +55,7 @@ func TestDialHalfClose(t *testing.T) {
 		require.NoError(t, err, dial)
 		_, err = io.WriteString(conn, "hello")
 		require.NoError(t, err)
-		require.NoError(t, conn.(halfCloser).CloseWrite())
+		require.NoError(t, conn.CloseWrite())
 		reply, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		assert.Equal(t, "HELLO", string(reply))
@@ -85,6 +84,7 @@ func TestDialGuestClosesFirst(t *testing.T) {
 		_, err = conn.Write(make([]byte, 4096))
 	}
 	assert.ErrorIs(t, err, syscall.EPIPE)
+	assert.EqualError(t, err, "write tcp "+address+" (guest): write: broken pipe")
 }
 
 func TestDialDeadlines(t *testing.T) {
@@ -141,10 +141,10 @@ func TestDialRefused(t *testing.T) {
 
 	_, err = g.Dial(testContext(t), "tcp", free)
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
-	assert.EqualError(t, err, "dial tcp "+free+": connect: connection refused")
+	assert.EqualError(t, err, "dial tcp "+free+" (guest): connect: connection refused")
 	_, err = g.Dial(testContext(t), "unix", "/no/such/socket")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
-	assert.EqualError(t, err, "dial unix /no/such/socket: connect: no such file or directory")
+	assert.EqualError(t, err, "dial unix /no/such/socket (guest): connect: no such file or directory")
 
 	for _, bad := range [][2]string{
 		{"udp", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:no-such-service"},
@@ -157,4 +157,67 @@ func TestDialRefused(t *testing.T) {
 	cancel()
 	_, err = g.Dial(ctx, "tcp", free)
 	assert.ErrorIs(t, err, context.Canceled)
+}
+
+// TestConnErrorsNameTheGuest holds each error against the address in the guest: that
+// of the socket pair says nothing.
+func TestConnErrorsNameTheGuest(t *testing.T) {
+	g := start(t, &agent.Server{})
+	path := filepath.Join(t.TempDir(), "socket")
+	wait := func(conn net.Conn) { io.Copy(io.Discard, conn) }
+	listen(t, "unix", path, wait)
+	_, port, err := net.SplitHostPort(listen(t, "tcp", "127.0.0.1:0", wait))
+	require.NoError(t, err)
+	passed := time.Unix(1, 0)
+	for _, test := range []struct{ network, address, remote string }{
+		{"unix", path, path},
+		{"tcp", "127.0.0.1:" + port, "127.0.0.1:" + port},
+		{"tcp4", "localhost:" + port, "127.0.0.1:" + port},
+		{"tcp", "localhost:" + port, "localhost:" + port},
+	} {
+		conn, err := g.Dial(testContext(t), test.network, test.address)
+		require.NoError(t, err)
+		assert.Equal(t, test.remote, conn.RemoteAddr().String())
+		check := func(op string, err, want error) {
+			t.Helper()
+			where := test.network + " " + test.remote + " (guest): "
+			assert.ErrorIs(t, err, want)
+			assert.EqualError(t, err, op+" "+where+want.Error())
+			var opErr *net.OpError
+			require.ErrorAs(t, err, &opErr)
+			assert.Equal(t, want == os.ErrDeadlineExceeded, opErr.Timeout(), op)
+		}
+		require.NoError(t, conn.SetDeadline(passed))
+		_, err = conn.Read(make([]byte, 1))
+		check("read", err, os.ErrDeadlineExceeded)
+		_, err = conn.Write(make([]byte, 1))
+		check("write", err, os.ErrDeadlineExceeded)
+		require.NoError(t, conn.Close())
+		_, err = conn.Read(make([]byte, 1))
+		check("read", err, net.ErrClosed)
+		_, err = conn.Write(make([]byte, 1))
+		check("write", err, net.ErrClosed)
+		check("close", conn.CloseWrite(), net.ErrClosed)
+		check("close", conn.Close(), net.ErrClosed)
+		check("set", conn.SetDeadline(passed), net.ErrClosed)
+		check("set", conn.SetReadDeadline(passed), net.ErrClosed)
+		check("set", conn.SetWriteDeadline(passed), net.ErrClosed)
+	}
+}
+
+func TestConnOfALostLink(t *testing.T) {
+	g := start(t, &agent.Server{})
+	address := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	conn, err := g.Dial(testContext(t), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	g.port.Close() // the machine dies
+	_, err = conn.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, link.ErrLost)
+	assert.ErrorContains(t, err, "read tcp "+address+" (guest): guest link lost: ")
+	for err = nil; err == nil; {
+		_, err = conn.Write(make([]byte, 4096))
+	}
+	assert.ErrorIs(t, err, link.ErrLost)
+	assert.ErrorContains(t, err, "write tcp "+address+" (guest): guest link lost: ")
 }

@@ -1,0 +1,95 @@
+package link
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// target is an address in the guest and the channel that leads to it.
+type target struct {
+	network       string // as given to Dial
+	kind          string
+	payload       []byte
+	local, remote net.Addr
+}
+
+func newTarget(ctx context.Context, network, address string) (*target, error) {
+	switch network {
+	case "unix":
+		return &target{
+			network: network,
+			kind:    "direct-streamlocal@openssh.com",
+			payload: ssh.Marshal(wire.DirectStreamlocal{Path: address}),
+			local:   &net.UnixAddr{Net: network},
+			remote:  &net.UnixAddr{Net: network, Name: address},
+		}, nil
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	if err != nil {
+		return nil, err
+	}
+	if host, err = hostOf(network, host); err != nil {
+		return nil, err
+	}
+	t := &target{
+		network: network,
+		kind:    "direct-tcpip",
+		payload: ssh.Marshal(wire.DirectTCPIP{Host: host, Port: uint32(port), OriginHost: "127.0.0.1"}),
+		local:   &net.TCPAddr{},
+		remote:  nameAddr{network, net.JoinHostPort(host, strconv.Itoa(port))},
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		t.remote = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))
+	}
+	return t, nil
+}
+
+// hostOf enforces the family of tcp4 and tcp6.
+func hostOf(network, host string) (string, error) {
+	if host == "" {
+		host = "localhost"
+	}
+	if network == "tcp" {
+		return host, nil
+	}
+	if host == "localhost" {
+		if network == "tcp4" {
+			return "127.0.0.1", nil
+		}
+		return "::1", nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.Unmap().Is4() != (network == "tcp4") {
+		return "", &net.AddrError{Err: "no " + network + " address", Addr: host}
+	}
+	return host, nil
+}
+
+// nameAddr is a TCP address whose host only the guest can resolve.
+type nameAddr struct{ network, address string }
+
+func (a nameAddr) Network() string { return a.network }
+func (a nameAddr) String() string  { return a.address }
+
+// inGuest marks an address in an error: the host has the same addresses.
+type inGuest struct{ net.Addr }
+
+func (a inGuest) String() string { return a.Addr.String() + " (guest)" }
+
+// opError returns err as the error of an operation on the connection.
+func (t *target) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: t.network, Addr: inGuest{t.remote}, Err: err}
+}
