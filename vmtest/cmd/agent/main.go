@@ -15,8 +15,8 @@ import (
 
 func main() {
 	if os.Getpid() == 1 {
-		// A PID 1 that exits panics the kernel, whose last lines the host shows.
-		fmt.Fprintln(os.Stderr, "vmtest init:", guest.Init())
+		// When PID 1 exits, the kernel panics. The host shows its last lines.
+		fmt.Fprintf(os.Stderr, "%s%v\n", guest.InitFailed, guest.Init())
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

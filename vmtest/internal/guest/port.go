@@ -5,39 +5,52 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// PortName is the name under which QEMU shows the guest link's virtio-serial
-// port to the guest (/sys/class/virtio-ports/*/name).
+// PortName is the name that the guest sees of the guest link's virtio-serial port
+// (/sys/class/virtio-ports/*/name).
 const PortName = "org.systemd-vmtest.link"
 
-// Port is the guest's end of the link: a virtio-serial port as a stream that
-// ends when the host closes its end.
+// Port is the guest's end of the link: a virtio-serial port as a stream that ends
+// when the host closes its end.
 //
-// It waits on Go's own poller. A thread of its own in epoll_wait(2) would make the
-// runtime start others, code that a fork would have to run before its first answer.
+// It waits by Go's own poller. A thread of its own in epoll_wait(2) would make the
+// runtime start more threads, which is code that each fork would have to run before
+// its first answer.
 type Port struct {
 	file *os.File
 	conn syscall.RawConn
 }
 
-// OpenPort waits for the port to appear, opens it, and waits for a host to
-// connect, until ctx ends. The caller closes it.
+// OpenPort waits for the port to appear, opens it, and waits for a host to connect,
+// until ctx ends. The caller closes it.
 func OpenPort(ctx context.Context) (*Port, error) {
-	dev, err := waitDevice("port "+PortName, deviceWait, findPort)
+	dev, err := waitDevice("port "+PortName, func() (string, bool) { return findPort("/") })
 	if err != nil {
 		return nil, err
 	}
+	return openPort(ctx, dev)
+}
+
+func findPort(root string) (string, bool) {
+	return findDevice(root, "sys/class/virtio-ports/*/name", PortName)
+}
+
+func openPort(ctx context.Context, dev string) (*Port, error) {
 	fd, err := unix.Open(dev, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dev, err)
 	}
-	p := &Port{file: os.NewFile(uintptr(fd), dev)}
+	return newPort(ctx, fd, dev)
+}
+
+// newPort waits for a host at the other end of fd, which it owns.
+func newPort(ctx context.Context, fd int, name string) (*Port, error) {
+	p := &Port{file: os.NewFile(uintptr(fd), name)}
+	var err error
 	if p.conn, err = p.file.SyscallConn(); err == nil {
 		stop := context.AfterFunc(ctx, func() { p.Close() })
 		defer stop()
@@ -53,26 +66,11 @@ func OpenPort(ctx context.Context) (*Port, error) {
 	return p, nil
 }
 
-func findPort() (string, bool) {
-	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
-	if err != nil {
-		return "", false
-	}
-	for _, path := range names {
-		if data, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(data)) == PortName {
-			dev := "/dev/" + filepath.Base(filepath.Dir(path))
-			_, err := os.Stat(dev)
-			return dev, err == nil
-		}
-	}
-	return "", false
-}
-
 // waitHost blocks until the host's end is connected.
 func (p *Port) waitHost() error {
 	// Without a host the driver reports the port as readable, at end of file and hung
-	// up, all at once and for ever. But the poller looks for edges, and a host that
-	// comes is one.
+	// up, all at once and without end. But the poller reports only changes, and a host
+	// that connects is a change.
 	var failure error
 	err := p.conn.Read(func(fd uintptr) bool {
 		var here bool
@@ -82,7 +80,7 @@ func (p *Port) waitHost() error {
 	return cmp.Or(err, failure)
 }
 
-// hostHere tells whether the host's end is connected.
+// hostHere reports whether the host's end is connected.
 func hostHere(fd uintptr) (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
@@ -97,11 +95,11 @@ func hostHere(fd uintptr) (bool, error) {
 	}
 }
 
-// Read implements io.Reader. It returns io.EOF when the host has gone.
+// Read implements io.Reader. It returns io.EOF after the host has closed its end.
 func (p *Port) Read(b []byte) (int, error) { return p.file.Read(b) }
 
-// Write implements io.Writer. It fails with EPIPE when the host has gone; the
-// driver itself would have the writer wait for the next host.
+// Write implements io.Writer. It fails with EPIPE after the host has closed its end,
+// where the driver itself would wait for the next host.
 func (p *Port) Write(b []byte) (done int, err error) {
 	var failure error
 	err = p.conn.Write(func(fd uintptr) bool {
@@ -131,6 +129,6 @@ func (p *Port) Write(b []byte) (done int, err error) {
 	return done, nil
 }
 
-// Close ends a Read and a Write in progress and closes the port. What the host sent
-// and nobody read is dropped by the driver, so that the next OpenPort starts clean.
+// Close ends a Read and a Write in progress and closes the port. The driver drops what
+// the host sent and nobody read, so the next OpenPort finds the port empty.
 func (p *Port) Close() error { return p.file.Close() }

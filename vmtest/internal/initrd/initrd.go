@@ -1,87 +1,120 @@
-// Package initrd builds the initial RAM file system that brings an image's root
-// file system up and puts the guest agent into it.
+// Package initrd builds the initial RAM file system that mounts an image and puts the
+// guest agent into it.
 package initrd
 
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
-	"github.com/u-root/u-root/pkg/cpio"
+	"github.com/cavaliergopher/cpio"
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
-// Archive is what goes into an initrd.
+// Archive is the content of an initrd.
 type Archive struct {
 	Agent      []byte            // the agent's executable, which is also the init
-	ModulesDir string            // host folder with lib/modules/VERSION; its modules are not compressed
+	ModulesDir string            // directory of the host with lib/modules/VERSION
 	Modules    []string          // names of the modules to load, in order
-	Run        map[string]string // files for the guest's /run: path below /run to content
-	RunLinks   map[string]string // symbolic links likewise: path below /run to target
+	Run        map[string]string // files in the guest's /run: path below /run to content
+	RunLinks   map[string]string // symbolic links in it: path below /run to target
 }
 
-// Build writes the archive to an anonymous file in memory, which the caller
-// closes. The same input gives the same bytes.
+// Build writes the archive to an anonymous file in memory, which the caller closes.
+// The same input gives the same bytes.
 func Build(a Archive) (*os.File, error) {
-	records, err := a.records()
-	if err != nil {
-		return nil, fmt.Errorf("build initrd: %w", err)
-	}
 	fd, err := unix.MemfdCreate("initrd", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("build initrd: %w", os.NewSyscallError("memfd_create", err))
 	}
 	f := os.NewFile(uintptr(fd), "initrd")
-	cpio.MakeAllReproducible(records)
-	w := cpio.Newc.Writer(f)
-	if err = cpio.WriteRecordsAndDirs(w, records); err == nil {
-		err = cpio.WriteTrailer(w)
-	}
-	if err != nil {
+	if err := a.write(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("build initrd: write archive: %w", err)
+		return nil, fmt.Errorf("build initrd: %w", err)
 	}
 	return f, nil
 }
 
-func (a Archive) records() ([]cpio.Record, error) {
+func (a Archive) write(to io.Writer) error {
 	config, err := json.Marshal(guest.InitConfig{Modules: a.Modules})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	records := []cpio.Record{
-		cpio.StaticFile("init", string(a.Agent), 0o755),
-		cpio.StaticFile(strings.TrimPrefix(guest.ConfigPath, "/"), string(config), 0o644),
-		// The kernel opens it for PID 1 before devtmpfs is mounted, so that what
-		// init has to say reaches the console.
-		cpio.Directory("dev", 0o755),
-		cpio.CharDev("dev/console", 0o600, 5, 1),
+	w := &writer{cpio: cpio.NewWriter(to), dirs: map[string]bool{}}
+	w.file("init", a.Agent, 0o755)
+	w.file(guest.ConfigPath, config, 0o644)
+	if err := w.modules(a.ModulesDir); err != nil {
+		return fmt.Errorf("read kernel modules: %w", err)
 	}
-	modules, err := moduleRecords(a.ModulesDir)
-	if err != nil {
-		return nil, err
+	w.dir(guest.RunTree)
+	for _, name := range slices.Sorted(maps.Keys(a.Run)) {
+		w.file(path.Join(guest.RunTree, name), []byte(a.Run[name]), 0o644)
 	}
-	records = append(records, modules...)
-	tree := strings.TrimPrefix(guest.RunTree, "/")
-	records = append(records, cpio.Directory(tree, 0o755))
-	for _, path := range sortedKeys(a.Run) {
-		records = append(records, cpio.StaticFile(filepath.Join(tree, path), a.Run[path], 0o644))
+	for _, name := range slices.Sorted(maps.Keys(a.RunLinks)) {
+		w.link(path.Join(guest.RunTree, name), a.RunLinks[name])
 	}
-	for _, path := range sortedKeys(a.RunLinks) {
-		records = append(records, cpio.Symlink(filepath.Join(tree, path), a.RunLinks[path]))
+	if err := w.close(); err != nil {
+		return fmt.Errorf("write archive: %w", err)
 	}
-	return records, nil
+	return nil
 }
 
-func moduleRecords(dir string) ([]cpio.Record, error) {
-	var records []cpio.Record
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// writer writes an archive in the format "newc". It keeps its first error. All times
+// and owners are 0.
+type writer struct {
+	cpio *cpio.Writer
+	dirs map[string]bool // those written
+	err  error
+}
+
+func (w *writer) close() error {
+	if w.err == nil {
+		w.err = w.cpio.Close()
+	}
+	return w.err
+}
+
+// add writes an entry and the directories above it.
+func (w *writer) add(name string, mode cpio.FileMode, content []byte) {
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	if parent := path.Dir(name); parent != "." {
+		w.dir(parent)
+	}
+	if w.err != nil {
+		return
+	}
+	w.err = w.cpio.WriteHeader(&cpio.Header{Name: name, Mode: mode, Size: int64(len(content))})
+	if w.err == nil {
+		_, w.err = w.cpio.Write(content)
+	}
+}
+
+func (w *writer) file(name string, content []byte, perm cpio.FileMode) {
+	w.add(name, cpio.TypeReg|perm, content)
+}
+
+func (w *writer) link(name, target string) { w.add(name, cpio.TypeSymlink|0o777, []byte(target)) }
+
+func (w *writer) dir(name string) {
+	name = path.Clean("/" + name)
+	if !w.dirs[name] {
+		w.dirs[name] = true
+		w.add(name, cpio.TypeDir|0o755, nil)
+	}
+}
+
+// modules writes the files below a directory of the host.
+func (w *writer) modules(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -93,20 +126,7 @@ func moduleRecords(dir string) ([]cpio.Record, error) {
 		if err != nil {
 			return err
 		}
-		records = append(records, cpio.StaticFile(rel, string(data), 0o644))
+		w.file(filepath.ToSlash(rel), data, 0o644)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read kernel modules: %w", err)
-	}
-	return records, nil
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

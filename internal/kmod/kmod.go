@@ -1,0 +1,99 @@
+// Package kmod finds Linux kernel modules by name, in the order of loading.
+//
+// It reads the indexes that depmod(8) writes into lib/modules/VERSION.
+package kmod
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/ulikunitz/xz"
+)
+
+// Index lists a kernel's modules.
+type Index struct {
+	files   map[string]string   // module's name to file
+	needs   map[string][]string // file to the files that it depends on
+	builtin map[string]bool     // by name
+}
+
+// ParseIndex reads the text of modules.dep and of modules.builtin. Lines that are not
+// of their form are skipped.
+func ParseIndex(dep, builtin string) Index {
+	x := Index{files: map[string]string{}, needs: map[string][]string{}, builtin: map[string]bool{}}
+	for line := range strings.SplitSeq(dep, "\n") {
+		file, list, ok := strings.Cut(line, ":")
+		if !ok || file == "" {
+			continue
+		}
+		x.files[Name(file)] = file
+		x.needs[file] = strings.Fields(list)
+	}
+	for file := range strings.FieldsSeq(builtin) {
+		x.builtin[Name(file)] = true
+	}
+	return x
+}
+
+// Name returns the kernel's name of the module in a file. Names of files have dashes
+// and underscores, names of modules only underscores.
+func Name(file string) string {
+	base, _, _ := strings.Cut(path.Base(file), ".ko")
+	return strings.ReplaceAll(base, "-", "_")
+}
+
+// Files returns the files of modules and of all that they depend on, as modules.dep
+// has them. Each comes after those that it depends on. Modules that are built into
+// the kernel have no file. A name that is in neither index is an error.
+func (x Index) Files(names ...string) ([]string, error) {
+	var order []string
+	seen := map[string]bool{}
+	var visit func(file string)
+	visit = func(file string) {
+		if seen[file] {
+			return
+		}
+		seen[file] = true
+		for _, need := range x.needs[file] {
+			visit(need)
+		}
+		order = append(order, file)
+	}
+	for _, name := range names {
+		name = strings.ReplaceAll(name, "-", "_")
+		if file, ok := x.files[name]; ok {
+			visit(file)
+		} else if !x.builtin[name] {
+			return nil, fmt.Errorf("find kernel module %s: neither in modules.dep nor in modules.builtin", name)
+		}
+	}
+	return order, nil
+}
+
+// Decompress returns the content of a module's file uncompressed. The name of the
+// file tells how it is compressed: not, by gzip or by xz.
+func Decompress(file string, content []byte) ([]byte, error) {
+	var r io.Reader
+	var err error
+	switch ext := path.Ext(file); ext {
+	case ".ko":
+		return content, nil
+	case ".gz":
+		r, err = gzip.NewReader(bytes.NewReader(content))
+	case ".xz":
+		r, err = xz.NewReader(bytes.NewReader(content))
+	default:
+		return nil, fmt.Errorf("decompress %s: unknown compression %s", file, ext)
+	}
+	if err == nil {
+		content, err = io.ReadAll(r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decompress %s: %w", file, err)
+	}
+	return content, nil
+}

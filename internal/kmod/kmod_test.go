@@ -1,0 +1,87 @@
+package kmod_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/ulikunitz/xz"
+
+	"example.org/systemd-vmtest/internal/kmod"
+)
+
+const (
+	dep = `kernel/drivers/block/virtio_blk.ko.xz: kernel/drivers/virtio/virtio.ko.xz kernel/drivers/virtio/virtio_ring.ko.xz
+kernel/drivers/virtio/virtio_ring.ko.xz: kernel/drivers/virtio/virtio.ko.xz
+kernel/drivers/virtio/virtio.ko.xz:
+kernel/fs/a-b.ko: kernel/fs/loop.ko
+kernel/fs/loop.ko: kernel/fs/a-b.ko
+not a line of it
+`
+	builtin = "kernel/fs/overlayfs/overlay.ko\nkernel/lib/crc-t10dif.ko\n"
+)
+
+func TestFiles(t *testing.T) {
+	const dir = "kernel/drivers/"
+	x := kmod.ParseIndex(dep, builtin)
+	for name, test := range map[string]struct{ names, want []string }{
+		"dependencies first": {[]string{"virtio_blk"}, []string{dir + "virtio/virtio.ko.xz", dir + "virtio/virtio_ring.ko.xz", dir + "block/virtio_blk.ko.xz"}},
+		"each once":          {[]string{"virtio", "virtio_ring", "virtio"}, []string{dir + "virtio/virtio.ko.xz", dir + "virtio/virtio_ring.ko.xz"}},
+		"built in":           {[]string{"overlay", "crc_t10dif"}, nil},
+		"dashes":             {[]string{"crc-t10dif", "virtio-ring"}, []string{dir + "virtio/virtio.ko.xz", dir + "virtio/virtio_ring.ko.xz"}},
+		"a circle":           {[]string{"a_b"}, []string{"kernel/fs/loop.ko", "kernel/fs/a-b.ko"}},
+		"no names":           {nil, nil},
+	} {
+		got, err := x.Files(test.names...)
+		require.NoError(t, err, name)
+		assert.Equal(t, test.want, got, name)
+	}
+	_, err := x.Files("virtio", "ext4")
+	assert.EqualError(t, err, "find kernel module ext4: neither in modules.dep nor in modules.builtin")
+}
+
+func TestDecompress(t *testing.T) {
+	plain := bytes.Repeat([]byte("module "), 1000)
+	var gz, x bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	_, err := w.Write(plain)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	xw, err := xz.NewWriter(&x)
+	require.NoError(t, err)
+	_, err = xw.Write(plain)
+	require.NoError(t, err)
+	require.NoError(t, xw.Close())
+	for file, content := range map[string][]byte{"a/b.ko": plain, "b.ko.gz": gz.Bytes(), "b.ko.xz": x.Bytes()} {
+		got, err := kmod.Decompress(file, content)
+		require.NoError(t, err, file)
+		assert.Equal(t, plain, got, file)
+	}
+	for file, text := range map[string]string{
+		"b.ko.zst": "decompress b.ko.zst: unknown compression .zst",
+		"b.ko.gz":  "decompress b.ko.gz: ",
+		"b.ko.xz":  "decompress b.ko.xz: ",
+	} {
+		_, err := kmod.Decompress(file, gz.Bytes()[:9])
+		assert.ErrorContains(t, err, text)
+	}
+}
+
+func FuzzFiles(f *testing.F) {
+	f.Add(dep, builtin, "virtio_blk")
+	f.Add("a.ko:", "", "a")
+	f.Add("a.ko: a.ko b.ko", "", "a")
+	f.Fuzz(func(t *testing.T, dep, builtin, name string) {
+		files, err := kmod.ParseIndex(dep, builtin).Files(name)
+		if err != nil {
+			return
+		}
+		slices.Sort(files)
+		if len(slices.Compact(files)) != len(files) {
+			t.Errorf("a file comes twice: %q", files)
+		}
+	})
+}
