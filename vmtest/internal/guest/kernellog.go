@@ -32,7 +32,8 @@ type KernelLog struct {
 	Oldest uint64
 
 	// Next is the sequence number after the last record that was looked at,
-	// selected or not. A query from Next on returns only what is logged later.
+	// selected or not. A query from Next on returns only what is logged later. A
+	// query from math.MaxUint64 on finds no more than Next.
 	Next uint64
 }
 

@@ -75,7 +75,7 @@ func (q KernelLogQuery) collect(read func([]byte) (int, error)) (l KernelLog, mo
 			}
 			l.Records = append(l.Records, r)
 		}
-		l.Next = max(l.Next, r.Seq+1)
+		l.Next = r.Seq + 1
 	}
 	return l, false, nil
 }

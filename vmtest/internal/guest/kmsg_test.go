@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ func TestKernelLogHasOnlyTheKernelsRecords(t *testing.T) {
 		"by time":       {KernelLogQuery{Monotonic: 301 * time.Microsecond}, []uint64{11}},
 		"by prefix":     {KernelLogQuery{Prefixes: []string{"nothing", "Out of memory: "}}, []uint64{9}},
 		"later numbers": {KernelLogQuery{Seq: 13}, nil},
+		"no numbers":    {KernelLogQuery{Seq: math.MaxUint64}, nil},
 	} {
 		feed := fakeKmsg(append([]any{}, kmsg...))
 		got, more, err := test.query.collect(feed.read)
