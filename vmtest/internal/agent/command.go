@@ -20,9 +20,9 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// leftoverWait bounds how long output is awaited once the command itself has
-// ended and only a process that it left behind holds its pipes.
-const leftoverWait = time.Second
+// leftoverWait bounds the wait for output after a command has ended, if a process that
+// it left behind holds its pipes. Tests change it.
+var leftoverWait = time.Second
 
 // copyBuffer is an SSH channel's largest packet in bytes.
 const copyBuffer = 32 << 10

@@ -15,14 +15,12 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-const (
-	// connectTimeout bounds a connect inside the guest.
-	connectTimeout = 10 * time.Second
+// connectTimeout bounds a connect inside the guest.
+const connectTimeout = 10 * time.Second
 
-	// lingerTimeout bounds the delivery of data that the client sent before
-	// it closed the connection.
-	lingerTimeout = 5 * time.Second
-)
+// lingerTimeout bounds the delivery of data that the client sent before it closed the
+// connection. Tests change it.
+var lingerTimeout = 5 * time.Second
 
 func (c *connection) forwardTCP(channel ssh.NewChannel) {
 	var target wire.DirectTCPIP

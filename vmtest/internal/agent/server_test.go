@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -34,18 +35,19 @@ func socketPair(tb testing.TB) (net.Conn, net.Conn) {
 func serve(tb testing.TB, ctx context.Context, server *agent.Server) (host net.Conn, served <-chan error) {
 	tb.Helper()
 	host, port := socketPair(tb)
+	ctx, cancel := context.WithCancel(ctx)
 	result := make(chan error, 1)
-	go func() { result <- server.Serve(ctx, port) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { result <- server.Serve(ctx, port) })
+	tb.Cleanup(func() { cancel(); serving.Wait() })
 	return host, result
 }
 
-// stock connects the client of the ssh package, which knows the standards and
-// nothing of ours.
+// stock connects the client of the ssh package, which has only what the standards
+// define.
 func stock(tb testing.TB, server *agent.Server) (*ssh.Client, <-chan error) {
 	tb.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	tb.Cleanup(cancel)
-	host, served := serve(tb, ctx, server)
+	host, served := serve(tb, context.Background(), server)
 	require.NoError(tb, host.SetDeadline(time.Now().Add(timeout)))
 	conn, channels, requests, err := ssh.NewClientConn(host, "", &ssh.ClientConfig{
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
@@ -68,21 +70,25 @@ func receive(tb testing.TB, what string, from <-chan error) error {
 }
 
 func TestServeIsSilentUntilThePeerSpeaks(t *testing.T) {
-	host, served := serve(t, t.Context(), &agent.Server{})
-	require.NoError(t, host.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-	n, err := host.Read(make([]byte, 1))
-	assert.Zero(t, n)
-	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	synctest.Test(t, func(t *testing.T) {
+		host, port := net.Pipe()
+		served := make(chan error, 1)
+		go func() { served <- new(agent.Server).Serve(t.Context(), port) }()
+		heard := make(chan string, 1)
+		go func() {
+			greeting := make([]byte, len("SSH-2.0-"))
+			n, _ := io.ReadFull(host, greeting)
+			heard <- string(greeting[:n])
+		}()
+		synctest.Wait() // the server waits too
+		assert.Empty(t, heard)
 
-	_, err = io.WriteString(host, "SSH-2.0-test\r\n")
-	require.NoError(t, err)
-	require.NoError(t, host.SetReadDeadline(time.Now().Add(timeout)))
-	greeting := make([]byte, 8)
-	_, err = io.ReadFull(host, greeting)
-	require.NoError(t, err)
-	assert.Equal(t, "SSH-2.0-", string(greeting))
-	host.Close()
-	assert.ErrorContains(t, receive(t, "end of Serve", served), "shake hands with host")
+		_, err := io.WriteString(host, "SSH-2.0-test\r\n")
+		require.NoError(t, err)
+		assert.Equal(t, "SSH-2.0-", <-heard)
+		host.Close()
+		assert.ErrorContains(t, <-served, "shake hands with host")
+	})
 }
 
 func TestServeRubbish(t *testing.T) {

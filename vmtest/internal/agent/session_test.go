@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -90,8 +91,8 @@ func TestSignal(t *testing.T) {
 	session := newSession(t, client)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	// The group gets it: the shell's child dies and its trap runs. The child
-	// speaks first, so that the signal does not come before it is there.
+	// The group gets the signal: the shell's child dies and the shell's trap runs.
+	// The child prints first, so it is there when the signal comes.
 	require.NoError(t, session.Start(`trap 'echo got it; exit 9' USR1; sh -c 'echo ready; exec sleep 1000'; exit 1`))
 	_, err = io.ReadFull(stdout, make([]byte, len("ready\n")))
 	require.NoError(t, err)
@@ -159,4 +160,29 @@ func TestNothingOutlivesItsClient(t *testing.T) {
 			assert.NoError(t, receive(t, "end of Serve", served))
 		})
 	}
+}
+
+// TestSlowClientLosesNothing reads the output of a command only after the command has
+// ended. By then the output fills the channel's window, the agent's buffer and half
+// of the pipe, and a process that was left behind keeps the pipe open.
+func TestSlowClientLosesNothing(t *testing.T) {
+	agent.SetLeftoverWait(t, 0)
+	client, _ := stock(t, &agent.Server{})
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	session := newSession(t, client)
+	stdout, err := session.StdoutPipe()
+	require.NoError(t, err)
+	const size = 2<<20 + 32<<10 + 32<<10
+	require.NoError(t, session.Start(fmt.Sprintf("exec 3>%s; head -c %d /dev/zero; sleep 1000 3>&- & exit 0", fifo, size)))
+	held, err := os.Open(fifo)
+	require.NoError(t, err)
+	defer held.Close()
+	_, err = held.Read(make([]byte, 1))
+	require.Equal(t, io.EOF, err, "only the shell holds the FIFO")
+
+	n, err := io.Copy(io.Discard, stdout)
+	require.NoError(t, err)
+	require.NoError(t, session.Wait())
+	assert.EqualValues(t, size, n)
 }

@@ -16,9 +16,9 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// lingerTimeout bounds how long data that was written before a Close is still
-// delivered.
-const lingerTimeout = 5 * time.Second
+// lingerTimeout bounds the delivery of data that was written before a Close. Tests
+// change it.
+var lingerTimeout = 5 * time.Second
 
 // Dial connects to a socket inside the guest. network is "tcp", "tcp4" or "tcp6" and
 // address host:port, or network is "unix" and address a path (@name for an abstract
@@ -75,8 +75,9 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	}
 	finished := make(chan struct{})
 	n := &Conn{near: near, client: c, target: t}
+	timeout := lingerTimeout
 	n.linger = func() {
-		timer := time.NewTimer(lingerTimeout)
+		timer := time.NewTimer(timeout)
 		defer timer.Stop()
 		select {
 		case <-finished:

@@ -97,10 +97,10 @@ func TestDialDeadlines(t *testing.T) {
 	conn, err := g.Dial(testContext(t), "tcp", address)
 	require.NoError(t, err)
 	defer conn.Close()
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Millisecond)))
 	_, err = conn.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	// The other side does not read: buffers fill, then the write must end.
+	// The other side does not read, so the write blocks at some point and must end.
 	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
 	sent, err := conn.Write(make([]byte, 64<<20))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -111,13 +111,15 @@ func TestDialDeadlines(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestDialCloseDeliversAndEnds closes a connection right after a write. The guest
+// gets all of it, and then no connection any more, without a timeout of the host.
 func TestDialCloseDeliversAndEnds(t *testing.T) {
+	link.SetLingerTimeout(t, time.Hour)
 	g := start(t, &agent.Server{})
 	got := make(chan int64, 1)
 	address := listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
 		n, _ := io.Copy(io.Discard, conn)
-		// An end of data alone would let this go on for ever.
-		for err := error(nil); err == nil; {
+		for err := error(nil); err == nil; { // an end of data alone would let this go on
 			_, err = conn.Write(make([]byte, 4096))
 		}
 		got <- n
@@ -126,10 +128,8 @@ func TestDialCloseDeliversAndEnds(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Write(make([]byte, 1<<20))
 	require.NoError(t, err)
-	begin := time.Now()
 	require.NoError(t, conn.Close())
 	assert.EqualValues(t, 1<<20, receive(t, "end of data", got))
-	assert.Less(t, time.Since(begin), 4*time.Second, "not only when the time for delivery is over")
 }
 
 func TestDialRefused(t *testing.T) {
