@@ -14,56 +14,57 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
-// Config says what machine is wanted. The zero value is a good one.
+// Config describes a machine. Its zero value is a Debian guest that is right for most
+// tests.
 type Config struct {
-	// Image is the name of a guest image, such as "debian-12", or the path of an
-	// image folder, which has a slash. "" takes $VMTEST_IMAGE, and without that
-	// images.Default.
+	// Image is the name of a guest image, such as "debian-12", or the path of an image
+	// directory, which must contain a slash. "" is $VMTEST_IMAGE, or images.Default if
+	// that is not set.
 	Image string
 
 	// Hostname is the guest's host name, of letters, digits, hyphens and dots. "" is
 	// the image's own.
 	Hostname string
 
-	// Memory of the guest in MiB. 0 is 512.
+	// Memory is the guest's memory in MiB. 0 is 512.
 	Memory int
 
-	// CPUs of the guest. 0 is 1, which under emulation gives the most tests a
-	// minute on a host of few cores.
+	// CPUs is the number of the guest's processors. 0 is 1. Under emulation, one gives
+	// the most tests a minute on a host with few cores.
 	CPUs int
 
 	// KernelArgs are added to the kernel's command line.
 	KernelArgs []string
 
-	// ColdBoot boots the machine for this test, which takes a hundred times as long
-	// as a fork of the snapshot that is kept for all.
+	// ColdBoot boots the machine for this test, which takes a hundred times as long as
+	// a fork of the snapshot in the cache.
 	ColdBoot bool
 
-	// Disk, when not nil, takes what the guest writes, which then outlives the
-	// machine; else that is in RAM and goes with it. Such a machine is always booted
-	// cold, for no snapshot has what is on a disk.
+	// Disk, if not nil, takes what the guest writes, and outlives the machine. If it is
+	// nil, that is in RAM and lost with the machine. A machine with a Disk always boots
+	// cold, because a snapshot has no disk.
 	Disk *Disk
 
-	// Untrimmed boots the distribution's system as it is, with all that costs time
-	// and does nothing in a virtual machine; "vmtest trim" lists what is left out
-	// otherwise. $VMTEST_UNTRIMMED=1 does the same for all machines.
+	// Untrimmed boots the distribution's system with all of its units. "vmtest trim"
+	// lists what is left out otherwise, and why. $VMTEST_UNTRIMMED=1 sets it for all
+	// machines.
 	Untrimmed bool
 
-	// BootTimeout bounds the boot to systemd's "running". 0 is three minutes. Like
-	// OpTimeout, it is stretched on a slow host; see the package's Deadlines.
+	// BootTimeout bounds a boot, a fork and a reboot, until systemd is "running". 0 is
+	// three minutes. See Timeouts in the package's documentation.
 	BootTimeout time.Duration
 
-	// OpTimeout bounds each call of a Guest's method, so that a command or a wait
-	// that hangs fails its test with evidence and leaves the others their time. 0
-	// is two minutes. It does not count the build of a program on the host.
+	// OpTimeout bounds each call of a Guest's method, so that a command or a wait that
+	// hangs fails its own test only. 0 is two minutes. It does not bound the build of a
+	// program on the host. See Timeouts in the package's documentation.
 	OpTimeout time.Duration
 
-	// Console, when not nil, gets all that the guest writes to its serial console,
-	// as raw bytes.
+	// Console, if not nil, gets all that the guest writes to its serial console, as raw
+	// bytes.
 	Console io.Writer
 
-	// Progress is told of what takes a while, such as the build of the image. nil
-	// prints what a person must know on stderr, a line each.
+	// Progress, if not nil, is called while something takes long, such as the build of
+	// an image. If it is nil, what a person must know is printed on stderr.
 	Progress func(images.Progress)
 }
 
@@ -74,7 +75,7 @@ const (
 	defaultOpTimeout   = 2 * time.Minute
 )
 
-// hostnames are those of hostname(7), or none.
+// hostnames matches those of hostname(7), or none.
 var hostnames = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?)?$`)
 
 // complete returns c with its defaults filled in.
@@ -94,13 +95,13 @@ func (c Config) complete() (Config, error) {
 		c.Memory = defaultMemory
 	}
 	if c.Memory < minMemory {
-		return c, fmt.Errorf("configure machine: %d MiB of memory do not boot a systemd guest; give it %d or more", c.Memory, minMemory)
+		return c, fmt.Errorf("configure machine: %d MiB of memory are too few to boot; use %d or more", c.Memory, minMemory)
 	}
 	if c.CPUs < 0 {
 		return c, fmt.Errorf("configure machine: %d CPUs: must be 1 or more, or 0 for the default", c.CPUs)
 	}
 	if !hostnames.MatchString(c.Hostname) {
-		return c, fmt.Errorf("configure machine: %q is no host name (hostname(7))", c.Hostname)
+		return c, fmt.Errorf("configure machine: %q is not a host name (hostname(7))", c.Hostname)
 	}
 	if _, err := deadline.Scale(); err != nil {
 		return c, err

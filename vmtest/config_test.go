@@ -53,7 +53,7 @@ func TestBadConfig(t *testing.T) {
 	assert.ErrorContains(t, err, "-1 CPUs")
 	for _, name := range []string{"-a", "a b", "a;reboot", "a_b", "ä"} {
 		_, err = Config{Hostname: name}.complete()
-		assert.ErrorContains(t, err, "is no host name", name)
+		assert.ErrorContains(t, err, "is not a host name", name)
 	}
 	for _, v := range []string{"x", "0", "-1", "NaN", "1e9"} {
 		t.Setenv("VMTEST_TIMEOUT_SCALE", v)

@@ -1,58 +1,72 @@
-// Package vmtest runs tests of systemd units on a real systemd, in a virtual
-// machine that each test has for itself.
+// Package vmtest tests systemd units on a real systemd, in a virtual machine of the
+// test's own.
 //
 // A test starts a machine, copies units in, and asks systemd about them:
 //
 //	func TestSocket(t *testing.T) {
 //		g := vmtest.Start(t, vmtest.Config{})
 //		g.CopyFS(t, os.DirFS("testdata/units"), "/etc/systemd/system")
-//		g.DaemonReload(t)
 //		g.EnableNow(t, "demo-echo.socket")
-//		if s := g.Show(t, "demo-echo.socket", "SubState")["SubState"]; s != "listening" {
-//			t.Fatalf("SubState is %s, want listening", s)
-//		}
+//		g.Unit("demo-echo.socket").Wait(t, "listening")
+//		conn := g.Dial(t, "tcp", "127.0.0.1:9091")
+//		...
 //	}
 //
-// and runs with go test. The host needs QEMU, to build its first image mmdebstrap
-// and squashfs-tools, and for a [Disk] e2fsprogs; "vmtest setup" installs them.
-// Neither KVM nor root is needed.
+// and runs with go test. The machine is a fork of one that has booted, so it is there in
+// well under a second, and it is gone when the test ends. The host needs QEMU. To build
+// its first image it needs mmdebstrap and squashfs-tools, and for a [Disk] e2fsprogs.
+// "vmtest setup" installs them. Neither KVM nor root is needed.
 //
-// There are two layers. [Machine] has methods that take a context and return
-// errors. [Guest] has thin ones that take a testing.TB, fail the test, and leave
-// the clean-up to it.
+// # Two layers
+//
+// [Guest] is for tests, [Machine] for tools and for calls that may fail. They have the
+// same methods: Guest.X takes a testing.TB first, fails the test with the error, and
+// closes what it opened when the test ends; Machine.X takes a context first and returns
+// the error. [Guest.Unit] and [Machine.Unit] return handles of a unit in the same way.
+// Nothing takes both a testing.TB and a context.
+//
+// Run takes the words of a command that must exit with 0. Exec takes a [Command] that may
+// end in any way. Kill cuts the power. Close gives the machine up.
 //
 // # Guests
 //
-// A guest has what its image was built with, by default systemd, D-Bus, udev, iproute2,
-// nc, kmod and what these need; [Machine.Image] lists the packages. Users come by systemd-sysusers(8),
-// packages by [Guest.Copy] and dpkg(1). There is no network but the loopback, and no
-// name server; "ip link add lan0 type dummy" makes an interface to bind an address to.
+// A guest has what its image was built with: systemd, D-Bus, udev, iproute2, nc, kmod and
+// what these need. [Machine.Image] lists the packages. systemd-sysusers(8) adds users,
+// and [Guest.Copy] with dpkg(1) packages. The root file system is writable, and what is
+// written is in RAM. There is no network but loopback, and no name server; "ip link add
+// lan0 type dummy" makes an interface to bind an address to.
 //
 // # Environment
 //
-//	VMTEST_IMAGE          image that a Config without one gets, or the path of an image
-//	                      folder; default debian-13
-//	VMTEST_CACHE          absolute path of the folder for images and other files that are
-//	                      made once; default systemd-vmtest in the user's cache folder
-//	VMTEST_TIMEOUT_SCALE  factor for all deadlines, e.g. 3; see Deadlines
-//	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
+//	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
+//	                      directory; default debian-13
+//	VMTEST_CACHE          absolute path of the directory for images, snapshots and other
+//	                      files that are made once; default systemd-vmtest in the user's
+//	                      cache directory. It must belong to the user alone
+//	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
-//	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it proves to work
-//	VMTEST_AGENT          prebuilt guest agent, where there is no go command
-//	VMTEST_GO_PREBUILT    folder of prebuilt programs for InstallGo, likewise
+//	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
+//	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
+//	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it runs the image's kernel
+//	VMTEST_AGENT          prebuilt guest agent, for hosts without a go command
+//	VMTEST_GO_PREBUILT    directory of prebuilt programs for InstallGo, likewise
+//	VMTEST_MIRROR         mirror to build images from, instead of mmdebstrap's default
+//	VMTEST_ALLOW_EXPIRED_RELEASE=1
+//	                      build from a mirror whose Release file has expired
 //
-// # Deadlines
+// # Timeouts
 //
-// All deadlines of this package, those of a Config included, whether default or
-// not, are times $VMTEST_TIMEOUT_SCALE. When one is about to strike, the speed of
-// the host is measured, load and all, which takes some 0.1 s; on a host that is
-// slower than deadlines are made for they are stretched by as much, up to ten
-// times, and never cut. The error says what was used, and why. [WithTimeout] does
-// the same for a caller's own deadline; that of any other context, and go test's
-// -timeout, hold as they are.
+// Every timeout of this package, default or from a Config, is multiplied by
+// $VMTEST_TIMEOUT_SCALE. When one is over, the speed of the host is measured, which takes
+// some 0.1 s, and the processor time that the guest got until then is taken into account.
+// A slow host stretches the timeout, at most tenfold. The error says how long it was and
+// why. [WithTimeout] does the same for a caller's own timeout. The deadline of any other
+// context is used as it is.
 //
-// When a deadline has struck, the guest is looked at, for a few seconds at most, and
-// the error says whether it is slow, spinning, idle, paused or out of memory, or
-// whether QEMU itself has been stopped. A guest that no longer answers is a
-// [*GuestError], with its console.
+// go test's -timeout cuts every wait, so that 20 s are left for evidence. Waiting for a
+// slot counts into that time; the error then says how long that took.
+//
+// After a timeout, the guest is examined for some seconds, and the error says what
+// answered and what did not: QEMU, systemd, the agent. A guest whose agent does not answer
+// is a [*GuestError], with its console.
 package vmtest

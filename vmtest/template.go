@@ -27,23 +27,24 @@ import (
 //		...
 //	}
 //
-// What it holds goes with the process. It must not be copied after its first use.
+// It lives as long as the process. It must not be copied after its first use.
 type Template struct {
-	// Config is the machine to begin from.
+	// Config describes the machine that Prepare begins with.
 	Config Config
 
-	// Prepare makes of it what the tests want to find. It is called once, when the
-	// first test starts a machine; when it fails, so does every test, with what the
-	// machine could tell.
+	// Prepare makes the changes that all tests need. It is called once, when the first
+	// test starts a machine. If it fails, every test fails, with evidence from that
+	// machine.
 	Prepare func(context.Context, *Machine) error
 
 	prepared memo.Memo[struct{}, *Snapshot]
 }
 
-// Start gives a test a fork of the prepared machine, as the function Start gives it
-// a machine.
+// Start gives a test a fork of the prepared machine, as the function Start gives it a
+// machine.
 func (p *Template) Start(t testing.TB) *Guest {
 	t.Helper()
+	skip(t)
 	config, err := p.Config.complete()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func (p *Template) Start(t testing.TB) *Guest {
 	})
 }
 
-// Launch returns a fork of the prepared machine, which the caller closes.
+// Launch returns a fork of the prepared machine. The caller closes it.
 func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 	config, err := p.Config.complete()
 	if err != nil {

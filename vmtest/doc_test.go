@@ -1,0 +1,36 @@
+package vmtest
+
+import (
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestDocumentedVariables checks that the package comment lists every variable that the
+// module reads.
+func TestDocumentedVariables(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	read := regexp.MustCompile(`os\.(?:Getenv|LookupEnv)\("(VMTEST_\w+)"\)`)
+	module := os.DirFS("..")
+	found := 0
+	for _, dir := range []string{"images", "internal", "vmtest"} {
+		require.NoError(t, fs.WalkDir(module, dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := fs.ReadFile(module, path)
+			for _, match := range read.FindAllSubmatch(text, -1) {
+				found++
+				assert.Contains(t, string(doc), "\n//\t"+string(match[1]), "%s reads a variable that doc.go lacks", path)
+			}
+			return err
+		}))
+	}
+	assert.Greater(t, found, 8)
+}
