@@ -1,0 +1,146 @@
+package vmtest_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// t is the test that runs an example. In a test file of your own it is the parameter of
+// the test function.
+var t *testing.T
+
+// TestExamples runs every example.
+func TestExamples(test *testing.T) {
+	for name, example := range map[string]func(){
+		"Start":      ExampleStart,
+		"Template":   ExampleTemplate,
+		"Disk":       ExampleDisk,
+		"Unit":       ExampleUnit,
+		"Journal":    ExampleGuest_Journal,
+		"HTTPClient": ExampleGuest_HTTPClient,
+		"Launch":     ExampleLaunch,
+	} {
+		test.Run(name, func(sub *testing.T) {
+			if testing.Short() {
+				sub.Skip("needs a virtual machine, which go test -short does not start")
+			}
+			t = sub
+			example()
+		})
+	}
+}
+
+// echoUnits are the units of a socket that starts cat for each connection.
+var echoUnits = os.DirFS("../scenarios/testdata/guide")
+
+// A socket unit starts its service for a connection.
+func ExampleStart() {
+	g := vmtest.Start(t, vmtest.Config{})
+	g.CopyFS(t, echoUnits, "/etc/systemd/system")
+	g.EnableNow(t, "demo-echo.socket")
+	g.Unit("demo-echo.socket").Wait(t, "listening")
+
+	conn := g.Dial(t, "tcp", "127.0.0.1:9091")
+	io.WriteString(conn, "hello\n")
+	conn.CloseWrite()
+	answer, err := io.ReadAll(conn)
+	if string(answer) != "hello\n" || err != nil {
+		t.Errorf("the service answered %q (%v)", answer, err)
+	}
+}
+
+// withEcho is a machine in which the socket listens.
+var withEcho = vmtest.Template{
+	Prepare: func(ctx context.Context, m *vmtest.Machine) error {
+		if err := m.CopyFS(ctx, echoUnits, "/etc/systemd/system"); err != nil {
+			return err
+		}
+		_, err := m.EnableNow(ctx, "demo-echo.socket")
+		return err
+	},
+}
+
+// Each test gets a fork of a machine that was prepared once.
+func ExampleTemplate() {
+	g := withEcho.Start(t)
+	if out := g.Run(t, "systemctl", "is-enabled", "demo-echo.socket"); out != "enabled\n" {
+		t.Errorf("the socket is %s", out)
+	}
+}
+
+// A file that was synced survives a loss of power.
+func ExampleDisk() {
+	config := vmtest.Config{Disk: vmtest.NewDisk(t, 0)}
+	g := vmtest.Start(t, config)
+	g.WriteFile(t, "/var/lib/state", []byte("kept"), 0o644)
+	g.Run(t, "sync")
+	g.Kill(t)
+
+	g = vmtest.Start(t, config)
+	if data := g.ReadFile(t, "/var/lib/state"); string(data) != "kept" {
+		t.Errorf("the file has %q", data)
+	}
+}
+
+// A unit is asked for its properties.
+func ExampleUnit() {
+	g := withEcho.Start(t)
+	socket := g.Unit("demo-echo.socket")
+	socket.Wait(t, "listening")
+	shown := socket.Show(t, "Listen", "Accept")
+	if shown["Listen"] != "127.0.0.1:9091 (Stream)" || shown["Accept"] != "yes" {
+		t.Errorf("the socket has %v", shown)
+	}
+}
+
+// What a unit logs is in its journal.
+func ExampleGuest_Journal() {
+	g := vmtest.Start(t, vmtest.Config{})
+	g.Run(t, "systemd-run", "--unit=greet", "--wait", "echo", "good morning")
+	g.WaitJournal(t, vmtest.JournalQuery{Unit: "greet.service"}, func(e vmtest.Entry) bool {
+		return e.Message == "good morning"
+	})
+	for _, e := range g.Journal(t, vmtest.JournalQuery{Unit: "greet.service"}) {
+		t.Log(e)
+	}
+}
+
+// An HTTP daemon in the guest is tested with package net/http.
+func ExampleGuest_HTTPClient() {
+	g := vmtest.Start(t, vmtest.Config{})
+	g.WriteFile(t, "/run/answer", []byte("HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"), 0o644)
+	g.Run(t, "systemd-run", "--unit=web", "--property=StandardInput=socket", "--property=StandardOutput=socket",
+		"--socket-property=ListenStream=127.0.0.1:80", "--socket-property=Accept=yes", "cat", "/run/answer")
+	response, err := g.HTTPClient(t).Get("http://127.0.0.1/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if string(body) != "hello\n" || err != nil {
+		t.Errorf("the server answered %q (%v)", body, err)
+	}
+}
+
+// A tool uses a machine without a test.
+func ExampleLaunch() {
+	ctx := context.Background()
+	m, err := vmtest.Launch(ctx, vmtest.Config{Image: "debian-13"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	defer m.Close()
+	version, err := m.Run(ctx, "systemctl", "--version")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	fmt.Println(strings.Fields(version)[:2]) // [systemd 257]
+}
