@@ -17,14 +17,14 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// defaultEpoch is the newest time stamp inside an image where SOURCE_DATE_EPOCH
-// says nothing: 2025-01-01 00:00 UTC. Any constant would do.
+// defaultEpoch is the newest time stamp inside an image if SOURCE_DATE_EPOCH is not
+// set: 2025-01-01 00:00 UTC. Any constant would do.
 const defaultEpoch = 1735689600
 
 // builder builds one image.
 type builder struct {
 	recipe       recipe
-	mirror       string // as mmdebstrap takes it; empty is its default
+	mirror       string // as an argument of mmdebstrap; empty is its default
 	allowExpired bool
 }
 
@@ -48,14 +48,15 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 	t, err := b.runTools(ctx, dir, scratch, epoch, r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err() // what the tools said of their end is of no interest
+			return ctx.Err() // and not what the tools printed at their end
 		}
 		return err
 	}
 	return b.finish(dir, t)
 }
 
-// finish writes the modules and the manifest beside kernel and root.
+// finish writes the modules and the manifest into dir, which has the kernel and the
+// root file system.
 func (b *builder) finish(dir string, t *tree) error {
 	if err := syncRoot(filepath.Join(dir, rootFile)); err != nil {
 		return err
@@ -76,7 +77,7 @@ func (b *builder) finish(dir string, t *tree) error {
 	return m.describe(dir)
 }
 
-// runTools lets mmdebstrap's tree flow through the filter into sqfstar.
+// runTools runs mmdebstrap and sqfstar, with filterTree between them.
 func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64, r *reporter) (_ *tree, err error) {
 	g, err := newGroup()
 	if err != nil {
@@ -94,8 +95,8 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	return g.flow(debs, pack, dir, time.Unix(epoch, 0), r)
 }
 
-// flow runs debs, which writes a guest's tree, and pack, which reads it, and is the
-// filter between them. See filterTree for dir and newest.
+// flow runs debs, which writes a guest's tree, and pack, which reads it, with
+// filterTree between them. See filterTree for dir and newest.
 func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *reporter) (*tree, error) {
 	treeOut, err := debs.StdoutPipe()
 	if err != nil {
@@ -116,7 +117,7 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	}
 	if err := debs.Start(); err != nil {
 		_ = packIn.Close()
-		_ = pack.Wait() // nothing came, so it has nothing to say
+		_ = pack.Wait() // it fails, as it got nothing
 		if errors.Is(err, syscall.EPERM) {
 			return nil, &HostError{Cause: "root may not mount here: " + err.Error(),
 				Cure: "give the container CAP_SYS_ADMIN, or build as an ordinary user", Err: err}
@@ -135,15 +136,15 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	if treeErr != nil {
 		defer g.end()()
 	}
-	_ = packIn.Close() // sqfstar's own status says whether all arrived
+	_ = packIn.Close() // sqfstar's own status shows whether all arrived
 	_, _ = io.Copy(io.Discard, treeOut)
 	<-watched
 	debsWait, packWait := debs.Wait(), pack.Wait()
 	return t, verdict(treeErr, debsWait, packWait, debsEnd.String(), packEnd.String())
 }
 
-// verdict finds the first cause among three partners of which each fails when
-// another one does.
+// verdict returns the first cause. Each of mmdebstrap, the filter and sqfstar fails
+// when another one does.
 func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
 	var torn *treeError
 	switch {
@@ -159,8 +160,8 @@ func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
 	return nil
 }
 
-// sqfstarArgs make a squashfs that the kernel reads without unpacking: guests
-// share its pages, and under emulation decompression is dear.
+// sqfstarArgs returns the arguments for a squashfs without compression. Guests share
+// its pages, and decompression is slow under emulation.
 func sqfstarArgs(root string, epoch int64) []string {
 	return []string{
 		"-reproducible", "-exit-on-error", "-quiet", "-no-progress",
@@ -170,7 +171,7 @@ func sqfstarArgs(root string, epoch int64) []string {
 	}
 }
 
-// syncRoot does for sqfstar's file what writeSynced does for the others.
+// syncRoot does for sqfstar's output what writeSynced does for other files.
 func syncRoot(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -184,17 +185,17 @@ func syncRoot(path string) error {
 }
 
 // ownMounts gives root's mmdebstrap a mount namespace, as an ordinary user's has
-// anyway. It binds the host's /dev into the guest: if it is killed, that must
-// end with it, and not stand in the way of whoever removes the guest's tree.
+// one anyway. It binds the host's /dev into the guest's tree. When it is killed, that
+// mount has to end too, or the tree cannot be removed.
 func ownMounts(attr *syscall.SysProcAttr) {
 	if os.Geteuid() == 0 {
 		attr.Unshareflags |= syscall.CLONE_NEWNS
 	}
 }
 
-// asRootInNamespace makes an ordinary user's command see itself as root. sqfstar
-// 4.5.1 gives the guest's root folder to the user who runs it, whatever the
-// archive and its option -root-uid say.
+// asRootInNamespace makes an ordinary user's command run as root of a user namespace.
+// sqfstar 4.5.1 makes its own user the owner of the guest's root directory, whatever
+// the archive and its option -root-uid say.
 func asRootInNamespace(attr *syscall.SysProcAttr) {
 	if os.Geteuid() == 0 {
 		return

@@ -7,9 +7,9 @@ import (
 
 // cut is something that mmdebstrap's tree has and the image does not.
 type cut struct {
-	path string // below it everything is cut; with wildcards as in path.Match, itself alone
+	path string // everything below it is cut; with wildcards (path.Match), only itself
 	why  string
-	keep func(p string) bool // exceptions
+	keep func(p string) bool // returns true for what is not cut, or nil
 }
 
 func cuts() []cut {
@@ -21,7 +21,7 @@ func cuts() []cut {
 		{path: "usr/lib/modules/*/vmlinuz", why: "forky's link to the one in boot"},
 		{path: "vmlinuz*", why: "a link into boot"},
 		{path: "initrd.img*", why: "a link into boot"},
-		{path: "etc/apt", why: "apt is not installed, and its files tell of the host's mirror"},
+		{path: "etc/apt", why: "apt is not installed, and its files name the host's mirror"},
 		{path: "var/lib/apt", why: "see etc/apt"},
 		{path: "var/cache/apt", why: "see etc/apt"},
 		{path: "var/log/apt", why: "see etc/apt"},
@@ -40,14 +40,14 @@ func cuts() []cut {
 		{path: "usr/share/bug", why: "for bug reports"},
 		{path: "usr/share/locale", why: "tests compare English texts",
 			keep: func(p string) bool { return p == "usr/share/locale/locale.alias" }},
-		// Whoever passes an image on passes the programs' licences on with it.
+		// An image that is passed on needs the licences of its programs.
 		{path: "usr/share/doc", why: "documentation",
 			keep: func(p string) bool { return path.Base(p) == "copyright" }},
 	}
 }
 
-// isCut says whether an entry of the tree stays out of the image. Folders that
-// are cut below stay themselves: they are mount points, or belong to packages.
+// isCut reports whether an entry of the tree is not in the image. A directory whose
+// content is cut stays: it is a mount point, or belongs to a package.
 func isCut(cuts []cut, p string, isDir bool) bool {
 	for _, c := range cuts {
 		if strings.Contains(c.path, "*") {

@@ -1,21 +1,22 @@
-// Package images makes the guest images that tests boot, and keeps them.
+// Package images builds the guest images that tests boot, and keeps them in a cache.
 //
-// An image is a plain system, with no agent and nothing of a test inside. [Open]
-// gives one from the cache and builds it first where it is absent, torn or
-// altered; [Build] always builds.
+// An image is a plain system, without an agent and without anything of a test. [Open]
+// returns one from the cache, and builds it first if it is absent or damaged. [Build]
+// always builds.
 //
 //	image, err := images.Open(ctx, images.Default, images.Options{})
 //
-// What is built here is Debian: systemd, D-Bus, udev, iproute2, netcat, kmod and
-// the distribution's cloud kernel. An image that another tool has made, such as
-// one of NixOS, is opened by the path of its folder; see [Seal].
+// Open builds Debian: systemd, D-Bus, udev, iproute2, netcat, kmod and the
+// distribution's cloud kernel. It opens an image that another tool has made, such as
+// one of NixOS, by the path of its directory; see [Seal].
 //
-// A build needs mmdebstrap, sqfstar and a mirror, takes well under a minute on
-// a usual line, and works as root or, through user namespaces, as an ordinary
-// user; see [Missing] for what the host lacks. A cached image needs none of
+// A build needs mmdebstrap, sqfstar and a mirror, and takes well under a minute on a
+// usual line. It works as root or, through user namespaces, as an ordinary user.
+// "vmtest setup" installs what the host lacks. An image in the cache needs none of
 // these, so everything after the first build works offline.
 //
-// The environment: VMTEST_CACHE moves the cache, VMTEST_MIRROR names the
-// package mirror, VMTEST_ALLOW_EXPIRED_RELEASE=1 accepts a mirror that lags,
-// SOURCE_DATE_EPOCH sets the newest time stamp inside an image.
+// The environment: VMTEST_CACHE is the absolute path of the cache, VMTEST_MIRROR
+// names the package mirror, VMTEST_ALLOW_EXPIRED_RELEASE=1 accepts a mirror whose
+// package lists are too old, and SOURCE_DATE_EPOCH sets the newest time stamp inside
+// an image.
 package images

@@ -2,14 +2,15 @@ package images
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// parseStatus gives the installed packages of dpkg's status file, sorted by
-// name. For its syntax see deb-control(5).
+// parseStatus returns the installed packages of dpkg's status file, sorted by name.
+// deb-control(5) has its syntax.
 func parseStatus(b []byte) []Package {
 	var list []Package
 	for stanza := range strings.SplitSeq(string(b), "\n\n") {
@@ -28,7 +29,7 @@ func parseStatus(b []byte) []Package {
 				installed = value == "install ok installed"
 			}
 		}
-		if installed {
+		if installed && p.Name != "" {
 			list = append(list, p)
 		}
 	}
@@ -38,13 +39,13 @@ func parseStatus(b []byte) []Package {
 	return list
 }
 
-// systemdVersion gives the package's version and systemd's own number.
-func systemdVersion(list []Package) (string, int, error) {
+// systemdVersion returns the version of the package systemd, and systemd's own number.
+func systemdVersion(list []Package) (version string, major int, err error) {
 	for _, p := range list {
 		if p.Name != "systemd" {
 			continue
 		}
-		upstream := p.Version[strings.IndexByte(p.Version, ':')+1:] // less the epoch
+		upstream := p.Version[strings.IndexByte(p.Version, ':')+1:] // without the epoch
 		end := strings.IndexFunc(upstream, func(r rune) bool { return r < '0' || r > '9' })
 		if end < 0 {
 			end = len(upstream)
@@ -55,5 +56,5 @@ func systemdVersion(list []Package) (string, int, error) {
 		}
 		return p.Version, major, nil
 	}
-	return "", 0, fmt.Errorf("read systemd version: the package is not installed")
+	return "", 0, errors.New("read systemd version: the package is not installed")
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // HostError reports what this host lacks: a tool, space, a network, user namespaces,
@@ -36,7 +37,7 @@ func (e *BuildError) Unwrap() error { return e.Err }
 // failure is a kind of failure that the tools' output shows.
 type failure struct {
 	pattern string // of a line
-	host    bool   // the host lacks something
+	host    bool   // whether the host lacks something
 	what    string
 	cure    string
 }
@@ -47,7 +48,7 @@ func failures() []failure {
 		{`Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|` +
 			`Connection failed|Connection refused|Connection timed out|connection timed out|Network is unreachable`,
 			true, "the package mirror cannot be reached",
-			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image folder into the cache"},
+			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image's directory into the cache"},
 		{`is expired \(invalid since`, true, "the mirror's package lists are too old",
 			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1"},
 		{`is not valid yet`, true, "the mirror's package lists are from the future", "set this host's clock"},
@@ -60,24 +61,24 @@ func failures() []failure {
 	}
 }
 
-// summary matches mmdebstrap's and apt's closing lines, which only repeat that
-// something went wrong before.
+// summary matches mmdebstrap's and apt's closing lines. They repeat that something
+// went wrong before.
 var summary = regexp.MustCompile(`^E: (setup failed|mmdebstrap|run_|listening on|.* failed$|Some index files failed|Unable to fetch some)`)
 
-// explain makes an error of a failed tool from the end of its output.
-func explain(tool, tail string, err error) error {
-	lines := strings.Split(strings.TrimSpace(tail), "\n")
+// explain makes an error of a tool that failed from the end of its output.
+func explain(tool, end string, err error) error {
+	lines := strings.Split(strings.TrimSpace(end), "\n")
 	for _, f := range failures() {
 		re := regexp.MustCompile(f.pattern)
 		for i := len(lines) - 1; i >= 0; i-- {
 			if !re.MatchString(lines[i]) {
 				continue
 			}
-			cause := f.what + ": " + strings.TrimSpace(lines[i])
+			cause := f.what + ": " + printable(lines[i])
 			if f.host {
-				return &HostError{Cause: cause, Cure: f.cure, Tail: tail, Err: err}
+				return &HostError{Cause: cause, Cure: f.cure, Tail: end, Err: err}
 			}
-			return &BuildError{Tool: tool, Cause: cause, Cure: f.cure, Tail: tail, Err: err}
+			return &BuildError{Tool: tool, Cause: cause, Cure: f.cure, Tail: end, Err: err}
 		}
 	}
 	var cause string
@@ -96,8 +97,11 @@ func explain(tool, tail string, err error) error {
 	if cause == "" {
 		cause = err.Error()
 	}
-	return &BuildError{Tool: tool, Cause: cause, Tail: tail, Err: err}
+	return &BuildError{Tool: tool, Cause: printable(cause), Tail: end, Err: err}
 }
+
+// printable returns a line of a tool's output for an error's text.
+func printable(line string) string { return tail.Printable(strings.TrimSpace(line)) }
 
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)

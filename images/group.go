@@ -10,20 +10,20 @@ import (
 )
 
 // group is a process group for the tools of one build. mmdebstrap has many
-// descendants, apt and dpkg among them, and none may outlive the build: neither
-// when its context ends nor when this process is killed. Pdeathsig cannot do
-// that, it reaches the direct child alone.
+// descendants, such as apt and dpkg. None may outlive the build, not even when this
+// process is killed. Pdeathsig cannot do that, as it reaches the direct child alone.
 //
 // The group's leader is a shell that waits for its standard input to end. If
 // this process dies, the kernel closes the pipe, and the shell ends the group.
 type group struct {
 	leader *exec.Cmd
 	alive  io.WriteCloser
-	// grace is what mmdebstrap gets to unmount and remove its work after SIGTERM.
+	// grace is the time after SIGTERM for mmdebstrap to unmount and remove its work.
 	grace time.Duration
 }
 
-// An ignored signal stays ignored across exec, so sleep survives the SIGTERM.
+// leaderScript survives the SIGTERM: an ignored signal stays ignored across exec, so
+// sleep ignores it too.
 const leaderScript = `trap "" TERM INT HUP; read -r word; [ "$word" = end ] && exit 0
 kill -TERM 0; sleep 10; kill -KILL 0`
 
@@ -40,10 +40,10 @@ func newGroup() (*group, error) {
 	return &group{leader: cmd, alive: alive, grace: 10 * time.Second}, nil
 }
 
-// command prepares a command that runs within the group.
+// command returns a command that runs within the group.
 func (g *group) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
-	cmd.Dir = "/" // the tools' user ids may not pass the caller's folder
+	cmd.Dir = "/" // the tools' user ids may not enter the caller's directory
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: g.leader.Process.Pid}
 	return cmd
 }
@@ -54,15 +54,15 @@ func (g *group) terminate() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SI
 // kill ends every process of the group, the leader included.
 func (g *group) kill() { _ = syscall.Kill(-g.leader.Process.Pid, syscall.SIGKILL) }
 
-// end asks every process of the group to end, and kills those that have not after
-// the grace period, unless the function that it returns was called.
+// end asks every process of the group to end, and kills those that are left after the
+// grace period. callOff prevents that.
 func (g *group) end() (callOff func()) {
 	g.terminate()
 	late := time.AfterFunc(g.grace, g.kill)
 	return func() { late.Stop() }
 }
 
-// bind ends the group with ctx. The function that it returns undoes this.
+// bind ends the group when ctx ends, until unbind is called.
 func (g *group) bind(ctx context.Context) (unbind func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -75,7 +75,7 @@ func (g *group) bind(ctx context.Context) (unbind func()) {
 	}
 }
 
-// close ends the leader. Anything left in the group after a failure is killed.
+// close ends the leader. After a failure it kills the whole group.
 func (g *group) close(failed bool) {
 	if failed {
 		g.kill()
@@ -83,5 +83,5 @@ func (g *group) close(failed bool) {
 		_, _ = io.WriteString(g.alive, "end\n")
 	}
 	_ = g.alive.Close()
-	_ = g.leader.Wait() // its status says only how it was ended
+	_ = g.leader.Wait() // its status shows only how it was ended
 }

@@ -6,19 +6,23 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"example.org/systemd-vmtest/internal/tail"
 )
 
-// formatVersion changes with the layout of an image folder or with what a
-// build leaves in or out, so that images of an older program are built anew.
+// formatVersion changes with the layout of an image's directory, and with what a
+// build puts into an image. Images of another version are built again.
 const formatVersion = 2
 
-// Files of an image folder.
+// Files of an image's directory.
 const (
 	manifestFile = "manifest.json"
 	kernelFile   = "vmlinuz"
@@ -26,39 +30,39 @@ const (
 	modulesDir   = "modules"
 )
 
-// Manifest describes an image; it is stored as manifest.json in its folder.
+// Manifest describes an image. It is stored as manifest.json in the image's directory.
 type Manifest struct {
 	Format         int       `json:"format"`            // version of this layout
-	Name           string    `json:"name"`              // one of Names, or what Seal was told
+	Name           string    `json:"name"`              // one of Names, or the argument of Seal
 	Distribution   string    `json:"distribution"`      // PRETTY_NAME of os-release(5)
 	Suite          string    `json:"suite"`             // the archive's code name
 	Arch           string    `json:"arch"`              // as in runtime.GOARCH
 	SystemdVersion string    `json:"systemdVersion"`    // version of the package
 	SystemdMajor   int       `json:"systemdMajor"`      // as systemctl --version prints first
 	KernelVersion  string    `json:"kernelVersion"`     // as uname -r prints
-	Modules        []string  `json:"modules"`           // what the initrd loads, in this order
+	Modules        []string  `json:"modules"`           // that the initrd loads, in this order
 	Packages       []Package `json:"packages"`          // sorted by name
 	Units          string    `json:"unitDir,omitempty"` // see UnitDir
 	Bin            string    `json:"binDir,omitempty"`  // see BinDir
 	Files          []File    `json:"files"`             // sorted by path
 	Digest         string    `json:"digest"`            // of Files; equal for equal content
 	Built          time.Time `json:"built"`
-	// Seal is the SHA-256 of this manifest with an empty Seal: an altered
-	// manifest shows, also where Files and Digest were left alone.
+	// Seal is the SHA-256 of this manifest with an empty Seal. It shows a change of
+	// the manifest that leaves Files and Digest alone.
 	Seal string `json:"seal"`
 }
 
-// UnitDir is the guest's folder for the unit files that a test brings along, where
-// they can also be enabled: /etc/systemd/system, unless the distribution keeps that
+// UnitDir returns the guest's directory for the unit files of a test, where they can
+// also be enabled. It is /etc/systemd/system, unless the distribution keeps that
 // read-only, as NixOS does.
 func (m Manifest) UnitDir() string { return cmp.Or(m.Units, "/etc/systemd/system") }
 
-// RuntimeUnits says that UnitDir is below /run, where units are enabled with the
-// option --runtime of systemctl(1).
+// RuntimeUnits reports whether UnitDir is below /run. Units there are enabled with
+// the option --runtime of systemctl(1).
 func (m Manifest) RuntimeUnits() bool { return strings.HasPrefix(m.UnitDir(), "/run/") }
 
-// BinDir is the guest's folder of ordinary programs, such as cat: /bin, unless the
-// distribution has none there.
+// BinDir returns the guest's directory of ordinary programs, such as cat. It is /bin,
+// unless the distribution has none there.
 func (m Manifest) BinDir() string { return cmp.Or(m.Bin, "/bin") }
 
 // Package is one package of the guest.
@@ -68,15 +72,15 @@ type Package struct {
 	Arch    string `json:"arch"`
 }
 
-// File is one file of an image folder.
+// File is one file of an image's directory.
 type File struct {
 	Path   string `json:"path"` // relative, with slashes
 	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
 }
 
-// digestFiles is the SHA-256 over one line "sha256  path" per file, so that
-// sha256sum(1) gives the same.
+// digestFiles returns the SHA-256 over one line "sha256  path" per file. sha256sum(1)
+// gives the same for such lines.
 func digestFiles(files []File) string {
 	h := sha256.New()
 	for _, f := range files {
@@ -119,21 +123,24 @@ func (m *Manifest) write(dir string) error {
 	return writeSynced(filepath.Join(dir, manifestFile), bytes.NewReader(b))
 }
 
-// damage is a reason to build an image again, in words that follow
-// "image NAME: ".
+// damage is a reason to build an image again. Its text follows "image NAME: ".
 type damage string
 
-func (d damage) Error() string { return string(d) }
+func (d damage) Error() string { return tail.Printable(string(d)) }
 
-// readManifest gives the manifest of an image folder. A folder that holds none,
-// or one that is of another format or altered, yields a damage.
+// readManifest returns the manifest of an image's directory. The error is a damage if
+// there is none, or if it is of another format or was altered.
 func readManifest(dir string) (Manifest, error) {
 	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, damage("the manifest is missing")
 	} else if err != nil {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
+	return parseManifest(b)
+}
+
+func parseManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
 		return Manifest{}, damage("the manifest is not valid JSON")
@@ -143,15 +150,20 @@ func readManifest(dir string) (Manifest, error) {
 	}
 	seal, err := m.seal()
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, damage("the manifest cannot be encoded again: " + err.Error())
 	}
 	if seal != m.Seal || digestFiles(m.Files) != m.Digest {
 		return Manifest{}, damage("the manifest was altered")
 	}
+	for _, f := range m.Files {
+		if !fs.ValidPath(f.Path) {
+			return Manifest{}, damage(fmt.Sprintf("the manifest has the path %q, which leads out of the image", f.Path))
+		}
+	}
 	return m, nil
 }
 
-// hashFile gives size and SHA-256 of one file of an image.
+// hashFile returns the size and SHA-256 of one file of an image.
 func hashFile(dir, path string) (File, error) {
 	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(path)))
 	if err != nil {
@@ -166,8 +178,8 @@ func hashFile(dir, path string) (File, error) {
 	return File{Path: path, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
-// writeSynced writes a file and waits until it is on disk: the stamp vouches
-// for it by inode and times, which can outlive its data in a power cut.
+// writeSynced writes a file and waits until it is on disk. A stamp records its inode
+// and times, which can outlive its data in a power cut.
 func writeSynced(path string, r io.Reader) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// mergeUsr is what Debian's installer does before the first package. The hook
-// of that name in mmdebstrap needs a package that comes only with bookworm.
+// mergeUsr returns a hook that does what Debian's installer does before the first
+// package. mmdebstrap's own hook needs a package that is new in bookworm.
 func mergeUsr() string {
 	links := "bin sbin lib"
 	if runtime.GOARCH == "amd64" {
@@ -23,8 +23,8 @@ func mergeUsr() string {
 	return `for d in ` + links + `; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done`
 }
 
-// mmdebstrapArgs are the arguments that make mmdebstrap write a guest's tree to
-// its standard output.
+// mmdebstrapArgs returns the arguments for mmdebstrap to write a guest's tree to its
+// standard output.
 func (b *builder) mmdebstrapArgs(root bool) []string {
 	mode := "unshare"
 	if root {
@@ -50,16 +50,16 @@ func (b *builder) mmdebstrapArgs(root bool) []string {
 	return args
 }
 
-// toolEnv is this process's environment, so that proxy variables reach apt,
-// with what a build must not take from it replaced.
+// toolEnv returns this process's environment, so that proxy variables reach apt, with
+// other values for what a build must not take from it.
 func toolEnv(scratch string, epoch int64) []string {
 	return append(os.Environ(),
 		"PATH="+host.ToolPath(),
 		"LC_ALL=C.UTF-8",
 		"TMPDIR="+scratch,
 		"SOURCE_DATE_EPOCH="+strconv.FormatInt(epoch, 10),
-		// Debian's kernel hook makes no initrd then; it would take a third of
-		// the build's time and go unused.
+		// Debian's kernel hook then makes no initrd. It would take a third of the
+		// build's time, and nothing uses it.
 		"INITRD=No",
 	)
 }
@@ -67,8 +67,8 @@ func toolEnv(scratch string, epoch int64) []string {
 // tailKept is how much of a tool's output an error has, in bytes.
 const tailKept = 4 << 10
 
-// watchOutput reads what mmdebstrap says, keeps its end and reports progress.
-// It returns when the stream ends.
+// watchOutput reads mmdebstrap's output, keeps its end and reports progress. It
+// returns when the stream ends.
 func watchOutput(in io.Reader, end *tail.Buffer, r *reporter) {
 	stages := []struct {
 		prefix string

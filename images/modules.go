@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,20 +14,20 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// neededModules are what an initrd needs to reach its root and the agent. Which
-// of them are built in differs from kernel to kernel.
+// neededModules returns the modules that an initrd needs for its root and the agent.
+// Some kernels have some of them built in.
 func neededModules() []string {
 	return []string{"virtio_pci", "virtio_blk", "virtio_console", "virtio_rng", "squashfs", "overlay"}
 }
 
-// moduleFiles are a kernel's modules as the guest's tree has them, by their
-// path below lib/modules.
+// moduleFiles are a kernel's modules as in the guest's tree, by their path below
+// lib/modules.
 type moduleFiles struct {
 	files map[string][]byte
 }
 
-// wants says whether add should get a file.
-func (m *moduleFiles) wants(name string) bool {
+// needs reports whether a file is to be added.
+func (m *moduleFiles) needs(name string) bool {
 	switch path.Base(name) {
 	case "modules.dep", "modules.builtin":
 		return true
@@ -41,16 +42,16 @@ func (m *moduleFiles) add(name string, content []byte) {
 	m.files[name] = content
 }
 
-// moduleName gives the name of a module from the path of its file. Files use
-// dashes and underscores alike, the kernel's names have underscores.
+// moduleName returns the name of the module in a file. Names of files have dashes and
+// underscores, the kernel's names have underscores only.
 func moduleName(file string) string {
 	base, _, _ := strings.Cut(path.Base(file), ".ko")
 	return strings.ReplaceAll(base, "-", "_")
 }
 
-// closure gives the files of the named modules and of all that they need, each
-// after those it depends on. Modules that are built in need no file. Unknown
-// names are an error.
+// closure returns the files of the needed modules and of their dependencies, each
+// after those that it depends on. Modules that are built in have no file. A name in
+// neither list is an error.
 func closure(dep, builtin string, needed []string) ([]string, error) {
 	files, deps := map[string]string{}, map[string][]string{}
 	for line := range strings.SplitSeq(dep, "\n") {
@@ -86,11 +87,16 @@ func closure(dep, builtin string, needed []string) ([]string, error) {
 			return nil, fmt.Errorf("find kernel module %s: neither in modules.dep nor in modules.builtin", name)
 		}
 	}
+	for _, file := range order {
+		if !fs.ValidPath(file) {
+			return nil, fmt.Errorf("read modules.dep: the path %q leads out of the modules", file)
+		}
+	}
 	return order, nil
 }
 
-// write puts the modules that the initrd needs under dir, uncompressed, with a
-// modules.dep of these alone, and gives their names in the order of loading.
+// write writes the modules that the initrd needs to dir, uncompressed, and a
+// modules.dep of these alone. It returns their names in the order of loading.
 func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 	dep := string(m.files[kernel+"/modules.dep"])
 	builtin := m.files[kernel+"/modules.builtin"]
@@ -126,13 +132,13 @@ func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 	return names, nil
 }
 
-// plainName is the path of a module's file once it is no longer compressed.
+// plainName returns the path of a module's file after decompression.
 func plainName(file string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(file, ".xz"), ".gz")
 }
 
-// plainDep reduces modules.dep to the given files. Its loaders take an empty
-// list to have no blank after the colon.
+// plainDep reduces modules.dep to the files in keep. Programs that load modules expect
+// no blank after the colon of an empty list.
 func plainDep(dep string, keep []string) string {
 	kept := map[string]bool{}
 	for _, file := range keep {
@@ -155,7 +161,7 @@ func plainDep(dep string, keep []string) string {
 
 func decompress(file string, content []byte) ([]byte, error) {
 	if len(content) == 0 {
-		return nil, fmt.Errorf("the guest's tree lacks it: %w", os.ErrNotExist)
+		return nil, fmt.Errorf("the guest's tree lacks it: %w", fs.ErrNotExist)
 	}
 	var r io.Reader
 	var err error

@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
-// Default is the image of a test that names none.
+// Default is the image for tests that name none.
 const Default = "debian-13"
 
 // recipe is what differs from image to image.
 type recipe struct {
 	name  string
 	suite string
-	// mainOnly leaves out the updates and security archives. For a suite past
-	// its support they can list files that no mirror has any more; for one that
-	// is not released yet they are empty, and nobody refreshes them.
+	// mainOnly leaves out the updates and security archives. Those of a suite that
+	// is out of support can list files that no mirror has. Those of a suite that is
+	// not released are empty and out of date.
 	mainOnly bool
-	// mergeUsr makes /bin and friends links into /usr before the first package
-	// is unpacked. Debian's installer does this for every suite here; from
-	// bookworm on the packages do it themselves.
+	// mergeUsr makes /bin, /sbin and /lib links into /usr before the first package
+	// is unpacked, as Debian's installer does. From bookworm on packages do it.
 	mergeUsr bool
 }
 
@@ -31,7 +30,7 @@ func recipes() []recipe {
 	}
 }
 
-// Names lists the images that can be built, oldest first.
+// Names returns the names of the images that can be built, oldest first.
 func Names() []string {
 	var names []string
 	for _, r := range recipes() {
@@ -46,7 +45,7 @@ type UnknownImageError struct {
 }
 
 func (e *UnknownImageError) Error() string {
-	return fmt.Sprintf("unknown image %q: the known ones are %s", e.Name, strings.Join(Names(), ", "))
+	return fmt.Sprintf("unknown image %q: want one of %s", e.Name, strings.Join(Names(), ", "))
 }
 
 func findRecipe(name string) (recipe, error) {

@@ -2,8 +2,8 @@ package images
 
 import "runtime"
 
-// packages are what a guest carries beyond Debian's essential set. Each line
-// costs every test some start-up time, so each one says who needs it.
+// packages returns the packages of a guest besides Debian's essential set. Each one
+// costs every test some time to start, so each has its reason beside it.
 func packages() []string {
 	kernel := "linux-image-cloud-amd64" // virtio and no drivers for hardware
 	if runtime.GOARCH == "arm64" {
@@ -12,12 +12,12 @@ func packages() []string {
 	return []string{
 		"systemd",
 		"systemd-sysv",   // makes systemd /sbin/init
-		"dbus",           // the bus over which systemd is asked
+		"dbus",           // the bus for calls to systemd
 		"udev",           // device units
-		"kmod",           // modules after the initrd
+		"kmod",           // loads modules after the initrd
 		"iproute2",       // ss and ip, to look at sockets from inside
-		"netcat-openbsd", // the client that the how-to uses
-		"libseccomp2",    // newer systemd loads it if it is there; without it SystemCallFilter= does nothing
+		"netcat-openbsd", // nc, the client for sockets
+		"libseccomp2",    // newer systemd loads it if present; without it SystemCallFilter= does nothing
 		kernel,
 	}
 }

@@ -2,7 +2,7 @@ package images
 
 import "sync"
 
-// Stage says what [Open] or [Build] is doing.
+// Stage is what [Open] or [Build] is doing.
 type Stage string
 
 // The stages of a build, in their order. Waiting and Checking come before it.
@@ -20,18 +20,17 @@ const (
 type Progress struct {
 	Image string
 	Stage Stage
-	// Done of Total are packages; Total is 0 where it is not known. Packages
-	// come in two rounds, so both can start anew within a stage.
+	// Done and Total count packages. Total is 0 if it is not known. Packages come
+	// in two rounds, so both counts can start again within a stage.
 	Done, Total int
 	// Text is one line for a person, possibly empty.
 	Text string
-	// Notice marks a text that a person should see even where progress is not
-	// shown: why an image is built again, or whom this process waits for.
+	// Notice marks a text that a person should see even if progress is not shown:
+	// why an image is built again, or what this process waits for.
 	Notice bool
 }
 
-// reporter gives progress to the caller, one call at a time although several
-// goroutines have something to say.
+// reporter passes progress of several goroutines to the caller, one call at a time.
 type reporter struct {
 	mu    sync.Mutex
 	image string

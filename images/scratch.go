@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,47 +13,46 @@ import (
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// The scratch folder is where mmdebstrap unpacks the guest. It lies under the
-// folder for temporary files and not in the cache: an ordinary user's guest
-// belongs to subordinate user ids, which cannot walk into a private cache. A
-// file in the build's work folder names it, so that a later build can remove
-// what a killed one left.
+// The scratch directory is where mmdebstrap unpacks the guest. It is in the directory
+// for temporary files and not in the cache: an ordinary user's guest belongs to
+// subordinate user ids, which cannot enter a private cache. A file in the build's work
+// directory names it, so that a later build can remove what a killed one left.
 const (
 	scratchFile   = "scratch"
 	scratchPrefix = "vmtest-image-"
-	// scratchNeed is the room that a build takes there, and cacheNeed what it
+	// scratchNeed is the space that a build takes there, and cacheNeed what it
 	// takes in the cache, in bytes; both with a margin for newer packages.
 	scratchNeed = 700 << 20
 	cacheNeed   = 400 << 20
 )
 
-// makeScratch creates a scratch folder and notes it in the work folder. The
-// caller removes it with removeScratch.
+// makeScratch makes a scratch directory and writes its name into the work directory.
+// The caller removes it with removeScratch.
 func makeScratch(work string) (string, error) {
 	base, err := scratchBase()
 	if err != nil {
 		return "", err
 	}
-	if err := checkSpace(spaceNeed(work, base)); err != nil {
+	if err := checkSpace(work, base); err != nil {
 		return "", err
 	}
-	// Named before it exists, so that no moment leaves a folder without a note.
+	// Named before it exists: at no moment is there a directory without a note.
 	dir := filepath.Join(base, scratchPrefix+strings.TrimPrefix(filepath.Base(work), "."))
 	if err := os.WriteFile(filepath.Join(work, scratchFile), []byte(dir), 0o600); err != nil {
-		return "", fmt.Errorf("make scratch folder: %w", err)
+		return "", fmt.Errorf("make scratch directory: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o711); err != nil {
-		return "", fmt.Errorf("make scratch folder: %w", err)
+		return "", fmt.Errorf("make scratch directory: %w", err)
 	}
-	// The subordinate ids need to pass, whatever this process's umask says.
+	// The subordinate ids have to enter it, whatever this process's umask is.
 	if err := os.Chmod(dir, 0o711); err != nil {
-		return "", fmt.Errorf("make scratch folder: %w", err)
+		return "", fmt.Errorf("make scratch directory: %w", err)
 	}
 	return dir, nil
 }
 
-// scratchBase is the first folder for temporary files that others may pass:
-// some systems give each user a private one.
+// scratchBase returns the first directory for temporary files that other users can
+// enter. Some systems give each user a private one.
 func scratchBase() (string, error) {
 	var tried []string
 	for _, base := range []string{os.TempDir(), "/var/tmp"} {
@@ -62,7 +62,7 @@ func scratchBase() (string, error) {
 		}
 		tried = append(tried, base)
 	}
-	return "", &HostError{Cause: "no temporary folder that other users may pass, of " + strings.Join(tried, ", "),
+	return "", &HostError{Cause: "no temporary directory that other users can enter: looked at " + strings.Join(tried, ", "),
 		Cure: "set TMPDIR to one"}
 }
 
@@ -78,52 +78,53 @@ func othersMayPass(dir string) bool {
 	}
 }
 
-// removeScratch removes the scratch folder that a work folder names, if any.
+// removeScratch removes the scratch directory that a work directory names, if any.
 func removeScratch(work string) error {
-	b, err := os.ReadFile(filepath.Join(work, scratchFile))
-	if os.IsNotExist(err) {
+	note, err := os.ReadFile(filepath.Join(work, scratchFile))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("remove scratch folder: %w", err)
+		return fmt.Errorf("remove scratch directory: %w", err)
 	}
-	dir := string(b)
-	if !filepath.IsAbs(dir) || !strings.HasPrefix(filepath.Base(dir), scratchPrefix) {
-		return nil // torn note: nothing that may safely be removed
+	dir, ok := parseNote(note)
+	if !ok {
+		return nil
 	}
 	err = os.RemoveAll(dir)
-	if errors.Is(err, os.ErrPermission) {
-		// The content belongs to subordinate ids; the folder itself does not,
-		// so the helper may complain about that last one.
+	if errors.Is(err, fs.ErrPermission) {
+		// The content belongs to subordinate ids. The directory itself does not, so
+		// the helper may complain about that.
 		cmd := exec.Command("mmdebstrap", "--unshare-helper", "rm", "-rf", "--", dir)
 		cmd.Dir = "/"
 		out, _ := cmd.CombinedOutput()
 		if err = os.RemoveAll(dir); err != nil && len(out) > 0 {
-			err = fmt.Errorf("%w (%s)", err, lastLine(string(out)))
+			err = fmt.Errorf("%w (%s)", err, printable(lastLine(string(out))))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("remove scratch folder: %w", err)
+		return fmt.Errorf("remove scratch directory: %w", err)
 	}
 	return nil
 }
 
-// spaceNeed gives the bytes that a build takes, by a folder of each file system.
-func spaceNeed(cacheDir, scratch string) map[string]int64 {
+// parseNote returns the scratch directory that a note names. ok is false for a torn
+// note, which names nothing that is safe to remove.
+func parseNote(note []byte) (dir string, ok bool) {
+	dir = string(note)
+	name, found := strings.CutPrefix(filepath.Base(dir), scratchPrefix)
+	return dir, filepath.IsAbs(dir) && filepath.Clean(dir) == dir && found && name != ""
+}
+
+// checkSpace compares what a build takes with what the file systems of the two
+// directories have.
+func checkSpace(cacheDir, scratch string) error {
 	if sameDevice(cacheDir, scratch) {
-		return map[string]int64{cacheDir: cacheNeed + scratchNeed}
+		return host.CheckSpace(cacheDir, cacheNeed+scratchNeed, "a build")
 	}
-	return map[string]int64{cacheDir: cacheNeed, scratch: scratchNeed}
-}
-
-// checkSpace compares what a build needs with what the file systems have, ahead
-// of the work.
-func checkSpace(need map[string]int64) error {
-	for dir, want := range need {
-		if err := host.CheckSpace(dir, want, "a build"); err != nil {
-			return err
-		}
+	if err := host.CheckSpace(cacheDir, cacheNeed, "a build"); err != nil {
+		return err
 	}
-	return nil
+	return host.CheckSpace(scratch, scratchNeed, "a build")
 }
 
 func sameDevice(a, b string) bool {

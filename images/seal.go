@@ -10,17 +10,18 @@ import (
 	"strings"
 )
 
-// Seal makes an image of a folder to which another tool, such as Nix, has brought
-// a kernel, vmlinuz, and a root file system, rootfs.squashfs with /sbin/init, /etc
-// and no agent. It adds the modules that the initrd loads, taken from modulesTree,
-// which holds lib/modules with one kernel's, and the manifest.
+// Seal makes an image of the directory dir, which another tool, such as Nix, has
+// filled. dir holds the kernel, vmlinuz, and the root file system, rootfs.squashfs,
+// with /sbin/init and /etc and without an agent. Seal adds the manifest, and the
+// modules that the initrd loads. It takes these from modulesTree, which holds
+// lib/modules with the modules of one kernel.
 //
-// In m the caller gives Name, Distribution, Suite, Arch, SystemdVersion, Packages,
-// Built and where the guest differs from the usual folders; the rest is found out.
-// [Open] takes such a folder by its path.
+// The caller sets Name, Distribution, Suite, Arch, SystemdVersion, Packages and Built
+// in m, and Units and Bin if the guest's directories differ from the usual ones. Seal
+// sets the rest. [Open] takes dir as an image's name.
 func Seal(dir string, m Manifest, modulesTree string) error {
 	if m.Name == "" || m.Arch == "" || m.Distribution == "" {
-		return errors.New("seal image: its name, architecture or distribution is not given")
+		return errors.New("seal image: no name, architecture or distribution")
 	}
 	var err error
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion([]Package{{Name: "systemd", Version: m.SystemdVersion}}); err != nil {
@@ -37,7 +38,7 @@ func Seal(dir string, m Manifest, modulesTree string) error {
 	return m.describe(dir)
 }
 
-// describe lists the files of an image folder in the manifest and stores it there.
+// describe lists the files of an image's directory in the manifest and stores it there.
 func (m *Manifest) describe(dir string) error {
 	paths, err := listFiles(dir)
 	if err != nil {
@@ -60,8 +61,8 @@ func (m *Manifest) describe(dir string) error {
 	return m.write(dir)
 }
 
-// takeModules puts what the initrd needs of a tree of kernel modules under dir, and
-// gives the kernel's version and the modules in the order of loading.
+// takeModules copies what the initrd needs of a tree of kernel modules to dir. It
+// returns the kernel's version and the modules in the order of loading.
 func takeModules(dir, tree string) (kernel string, names []string, err error) {
 	lib := filepath.Join(tree, "lib", "modules")
 	entries, err := os.ReadDir(lib)

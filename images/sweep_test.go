@@ -80,7 +80,7 @@ func TestOpenSweepsStampsAndLocks(t *testing.T) {
 // one, and keeps no other from being removed.
 func TestUnremovableWorkIsANotice(t *testing.T) {
 	c, _ := builtSample(t)
-	const said = "cannot clean up after a build: remove scratch folder: "
+	const said = "cannot clean up after a build: remove scratch directory: "
 	var seen []string
 	var work string
 	_, err := c.replace(t.Context(), "sample", notices(&seen), func(ctx context.Context, dir string, r *reporter) error {

@@ -15,7 +15,7 @@ import (
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// tree is what a build takes out of the guest's tree as it streams by.
+// tree is what a build reads from the guest's tree on its way into the image.
 type tree struct {
 	kernelVersion string
 	distribution  string // PRETTY_NAME of os-release
@@ -23,15 +23,14 @@ type tree struct {
 	modules       moduleFiles
 }
 
-// machineID is an empty file, not a missing one and not "uninitialized": with
-// either of those systemd takes each boot for the first one and applies presets
-// over the units that a test enabled. An empty one gets an id at boot all the
-// same; see machine-id(5).
+// machineID is an empty file in an image. If it is missing or "uninitialized",
+// systemd takes each boot for the first one, and applies presets over the units that
+// a test enabled. An empty one gets an id at boot too; see machine-id(5).
 const machineID = "etc/machine-id"
 
-// filterTree copies the guest's tree from mmdebstrap's tar stream to another
-// one, less the cuts, and writes the kernel into dir. Whatever depends on who
-// builds when and where is taken out of the headers; newest bounds the times.
+// filterTree copies the guest's tree from mmdebstrap's tar stream in to out, without
+// the cuts, and writes the kernel into dir. It removes from the headers what depends
+// on the build's user, time and host. No time is after newest.
 func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tree, error) {
 	t := &tree{}
 	tr, tw := treeReader{tar.NewReader(in)}, tar.NewWriter(out)
@@ -46,7 +45,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 		}
 		name := path.Clean(strings.TrimPrefix(hdr.Name, "./"))
 		if name == "." {
-			continue // sqfstar takes the root's attributes from its options
+			continue // sqfstar's options set the root's attributes
 		}
 		content, err := t.take(name, hdr, tr, dir)
 		if err != nil {
@@ -67,7 +66,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 			return nil, fmt.Errorf("write guest tree: %w", err)
 		}
 		if _, err := io.Copy(tw, content); err != nil {
-			return nil, fmt.Errorf("copy %s: %w", name, err) // either end's
+			return nil, fmt.Errorf("copy %s: %w", name, err) // from either end
 		}
 	}
 	if err := tw.Close(); err != nil {
@@ -80,8 +79,8 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 	return t, t.check()
 }
 
-// plainHeader copies of a header what belongs to the guest, and leaves what the
-// build's circumstances put in.
+// plainHeader returns a copy of a header with what belongs to the guest, and without
+// what comes from the build's circumstances.
 func plainHeader(hdr *tar.Header, newest time.Time) *tar.Header {
 	plain := &tar.Header{
 		Format: tar.FormatPAX, Typeflag: hdr.Typeflag, Name: hdr.Name, Linkname: hdr.Linkname,
@@ -94,7 +93,7 @@ func plainHeader(hdr *tar.Header, newest time.Time) *tar.Header {
 		plain.ModTime = newest
 	}
 	for key, value := range hdr.PAXRecords {
-		// File capabilities stay. squashfs cannot hold POSIX ACLs; systemd sets
+		// Such as file capabilities. squashfs cannot hold POSIX ACLs; systemd sets
 		// those of the journal at boot.
 		if strings.HasPrefix(key, "SCHILY.xattr.security.") || strings.HasPrefix(key, "SCHILY.xattr.user.") {
 			plain.PAXRecords[key] = value
@@ -103,13 +102,13 @@ func plainHeader(hdr *tar.Header, newest time.Time) *tar.Header {
 	return plain
 }
 
-// take notes what the image needs of an entry, and gives the content for the
-// entry's copy.
+// take reads what the image needs of an entry, and returns the content for the copy
+// of the entry.
 func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string) (io.Reader, error) {
 	if hdr.Typeflag != tar.TypeReg {
 		return content, nil
 	}
-	if version, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok {
+	if version, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok && !strings.Contains(version, "/") {
 		if t.kernelVersion != "" {
 			return nil, fmt.Errorf("read guest tree: two kernels, %s and %s", t.kernelVersion, version)
 		}
@@ -117,7 +116,7 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 		return content, writeSynced(filepath.Join(dir, kernelFile), content)
 	}
 	module := strings.TrimPrefix(strings.TrimPrefix(name, "usr/"), "lib/modules/")
-	isModule := module != strings.TrimPrefix(name, "usr/") && t.modules.wants(module)
+	isModule := module != strings.TrimPrefix(name, "usr/") && t.modules.needs(module)
 	if !isModule && name != "var/lib/dpkg/status" && name != "usr/lib/os-release" {
 		return content, nil
 	}
@@ -148,16 +147,16 @@ func (t *tree) check() error {
 	return nil
 }
 
-// treeError reports that a guest's tree came torn or without something. Where its
-// maker has failed, that is why.
+// treeError reports that a guest's tree is torn or lacks something. If the tool that
+// wrote it failed too, that is the cause.
 type treeError struct{ err error }
 
 func (e *treeError) Error() string { return "read guest tree: " + e.err.Error() }
 
 func (e *treeError) Unwrap() error { return e.err }
 
-// treeReader reads a guest's tree. Its errors are *treeError, which tells them from
-// those of what a file is copied to.
+// treeReader reads a guest's tree. Its errors are *treeError, unlike those of the file
+// that the content is copied to.
 type treeReader struct{ *tar.Reader }
 
 func (r treeReader) Next() (*tar.Header, error) {

@@ -24,7 +24,7 @@ type entry struct {
 	xattrs              map[string]string
 }
 
-func makeTar(t *testing.T, entries []entry) []byte {
+func makeTar(t testing.TB, entries []entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -39,7 +39,7 @@ func TestImageOfTheEnvironmentIsNamedAsSuch(t *testing.T) {
 	_, err := Config{}.complete()
 	var unknown *images.UnknownImageError
 	require.ErrorAs(t, err, &unknown)
-	assert.ErrorContains(t, err, `read VMTEST_IMAGE: unknown image "debian-31": the known ones are debian-11,`)
+	assert.ErrorContains(t, err, `read VMTEST_IMAGE: unknown image "debian-31": want one of debian-11,`)
 	t.Setenv("VMTEST_IMAGE", "./image")
 	c, err := Config{}.complete()
 	require.NoError(t, err, "a path")

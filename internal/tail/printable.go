@@ -11,16 +11,16 @@ import (
 // those of two bytes.
 var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_c-z])`)
 
-// Printable makes untrusted text safe to print: terminal control sequences are
-// dropped, other control characters and invalid UTF-8 are shown as U+FFFD. Tabs
-// and line feeds stay.
+// Printable makes untrusted text safe to print. It drops terminal control sequences,
+// and replaces other control characters, those that reorder text (U+202E and the
+// like) and invalid UTF-8 with U+FFFD. Tabs and line feeds stay.
 func Printable(s string) string {
 	s = escapes.ReplaceAllString(s, "")
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return r
-		case r == utf8.RuneError || unicode.IsControl(r):
+		case r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
 			return utf8.RuneError
 		}
 		return r
