@@ -84,8 +84,8 @@ func assertNothingLeft(t *testing.T, cacheDir string) {
 	assert.NoFileExists(t, c.stamp(Default))
 }
 
-// A tool that ends in the middle of a file leaves its partners with errors of their
-// own. The cause is what it said, and the cure that of its cause.
+// When mmdebstrap ends in the middle of a file, the filter and sqfstar fail too. The
+// error has mmdebstrap's last line as its cause, with the cure for that.
 func TestTornTreeBlamesItsMaker(t *testing.T) {
 	whole := makeTar(t, guestTree(t))
 	archive := filepath.Join(t.TempDir(), "tree.tar")
@@ -118,13 +118,13 @@ func TestTornTreeBlamesItsMaker(t *testing.T) {
 	}
 }
 
-// A tree that is none ends both tools, those that ignore SIGTERM included.
+// An invalid tree ends both tools, even if they ignore SIGTERM.
 func TestToolThatIgnoresSIGTERM(t *testing.T) {
 	g, err := newGroup()
 	require.NoError(t, err)
 	defer g.close(true)
 	g.grace = time.Millisecond
-	// Without a kill this test ends nevertheless, late.
+	// Ends the test, late, if nothing kills the tools.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	defer g.bind(ctx)()
@@ -150,7 +150,7 @@ func TestVerdict(t *testing.T) {
 		debsEnd, packEnd string
 		want             string // the error's beginning
 	}{
-		{name: "all is well"},
+		{name: "all succeed"},
 		{name: "sqfstar's disk is full", tree: broken, debs: terminated, pack: failed, packEnd: full,
 			want: "no space: " + full},
 		{name: "sqfstar is killed", tree: broken, debs: terminated, pack: errors.New("signal: killed"),

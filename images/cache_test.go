@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mustNotBuild is the build of an image that the cache should have.
+// mustNotBuild is the build for an image that is in the cache.
 func mustNotBuild(context.Context, string, *reporter) error {
 	return errors.New("built although the cache has it")
 }
@@ -92,8 +92,8 @@ func TestOpenNoticesDamage(t *testing.T) {
 	}
 }
 
-// flipKeepingTimes changes the byte in the middle of a file, and puts back what times
-// a program can.
+// flipKeepingTimes changes the byte in the middle of a file, and sets back the times
+// that a program can set.
 func flipKeepingTimes(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -107,9 +107,8 @@ func flipKeepingTimes(path string) error {
 	return errors.Join(os.WriteFile(path, data, 0o600), os.Chtimes(path, info.ModTime(), info.ModTime()))
 }
 
-// Whatever byte of the manifest is changed, either that shows or the manifest still
-// says the same.
-func TestNoByteOfTheManifestCanLie(t *testing.T) {
+// A changed byte of the manifest either is an error or leaves its content the same.
+func TestEveryByteOfTheManifestCounts(t *testing.T) {
 	_, image := builtSample(t)
 	path := filepath.Join(image.Dir(), manifestFile)
 	whole, err := os.ReadFile(path)
@@ -128,8 +127,8 @@ func TestNoByteOfTheManifestCanLie(t *testing.T) {
 	}
 }
 
-// The other files beside an image are harmless: a stamp that says nothing, or
-// nonsense, costs a look at all files, and a lock's content is nobody's business.
+// An empty or invalid stamp only means that all files are hashed again. A lock's
+// content means nothing.
 func TestSpoiledStampAndLockAreHarmless(t *testing.T) {
 	c, image := builtSample(t)
 	spoil := map[string]func(string) error{
@@ -160,7 +159,7 @@ func TestStampSparesHashing(t *testing.T) {
 	require.Len(t, s.Files, 3)
 	require.NoError(t, os.WriteFile(image.Root(), []byte("Content of "+rootFile), 0o600))
 
-	// A stamp that vouches for the altered file is believed: nothing is hashed.
+	// No file is hashed whose identity is in the stamp.
 	now, err := identifyPath(image.Root())
 	require.NoError(t, err)
 	s.Files[rootFile] = now
@@ -168,7 +167,7 @@ func TestStampSparesHashing(t *testing.T) {
 	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
 	require.NoError(t, err)
 
-	// Without a stamp the alteration shows.
+	// Without the stamp, the file is hashed.
 	require.NoError(t, os.Remove(c.stamp("sample")))
 	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
 	assert.ErrorContains(t, err, "does not match its manifest")
@@ -209,7 +208,7 @@ func TestRemove(t *testing.T) {
 	assert.Empty(t, c.files(t))
 }
 
-// files lists what the cache's directory holds.
+// files returns the names in the cache's directory.
 func (c cache) files(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir(c.dir)
@@ -221,7 +220,7 @@ func (c cache) files(t *testing.T) []string {
 	return names
 }
 
-// Each holder removes the image's lock, and still no two work on it at once.
+// No two work on an image at once, although each holder removes the lock's file.
 func TestWorkOnAnImageIsAlone(t *testing.T) {
 	c := testCache(t)
 	var working, builds atomic.Int32
@@ -246,7 +245,7 @@ func TestWorkOnAnImageIsAlone(t *testing.T) {
 	assert.Empty(t, c.files(t))
 }
 
-// QEMU parses what lies in the cache.
+// QEMU parses files of the cache.
 func TestCacheThatOthersCanWriteIsRefused(t *testing.T) {
 	root := t.TempDir()
 	c, err := openCache(root)
@@ -283,7 +282,7 @@ func TestTwoProcessesBuildOnce(t *testing.T) {
 	second := startHelper(t, "open", "VMTEST_IMAGES_CACHE="+c.dir)
 	second.expect(t, "waiting another process works on this image")
 
-	// A third one that gives up waiting.
+	// A third one gives up waiting.
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &reporter{fn: func(p Progress) {
 		if p.Stage == Waiting {

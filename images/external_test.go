@@ -16,7 +16,7 @@ func TestOpenPath(t *testing.T) {
 	t.Cleanup(func() { os.Chmod(image.Dir(), 0o700) }) // or it cannot be removed
 	cacheDir := t.TempDir()
 	got, err := Open(t.Context(), image.Dir(), Options{Cache: cacheDir, Progress: func(p Progress) {
-		assert.False(t, p.Notice, "said %q of an image that is all right", p.Text)
+		assert.False(t, p.Notice, "notice %q for a whole image", p.Text)
 	}})
 	require.NoError(t, err)
 	assert.Equal(t, image, got)
@@ -27,7 +27,7 @@ func TestOpenPath(t *testing.T) {
 
 	_, err = Build(t.Context(), image.Dir(), Options{Cache: t.TempDir()})
 	var unknown *UnknownImageError
-	require.ErrorAs(t, err, &unknown, "Build of a folder")
+	require.ErrorAs(t, err, &unknown, "Build of a directory")
 }
 
 func TestOpenPathRelative(t *testing.T) {

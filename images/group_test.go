@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stubborn has a grandchild that holds the output open, as apt is to mmdebstrap.
+// stubborn has a grandchild that holds the output open, as mmdebstrap has apt.
 const stubborn = `sh -c 'echo up; sleep 1000' & wait`
 
 func TestGroupEndsWithContext(t *testing.T) {
@@ -39,7 +39,7 @@ func TestGroupEndsWithItsProcess(t *testing.T) {
 	h := startHelper(t, "group")
 	h.expect(t, "up")
 	require.NoError(t, h.cmd.Process.Signal(syscall.SIGKILL))
-	// The grandchild has inherited the output: it ends when that one has ended.
+	// The grandchild has inherited the output, which ends with it.
 	assert.False(t, h.lines.Scan())
 	require.Error(t, h.cmd.Wait())
 }

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helperOpen opens the image "sample". A build says "building" and goes on when
-// standard input ends; notices go to standard output.
+// helperOpen opens the image "sample". A build prints "building" and goes on when
+// standard input ends. Notices go to standard output.
 func helperOpen() int {
 	c := cache{dir: os.Getenv("VMTEST_IMAGES_CACHE")}
 	r := &reporter{image: "sample", fn: func(p Progress) { fmt.Println(p.Stage, p.Text) }}
@@ -76,7 +76,7 @@ func startHelper(t *testing.T, what string, env ...string) *helper {
 	return &helper{cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
 }
 
-// expect reads lines until one starts with prefix, and gives the rest of it.
+// expect reads lines until one starts with prefix, and returns the rest of it.
 func (h *helper) expect(t *testing.T, prefix string) string {
 	t.Helper()
 	var seen []string
@@ -90,7 +90,7 @@ func (h *helper) expect(t *testing.T, prefix string) string {
 	return ""
 }
 
-// sampleBuild fills an image folder without any tool.
+// sampleBuild fills an image's directory without any tool.
 func sampleBuild(_ context.Context, dir string, _ *reporter) error {
 	m := Manifest{Format: formatVersion, Name: "sample", Arch: runtime.GOARCH, SystemdVersion: "257.1-1",
 		SystemdMajor: 257, Modules: []string{"overlay"}, Built: time.Now().UTC()}
@@ -106,7 +106,7 @@ func sampleBuild(_ context.Context, dir string, _ *reporter) error {
 	return m.describe(dir)
 }
 
-// notices collects what a person would see.
+// notices returns a reporter that collects notices.
 func notices(seen *[]string) *reporter {
 	return &reporter{image: "sample", fn: func(p Progress) {
 		if p.Notice {
@@ -115,7 +115,7 @@ func notices(seen *[]string) *reporter {
 	}}
 }
 
-// testCache is an empty cache.
+// testCache returns an empty cache.
 func testCache(t *testing.T) cache {
 	t.Helper()
 	c, err := openCache(t.TempDir())

@@ -69,7 +69,7 @@ func TestDigestLeavesOutTheBuildTime(t *testing.T) {
 	a, b := sampleManifest(), sampleManifest()
 	b.Built = b.Built.Add(time.Hour)
 	assert.Equal(t, a.Digest, b.Digest)
-	// What sha256sum(1) says of "aa  rootfs.squashfs\nbb  vmlinuz\n".
+	// What sha256sum(1) prints for "aa  rootfs.squashfs\nbb  vmlinuz\n".
 	assert.Equal(t, "d46f27071510b51b60a82cc2f73bf3e68f737220b95a77bb9f4a0eaf8f73f3c0", a.Digest)
 	b.Files[0].SHA256 = "ac"
 	assert.NotEqual(t, a.Digest, digestFiles(b.Files))

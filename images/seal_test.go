@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// foreign is a folder with kernel and root, and a tree of modules, as a tool that
-// is not ours would leave them.
+// foreign returns a directory with kernel and root file system, and a tree of modules,
+// as another tool would leave them.
 func foreign(t *testing.T) (dir, tree string) {
 	t.Helper()
 	dir, tree = t.TempDir(), t.TempDir()
@@ -101,8 +101,8 @@ func TestSealRefuses(t *testing.T) {
 	}
 }
 
-// An image of before the fields for other folders has the same seal as ever.
-func TestManifestLeavesOutUsualFolders(t *testing.T) {
+// An image from before these fields keeps its seal.
+func TestManifestLeavesOutUsualDirectories(t *testing.T) {
 	b, err := json.Marshal(Manifest{})
 	require.NoError(t, err)
 	assert.NotContains(t, string(b), "unitDir")

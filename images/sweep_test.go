@@ -27,7 +27,7 @@ func TestKilledBuildIsSweptAway(t *testing.T) {
 	assertClean(t, c)
 }
 
-// What a killed build has left goes when any image is opened, one in the making stays.
+// Open of any image removes what killed builds left, but not a build that goes on.
 func TestOpenSweepsKilledBuilds(t *testing.T) {
 	c, _ := builtSample(t)
 	dir := func(name string) string {
@@ -49,8 +49,8 @@ func TestOpenSweepsKilledBuilds(t *testing.T) {
 	assertClean(t, c)
 }
 
-// Stamps of images that are gone, and what killed processes leave, go when any image
-// is used. What a process works on stays.
+// Open of any image removes the stamps of images that are gone and what killed
+// processes left, but nothing of an image that a process works on.
 func TestOpenSweepsStampsAndLocks(t *testing.T) {
 	c, image := builtSample(t)
 	outside := filepath.Join(t.TempDir(), "outside")
@@ -76,8 +76,8 @@ func TestOpenSweepsStampsAndLocks(t *testing.T) {
 	assert.Empty(t, c.files(t))
 }
 
-// A work folder that cannot be removed costs no image, neither a finished nor a later
-// one, and keeps no other from being removed.
+// A work directory that cannot be removed fails neither this build nor a later one,
+// and the other directories are removed.
 func TestUnremovableWorkIsANotice(t *testing.T) {
 	c, _ := builtSample(t)
 	const said = "cannot clean up after a build: remove scratch directory: "
@@ -98,7 +98,7 @@ func TestUnremovableWorkIsANotice(t *testing.T) {
 	image, err := c.replace(t.Context(), "sample", notices(&seen), sampleBuild)
 	require.NoError(t, err)
 	assert.FileExists(t, image.Kernel())
-	require.Len(t, seen, 1, "said once in a build")
+	require.Len(t, seen, 1, "noticed once in a build")
 	assert.Contains(t, seen[0], said)
 	assert.DirExists(t, work, "with the note, for another try")
 	for _, dir := range zombies {
@@ -112,11 +112,11 @@ func TestUnremovableWorkIsANotice(t *testing.T) {
 	assert.EqualError(t, err, "build image sample: boom")
 }
 
-// spoilNote makes a work folder one that cannot be removed, not even by root: what
-// should name its scratch folder cannot be read.
+// spoilNote makes a work directory that not even root can remove: the file that
+// should name its scratch directory cannot be read.
 func spoilNote(work string) error { return os.Mkdir(filepath.Join(work, scratchFile), 0o700) }
 
-// assertClean checks that no work folder is left.
+// assertClean checks that no work directory is left.
 func assertClean(t *testing.T, c cache) {
 	t.Helper()
 	left, err := filepath.Glob(filepath.Join(c.dir, ".*"))

@@ -61,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 // buildOnFullDisk fills the cache's file system while an image is built.
 func buildOnFullDisk(t *testing.T, dir string) {
 	cache, tmp := filepath.Join(dir, "build-cache"), filepath.Join(dir, "build-tmp")
-	mountDisk(t, cache, "size=500m")
+	mountDisk(t, cache, "size=500m,mode=700")
 	mountDisk(t, tmp, "size=1g,mode=1777")
 	t.Setenv("TMPDIR", tmp)
 	var once sync.Once
@@ -85,11 +85,11 @@ func onFullDisks(t *testing.T, dir string) {
 	cache, tmp := filepath.Join(dir, "cache"), filepath.Join(dir, "tmp")
 	t.Setenv("VMTEST_CACHE", cache)
 
-	mountDisk(t, cache, "size=100m")
+	mountDisk(t, cache, "size=100m,mode=700")
 	assertNoSpace(t, config)
 	assert.NoError(t, unix.Unmount(cache, unix.MNT_DETACH))
 
-	mountDisk(t, cache, "size=320m")
+	mountDisk(t, cache, "size=320m,mode=700")
 	filled := config
 	filled.Progress = func(p images.Progress) {
 		if strings.Contains(p.Text, saidBoot) {
@@ -101,7 +101,7 @@ func onFullDisks(t *testing.T, dir string) {
 	assertNoSpace(t, filled)
 	require.NoError(t, os.Remove(filepath.Join(cache, "filler")))
 
-	mountDisk(t, tmp, "size=1m")
+	mountDisk(t, tmp, "size=1m,mode=700")
 	t.Setenv("TMPDIR", tmp)
 	config.KernelArgs = []string{"vmtest.tmp"}
 	config.Progress = func(p images.Progress) {
@@ -140,10 +140,10 @@ func assertSaysNoSpace(t *testing.T, err error) {
 	assert.NotContains(t, err.Error(), "\n")
 }
 
-// mountDisk puts a small file system on a folder.
-func mountDisk(t *testing.T, dir, size string) {
+// mountDisk mounts a small tmpfs on a directory. Its mode is 1777 if options has none.
+func mountDisk(t *testing.T, dir, options string) {
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, size))
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, options))
 }
 
 // fill takes the room of a folder's file system but for so many bytes.

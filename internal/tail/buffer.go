@@ -1,4 +1,4 @@
-// Package tail keeps the end of a stream as evidence.
+// Package tail keeps the end of a stream as evidence, and makes text safe to print.
 package tail
 
 import (
@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Buffer is an io.Writer that keeps the last bytes written to it. Its methods may
-// be called from several goroutines.
+// Buffer is an io.Writer that keeps the last bytes written to it. Several goroutines
+// may use it at once.
 type Buffer struct {
 	mu      sync.Mutex
 	max     int
@@ -16,10 +16,10 @@ type Buffer struct {
 	total   int64 // bytes written so far
 }
 
-// NewBuffer returns a Buffer that keeps max bytes.
+// NewBuffer returns a Buffer that keeps the last max bytes.
 func NewBuffer(max int) *Buffer { return &Buffer{max: max} }
 
-// Write never fails.
+// Write writes p to the buffer. It never fails.
 func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -37,8 +37,8 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Bytes returns a copy of what is kept, and whether anything before it was
-// dropped.
+// Bytes returns a copy of the bytes that are kept. dropped reports whether there were
+// others before them.
 func (b *Buffer) Bytes() (data []byte, dropped bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,14 +49,14 @@ func (b *Buffer) Bytes() (data []byte, dropped bool) {
 	return bytes.Clone(data), b.dropped
 }
 
-// Written is how many bytes have been written so far, dropped or not.
+// Written returns the number of bytes written so far, dropped ones included.
 func (b *Buffer) Written() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total
 }
 
-// Since returns what is kept of all that was written after the first so many bytes.
+// Since returns the bytes that are kept of those after the first written bytes.
 func (b *Buffer) Since(written int64) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,12 +64,12 @@ func (b *Buffer) Since(written int64) []byte {
 	return bytes.Clone(b.data[int64(len(b.data))-n:])
 }
 
-// String returns what is kept without space at its ends, and without a first line
-// whose beginning was dropped.
+// String returns the text that is kept, without space at its ends, and without a first
+// line whose beginning was dropped.
 func (b *Buffer) String() string { return string(bytes.TrimSpace(b.wholeLines())) }
 
-// wholeLines returns what is kept from the beginning of a line on. A line that is
-// longer than what is kept comes without its beginning.
+// wholeLines returns the text that is kept, from the beginning of a line on. Only if
+// it holds no other line does it start in the middle of one.
 func (b *Buffer) wholeLines() []byte {
 	data, dropped := b.Bytes()
 	if _, rest, found := bytes.Cut(data, []byte("\n")); dropped && found && len(rest) > 0 {
@@ -78,8 +78,8 @@ func (b *Buffer) wholeLines() []byte {
 	return data
 }
 
-// Lines returns the last n lines, cleaned for a terminal or a log: what a guest
-// prints is untrusted text, and may hold control sequences.
+// Lines returns the last n lines, each made safe by [Printable]. A guest can print
+// control sequences.
 func (b *Buffer) Lines(n int) []string {
 	data := b.wholeLines()
 	lines := bytes.Split(bytes.TrimRight(data, "\r\n"), []byte("\n"))
