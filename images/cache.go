@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
 )
@@ -46,7 +47,6 @@ func cacheRoot(root string) (string, error) {
 
 func (c cache) image(name string) string { return filepath.Join(c.dir, name) }
 func (c cache) stamp(name string) string { return filepath.Join(c.dir, name+stampSuffix) }
-func (c cache) work(name string) string  { return workPrefix + name + "-" } // with a random end
 
 const (
 	lockSuffix  = ".lock"
@@ -54,6 +54,21 @@ const (
 	newSuffix   = ".new" // of a stamp that is being written
 	workPrefix  = ".build-"
 )
+
+// makeWork makes a directory for work on an image. Its name ends in digits.
+func (c cache) makeWork(name string) (string, error) {
+	return os.MkdirTemp(c.dir, workPrefix+name+"-")
+}
+
+// workOf returns the name of the image that a work directory belongs to.
+func workOf(file string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(file, workPrefix)
+	if i := strings.LastIndexByte(rest, '-'); ok && i >= 0 {
+		return rest[:i], true
+	}
+	return "", false
+}
+
 
 // lock waits for the right to read or change an image, across processes. The caller
 // removes the lock.
@@ -101,7 +116,7 @@ func (c cache) replace(ctx context.Context, name string, r *reporter, build buil
 
 func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
 	_ = c.sweep(name) // for its space; release sweeps again and reports errors
-	tmp, err := os.MkdirTemp(c.dir, c.work(name))
+	tmp, err := c.makeWork(name)
 	if err != nil {
 		return nil, fmt.Errorf("build image %s: %w", name, err)
 	}
@@ -145,7 +160,7 @@ func (c cache) remove(ctx context.Context, name string, r *reporter) error {
 	if err != nil {
 		return fmt.Errorf("remove image %s: %w", name, err)
 	}
-	holding, err := os.MkdirTemp(c.dir, c.work(name))
+	holding, err := c.makeWork(name)
 	if err == nil {
 		err = c.drop(name, holding)
 	} else {

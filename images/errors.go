@@ -67,14 +67,14 @@ var summary = regexp.MustCompile(`^E: (setup failed|mmdebstrap|run_|listening on
 
 // explain makes an error of a tool that failed from the end of its output.
 func explain(tool, end string, err error) error {
-	lines := strings.Split(strings.TrimSpace(end), "\n")
+	lines := strings.Split(printable(strings.ReplaceAll(end, "\r", "\n")), "\n")
 	for _, f := range failures() {
 		re := regexp.MustCompile(f.pattern)
 		for i := len(lines) - 1; i >= 0; i-- {
 			if !re.MatchString(lines[i]) {
 				continue
 			}
-			cause := f.what + ": " + printable(lines[i])
+			cause := f.what + ": " + strings.TrimSpace(lines[i])
 			if f.host {
 				return &HostError{Cause: cause, Cure: f.cure, Tail: end, Err: err}
 			}
@@ -97,11 +97,11 @@ func explain(tool, end string, err error) error {
 	if cause == "" {
 		cause = err.Error()
 	}
-	return &BuildError{Tool: tool, Cause: printable(cause), Tail: end, Err: err}
+	return &BuildError{Tool: tool, Cause: strings.TrimSpace(cause), Tail: end, Err: err}
 }
 
-// printable returns a line of a tool's output for an error's text.
-func printable(line string) string { return tail.Printable(strings.TrimSpace(line)) }
+// printable returns a tool's output for an error's text.
+func printable(output string) string { return strings.TrimSpace(tail.Printable(output)) }
 
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)

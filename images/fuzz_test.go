@@ -132,6 +132,7 @@ func FuzzClosure(f *testing.F) {
 func FuzzExplain(f *testing.F) {
 	f.Add("E: Unable to locate package nonesuch\nE: mmdebstrap failed to run")
 	f.Add("\x1b[31mE: 404  Not Found\r\n\n")
+	f.Add("\x1bA")
 	f.Fuzz(func(t *testing.T, output string) {
 		err := explain("mmdebstrap", output, errors.New("exit status 1"))
 		assertOneLine(t, err.Error())

@@ -108,7 +108,7 @@ func watchOutput(in io.Reader, end *tail.Buffer, r *reporter) {
 			now.Done++
 		}
 		now.Done = min(now.Done, now.Total)
-		now.Text = line
+		now.Text = tail.Printable(line)
 		r.report(now)
 	}
 	// A line beyond the buffer ends the scan; mmdebstrap must not block on it.

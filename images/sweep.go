@@ -25,12 +25,14 @@ func (c cache) release(name string, l *host.Lock, r *reporter) {
 // stamp that was not finished, and the stamp of an image that is gone. An error does
 // not keep it from the rest. The caller holds the lock.
 func (c cache) sweep(name string) error {
-	left, err := fs.Glob(os.DirFS(c.dir), c.work(name)+"*")
+	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		return fmt.Errorf("remove left-over build: %w", err)
 	}
-	for _, work := range left {
-		err = errors.Join(err, removeWork(filepath.Join(c.dir, work)))
+	for _, e := range entries {
+		if of, isWork := workOf(e.Name()); isWork && of == name {
+			err = errors.Join(err, removeWork(filepath.Join(c.dir, e.Name())))
+		}
 	}
 	stale := []string{c.stamp(name) + newSuffix}
 	if c.isOrphan(name) {
@@ -96,12 +98,8 @@ func (c cache) sweepOthers(name string) error {
 // leftBy returns the name of the image that a file is left of. found is false if the
 // file is in use as long as its image exists.
 func (c cache) leftBy(file string) (name string, found bool) {
-	if rest, isWork := strings.CutPrefix(file, workPrefix); isWork {
-		i := strings.LastIndexByte(rest, '-')
-		if i < 0 {
-			return "", false
-		}
-		return rest[:i], true
+	if name, isWork := workOf(file); isWork {
+		return name, true
 	}
 	if name, isLock := strings.CutSuffix(file, lockSuffix); isLock {
 		return name, true

@@ -35,9 +35,10 @@ func TestOpenSweepsKilledBuilds(t *testing.T) {
 		require.NoError(t, os.Mkdir(path, 0o700))
 		return path
 	}
-	lock, err := c.lock(t.Context(), "other", &reporter{})
+	const longer = "sample-other" // its work directories begin like those of sample
+	lock, err := c.lock(t.Context(), longer, &reporter{})
 	require.NoError(t, err)
-	own, other := dir("sample"), dir("other")
+	own, other := dir("sample"), dir(longer)
 	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.NoDirExists(t, own)

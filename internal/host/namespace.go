@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // NamespaceCure is what a person can do for a user without user namespaces.
@@ -31,7 +33,7 @@ func CheckNamespaces(ctx context.Context) error {
 	case !errors.As(err, &exit):
 		return fmt.Errorf("try user namespaces: %w", err)
 	}
-	cause := strings.TrimSpace(string(out))
+	cause := strings.TrimSpace(tail.Printable(string(out)))
 	cause = cause[strings.LastIndexByte(cause, '\n')+1:]
 	cure := NamespaceCure
 	for file, bad := range map[string]string{
