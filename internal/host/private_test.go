@@ -118,6 +118,22 @@ func TestCacheRefusesAnotherUsersLink(t *testing.T) {
 	assert.ErrorContains(t, err, "the symbolic link "+link+" belongs to user 12345")
 }
 
+func TestCacheOfAGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("makes directories of other groups: run it as root")
+	}
+	root := dirOf(t, 0o770, t.TempDir(), "cache")
+	require.NoError(t, os.Chown(root, -1, 0))
+	_, err := CacheIn(root, "")
+	require.NoError(t, err, "root's own")
+	require.NoError(t, os.Chown(root, -1, 12345))
+	_, err = CacheIn(root, "")
+	assert.ErrorContains(t, err, "other users can write in the cache directory "+root+" (mode 0770)")
+	require.NoError(t, os.Chmod(root, 0o750))
+	_, err = CacheIn(root, "")
+	require.NoError(t, err, "readable by others")
+}
+
 func TestCacheMayLieBehindLinks(t *testing.T) {
 	dir := t.TempDir()
 	dirOf(t, 0o777|os.ModeSticky, dir, "sticky")
