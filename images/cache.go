@@ -69,7 +69,6 @@ func workOf(file string) (name string, ok bool) {
 	return "", false
 }
 
-
 // lock waits for the right to read or change an image, across processes. The caller
 // removes the lock.
 func (c cache) lock(ctx context.Context, name string, r *reporter) (*host.Lock, error) {

@@ -11,7 +11,7 @@ import (
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// Options says where images are kept and who gets reports of the work. The zero
+// Options sets where images are kept and what gets reports of the work. The zero
 // value uses the user's cache and reports nothing.
 type Options struct {
 	// Cache is the root of the cache. If it is empty, the root is $VMTEST_CACHE, or

@@ -69,7 +69,7 @@ func removeWork(dir string) error {
 	return nil
 }
 
-// sweepOthers sweeps after all other images that nobody works on.
+// sweepOthers sweeps after all other images, unless a process works on them.
 func (c cache) sweepOthers(name string) error {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {

@@ -24,7 +24,7 @@ var ErrLocked = errors.New("it is locked")
 const lockPoll = 50 * time.Millisecond
 
 // LockFile locks the file at path, which it makes if there is none, and waits until
-// nobody else holds the lock or ctx ends. If it has to wait it calls waiting once,
+// no other holds the lock or ctx ends. If it has to wait it calls waiting once,
 // unless that is nil. The caller calls Close or Remove.
 func LockFile(ctx context.Context, path string, waiting func()) (*Lock, error) {
 	w := newWait(ctx, waiting)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// QEMU parses what lies in the cache, and tests run programs from it. So nobody but
-// this user and root may write there, nor put another directory in its place.
+// QEMU parses files of the cache, and guests run programs from it. So only this user
+// and root may write there, or put another directory in its place.
 
 // checkPrivate returns an *Error unless the directory at the absolute path dir
 // belongs to this user, others cannot write in it, and others cannot replace it.
