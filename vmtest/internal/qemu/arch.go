@@ -2,7 +2,7 @@ package qemu
 
 import "fmt"
 
-// arch is what differs between the processors that a guest may have.
+// arch is what differs between the architectures of guests.
 type arch struct {
 	binary  string
 	machine string
@@ -15,13 +15,13 @@ var arches = map[string]arch{
 		binary:  "qemu-system-x86_64",
 		machine: "q35,smm=off,vmport=off",
 		console: "ttyS0",
-		// The plainest model on offer boots a quarter faster under emulation than
-		// an Intel one: on this vendor the kernel leaves page-table isolation out.
+		// The plainest model boots a quarter faster under emulation than an Intel
+		// model: for this vendor the kernel leaves page-table isolation out.
 		//
-		// Without cmpxchg16b: QEMU 7.2's emulation of it reads the flags from a stale
-		// place, so that an interrupt at its end now and then saves an operand as
-		// EFLAGS and the kernel dies of a double fault in kmem_cache_alloc. A kernel
-		// whose processor lacks the instruction does without it.
+		// No cmpxchg16b: QEMU 7.2's emulation of it reads the flags from a stale place.
+		// An interrupt at its end sometimes saves an operand as EFLAGS then, and the
+		// kernel dies of a double fault in kmem_cache_alloc. A kernel whose processor
+		// lacks the instruction does not use it.
 		tcgCPU: "qemu64,-cx16",
 	},
 	"arm64": {
@@ -35,7 +35,7 @@ var arches = map[string]arch{
 func lookupArch(name string) (arch, error) {
 	a, ok := arches[name]
 	if !ok {
-		return arch{}, fmt.Errorf("architecture %q: no QEMU machine is known for it (amd64 and arm64 are)", name)
+		return arch{}, fmt.Errorf("architecture %q: not supported (amd64 and arm64 are)", name)
 	}
 	return a, nil
 }

@@ -15,27 +15,26 @@ type args struct {
 
 func (a *args) add(words ...string) { a.list = append(a.list, words...) }
 
-// inherit hands f to QEMU and returns the number it will have there.
+// inherit passes f to QEMU and returns its descriptor there.
 func (a *args) inherit(f *os.File) int {
 	a.files = append(a.files, f)
 	return 2 + len(a.files)
 }
 
-// inheritPath hands f to QEMU and returns a path under which it can open it. A file
-// that has been replaced or removed since f was opened is the same file there.
+// inheritPath passes f to QEMU and returns the path by which QEMU can open it. The path
+// stands for f even if its file has been replaced or removed.
 func (a *args) inheritPath(f *os.File) string {
 	return fmt.Sprintf("/proc/self/fd/%d", a.inherit(f))
 }
 
-// escape makes a value fit for QEMU's comma-separated options, in which a comma
-// is written twice.
+// escape doubles the commas in a value for QEMU's comma-separated options.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
-// device is one part of a machine that knows its own arguments.
+// device is a part of a machine. Its args adds QEMU's arguments for it.
 type device interface{ args(*args) }
 
-// disk is a virtio-blk disk on a raw file. The guest finds it by its serial number,
-// at most 20 bytes long.
+// disk is a virtio-blk disk on a raw file. The guest finds it by its serial number, which
+// has at most 20 bytes.
 type disk struct {
 	file     *os.File
 	serial   string
@@ -44,16 +43,16 @@ type disk struct {
 
 func (d disk) args(a *args) {
 	if d.writable {
-		// QEMU's own choices: what the guest writes is in the host's page cache when
-		// the write is answered, so it outlives QEMU, and a flush is a flush. A host
-		// without room is an error that the guest sees, not a machine that stops.
+		// With QEMU's defaults a write is in the host's page cache when it is answered,
+		// so it outlives QEMU, and a flush reaches the file. If the host's disk is full
+		// the guest sees an error; by default the machine would stop.
 		a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s", d.serial, a.inheritPath(d.file)))
 		a.add("-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s,werror=report", d.serial, d.serial))
 		return
 	}
-	// Forks of one snapshot read the same file: a shared page cache is what makes
-	// a fork cheap, so no cache.direct. Nobody writes an image in place, so no lock
-	// is needed that would tie the runs of several users together.
+	// No cache.direct: forks of one snapshot share the page cache of this file, and
+	// that makes a fork cheap. No lock: an image is never written in place, and a lock
+	// would tie the runs of several users together.
 	a.add("-blockdev", fmt.Sprintf("driver=file,node-name=%s,filename=%s,read-only=on,locking=off",
 		d.serial, a.inheritPath(d.file)))
 	a.add("-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", d.serial, d.serial))
@@ -67,8 +66,8 @@ func (c serialConsole) args(a *args) {
 	a.add("-serial", "chardev:console")
 }
 
-// LinkID names the guest link's port, and the stream behind it, in QEMU's commands
-// and events.
+// LinkID is the name of the guest link's port, and of the stream behind it, in QEMU's
+// commands and events.
 const LinkID = "link"
 
 // port is a virtio-serial port on an inherited stream socket.

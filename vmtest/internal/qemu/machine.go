@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Machine describes a virtual machine. The zero value of an optional field means
-// what its comment says.
+// Machine describes a virtual machine.
 type Machine struct {
 	Arch   string // as in runtime.GOARCH
 	Binary string // QEMU's executable; "" looks up the one for Arch
@@ -21,13 +20,13 @@ type Machine struct {
 	Initrd  *os.File // the initial RAM file system
 	Cmdline []string
 
-	// Root is the root file system, which is only read, RootSerial the serial number
-	// by which the guest finds its disk.
+	// Root is the root file system, which the guest only reads. The guest finds its
+	// disk by the serial number RootSerial.
 	Root       *os.File
 	RootSerial string
 
-	// Disk is a second disk, which the guest writes to, nil for none, and DiskSerial
-	// its serial number.
+	// Disk is a second disk, which the guest writes, nil for none. DiskSerial is its
+	// serial number.
 	Disk       *os.File
 	DiskSerial string
 
@@ -54,17 +53,16 @@ const (
 // RAM is a file of Machine.Memory MiB as a guest's memory.
 type RAM struct {
 	File *os.File
-	// Private keeps what the guest writes to itself, page by page, so that many
-	// machines can begin from one file; else it goes to the file.
+	// Private keeps the guest's writes out of the file, page by page, so that many
+	// machines can start from one file.
 	Private bool
 }
 
-// tbSize bounds the translation cache of the emulator, in MiB. A quarter of it
-// costs a quarter of the speed, more than this gains none, and it counts fully as
-// private memory of each machine.
+// tbSize bounds the translation cache of the emulator, in MiB. A quarter of it costs a
+// quarter of the speed, and more gains none. All of it is private memory of a machine.
 const tbSize = 128
 
-// wires are the inherited ends of a machine's streams.
+// wires are QEMU's ends of a machine's streams.
 type wires struct{ console, link, monitor *os.File }
 
 // commandLine returns QEMU's arguments and the files that they refer to.
@@ -75,7 +73,7 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	var a args
 	a.add("-nodefaults", "-no-user-config", "-display", "none")
-	// What comes out of a guest must not start a process here.
+	// A guest that breaks out of QEMU must not start a process here.
 	a.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	machine := arch.machine
 	if m.RAM != nil {
@@ -93,7 +91,7 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	a.add("-smp", fmt.Sprint(max(m.CPUs, 1)))
 	a.add("-m", fmt.Sprintf("%dM", m.Memory))
-	// A guest that reboots or panics ends its QEMU, which the host sees at once.
+	// QEMU exits when its guest reboots or panics, and the host sees that at once.
 	a.add("-no-reboot")
 	a.add("-kernel", a.inheritPath(m.Kernel), "-initrd", a.inheritPath(m.Initrd))
 	a.add("-append", strings.Join(append([]string{"console=" + arch.console}, m.Cmdline...), " "))

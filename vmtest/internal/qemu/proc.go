@@ -8,37 +8,33 @@ import (
 	"time"
 )
 
-// Stopped tells whether QEMU itself is stopped, by a signal or a debugger
-// (proc_pid_stat(5)).
+// Stopped reports whether QEMU itself is stopped, by a signal or a debugger.
 func (p *Process) Stopped() bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
 	if err != nil {
 		return false
 	}
-	// The command's name stands in parentheses and may contain any byte.
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	fields := statFields(data)
 	return len(fields) > 0 && (fields[0][0] == 'T' || fields[0][0] == 't')
 }
 
-// Usage is what a thread has had of the host's processors so far.
+// Usage is the time that a thread has had on the host's processors so far.
 type Usage struct {
 	Ran    time.Duration // it ran
-	Waited time.Duration // it could have run, and others did
+	Waited time.Duration // it was ready to run while others ran
 }
 
-// Usage returns that of one of QEMU's threads.
+// Usage returns the usage of one of QEMU's threads.
 func (p *Process) Usage(thread int) (Usage, error) {
 	return threadUsage(p.Pid(), thread)
 }
 
-// threadUsage reads schedstat (the kernel's sched-stats.rst), which knows the wait
-// too, or else stat.
+// threadUsage reads schedstat (the kernel's sched-stats.rst), which has the wait too, or
+// else stat.
 func threadUsage(pid, thread int) (Usage, error) {
 	task := fmt.Sprintf("/proc/%d/task/%d/", pid, thread)
 	if data, err := os.ReadFile(task + "schedstat"); err == nil {
-		var u Usage
-		n, _ := fmt.Sscan(string(data), (*int64)(&u.Ran), (*int64)(&u.Waited))
-		if n == 2 && u.Ran > 0 { // all 0 where the kernel does not count
+		if u, ok := parseSchedstat(data); ok {
 			return u, nil
 		}
 	}
@@ -46,19 +42,49 @@ func threadUsage(pid, thread int) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("read processor time: %w", err)
 	}
-	const user, system = 11, 12 // fields 14 and 15, counted from after the name
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	var ticks int64
+	u, err := parseStat(data)
+	if err != nil {
+		return Usage{}, fmt.Errorf("read processor time: %sstat: %w", task, err)
+	}
+	return u, nil
+}
+
+// parseSchedstat parses a thread's schedstat. All of it is 0 if the kernel does not
+// count.
+func parseSchedstat(data []byte) (Usage, bool) {
+	fields := bytes.Fields(data)
+	if len(fields) < 2 {
+		return Usage{}, false
+	}
+	ran, err1 := strconv.ParseInt(string(fields[0]), 10, 64)
+	waited, err2 := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err1 != nil || err2 != nil || ran <= 0 || waited < 0 {
+		return Usage{}, false
+	}
+	return Usage{Ran: time.Duration(ran), Waited: time.Duration(waited)}, true
+}
+
+// parseStat parses a thread's stat (proc_pid_stat(5)), which has no wait.
+func parseStat(data []byte) (Usage, error) {
+	const user, system = 11, 12 // fields 14 and 15 of the manual
+	fields := statFields(data)
+	if len(fields) <= system {
+		return Usage{}, fmt.Errorf("%d fields after the name", len(fields))
+	}
+	var ticks uint64
 	for _, i := range []int{user, system} {
-		if len(fields) <= i {
-			return Usage{}, fmt.Errorf("read processor time: %sstat has %d fields", task, len(fields))
-		}
-		n, err := strconv.ParseInt(string(fields[i]), 10, 64)
+		n, err := strconv.ParseUint(string(fields[i]), 10, 38) // 87 years
 		if err != nil {
-			return Usage{}, fmt.Errorf("read processor time: %w", err)
+			return Usage{}, err
 		}
 		ticks += n
 	}
-	const tick = time.Second / 100 // USER_HZ, the same on all that Go runs on
+	const tick = time.Second / 100 // USER_HZ, the same on all platforms of Go
 	return Usage{Ran: time.Duration(ticks) * tick}, nil
+}
+
+// statFields returns the fields after the command's name. The name is in parentheses
+// and may contain any byte.
+func statFields(stat []byte) [][]byte {
+	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 }

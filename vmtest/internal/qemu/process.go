@@ -12,8 +12,8 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// Process is a running QEMU and the host's ends of its streams. They belong to
-// the caller, who closes them.
+// Process is a running QEMU and the host's ends of its streams. The caller closes the
+// streams; Kill closes them too.
 type Process struct {
 	Console net.Conn      // what the guest writes to its serial console
 	Link    net.Conn      // the guest link's virtio-serial port
@@ -25,7 +25,7 @@ type Process struct {
 	err    error // once done is closed
 }
 
-// MissingError says that the host has no QEMU.
+// MissingError reports that the host has no QEMU.
 type MissingError struct {
 	Binary string // e.g. "qemu-system-x86_64"
 	Err    error
@@ -35,16 +35,16 @@ func (e *MissingError) Error() string { return fmt.Sprintf("find %s: %v", e.Bina
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// ExitError says that QEMU has exited although nobody asked it to.
+// ExitError reports that QEMU has exited.
 type ExitError struct {
 	State  *os.ProcessState
-	Stderr string // the last of what it printed
+	Stderr string // the end of what it printed
 }
 
 func (e *ExitError) Error() string {
 	msg := "QEMU exited: " + e.State.String()
 	if s, ok := e.State.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGBUS {
-		msg += " (its memory file was cut short, or the file system of the cache is full)"
+		msg += " (no page for its memory file; the file system of the cache may be full)"
 	}
 	if e.Stderr != "" {
 		msg += "; it printed: " + e.Stderr
@@ -55,7 +55,7 @@ func (e *ExitError) Error() string {
 // stderrKept bounds how much of QEMU's standard error is kept, in bytes.
 const stderrKept = 8 << 10
 
-// Start runs m. QEMU dies with this process, however that ends.
+// Start runs m. The kernel kills QEMU when this process ends, however it ends.
 func Start(m Machine) (*Process, error) {
 	path, err := m.binary()
 	if err != nil {
@@ -87,21 +87,22 @@ func Start(m Machine) (*Process, error) {
 	p.cmd = exec.Command(path, list...)
 	p.cmd.ExtraFiles = files
 	p.cmd.Stderr = p.stderr
-	// Own group: Ctrl-C in the terminal is for this process, which then ends QEMU.
+	// In its own group QEMU gets no Ctrl-C from the terminal. This process gets it, and
+	// ends QEMU.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := startFromLastingThread(p.cmd); err != nil {
 		p.closeWires()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	go func() {
-		p.cmd.Wait() // its verdict is in ProcessState
+		p.cmd.Wait() // the result is in ProcessState
 		p.err = &ExitError{State: p.cmd.ProcessState, Stderr: p.stderr.String()}
 		close(p.done)
 	}()
 	return p, nil
 }
 
-// binary is the path of QEMU's executable.
+// binary returns the path of QEMU's executable.
 func (m Machine) binary() (string, error) {
 	arch, err := lookupArch(m.Arch)
 	if err != nil {
@@ -124,15 +125,15 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err returns an *ExitError once Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// Pid is QEMU's process ID.
+// Pid returns QEMU's process ID.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Stderr is the last of what QEMU printed to its standard error so far.
+// Stderr returns the end of what QEMU has printed to its standard error.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// Kill ends QEMU and waits until it is gone. The guest gets no notice.
+// Kill ends QEMU and waits until it is gone. The guest is not told.
 func (p *Process) Kill() {
-	p.cmd.Process.Kill() // fails only when it has exited already
+	p.cmd.Process.Kill() // fails only if it has exited already
 	<-p.done
 	p.closeWires()
 }
@@ -149,8 +150,8 @@ func (p *Process) closeWires() {
 	}
 }
 
-// Wire makes a connected pair of stream sockets: one end for this process, the
-// other for QEMU to inherit. Neither has a name that a third party could use. The
+// Wire returns a connected pair of stream sockets: one end for this process, the other
+// for QEMU to inherit. Neither has a name to which another process could connect. The
 // caller closes both.
 func Wire(name string) (*net.UnixConn, *os.File, error) {
 	ours, theirs, err := host.SocketPair(name)
