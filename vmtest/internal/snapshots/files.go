@@ -16,10 +16,10 @@ type Files struct {
 	State  *os.File // the devices' state
 	Moment *os.File // what the host needs to resume the guest
 
-	// Both are nil if the snapshot is not in a store.
+	// Zero if the snapshot is not in a store.
 	store *Store
-	use   *flock.Flock // shared, on the snapshot's directory
 	key   string
+	use   *flock.Flock // shared, on the snapshot's directory
 }
 
 // Close closes the files.
