@@ -8,6 +8,7 @@ type arch struct {
 	machine string
 	console string // the kernel's name of the first serial port
 	tcgCPU  string
+	panics  string // the device by which the kernel reports a panic
 }
 
 var arches = map[string]arch{
@@ -23,12 +24,14 @@ var arches = map[string]arch{
 		// kernel dies of a double fault in kmem_cache_alloc. A kernel whose processor
 		// lacks the instruction does not use it.
 		tcgCPU: "qemu64,-cx16",
+		panics: "pvpanic", // on the ISA bus: Linux has no driver for pvpanic-pci before 5.13
 	},
 	"arm64": {
 		binary:  "qemu-system-aarch64",
 		machine: "virt,gic-version=3",
 		console: "ttyAMA0",
 		tcgCPU:  "cortex-a57",
+		panics:  "pvpanic-pci",
 	},
 }
 

@@ -99,6 +99,15 @@ func (entropy) args(a *args) {
 	a.add("-device", "virtio-rng-pci,rng=entropy")
 }
 
+// panicNotifier is the device by which the guest's kernel reports its panic (QEMU's
+// docs/specs/pvpanic.rst), if the kernel has loaded its driver. QEMU then sends the
+// events GUEST_PANICKED and SHUTDOWN, this one with the reason "guest-panic", and exits.
+// A reboot has another reason. Text on the console proves no panic: any unit can write
+// it.
+type panicNotifier struct{ device string }
+
+func (n panicNotifier) args(a *args) { a.add("-device", n.device) }
+
 func onOff(b bool) string {
 	if b {
 		return "on"

@@ -104,6 +104,7 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	for _, d := range []device{
 		entropy{},
+		panicNotifier{arch.panics},
 		port{file: w.link, name: m.PortName},
 		serialConsole{w.console},
 		monitor{w.monitor},

@@ -61,6 +61,7 @@ func TestCommandLineOfABoot(t *testing.T) {
 -device virtio-blk-pci,drive=root,serial=root
 -object rng-builtin,id=entropy
 -device virtio-rng-pci,rng=entropy
+-device pvpanic
 -device virtio-serial-pci,max_ports=2
 -chardev socket,id=link,fd=6
 -device virtserialport,id=link,chardev=link,name=port,,name
@@ -106,6 +107,7 @@ func TestCommandLineOfAnotherArchitecture(t *testing.T) {
 	text := lines(args)
 	assert.Contains(t, text, "-accel kvm\n-cpu host\n-smp 2\n")
 	assert.Contains(t, text, "-append console=ttyAMA0")
+	assert.Contains(t, text, "-device pvpanic-pci\n")
 }
 
 func TestUnknownArchitecture(t *testing.T) {
