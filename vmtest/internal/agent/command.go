@@ -27,29 +27,29 @@ var leftoverWait = time.Second
 // copyBuffer is an SSH channel's largest packet in bytes.
 const copyBuffer = 32 << 10
 
-// baseEnv is what every command starts with; the client's entries win. The last
-// folder of PATH is where NixOS has its programs.
+// baseEnv returns the environment that the client's entries are added to. The last
+// directory of PATH is that of NixOS's programs.
 func baseEnv() []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
 		"HOME=/root",
 		"LANG=C.UTF-8",
 		"TERM=dumb",
-		"SYSTEMD_COLORS=0", // systemd 247 colours its stderr on no terminal too
+		"SYSTEMD_COLORS=0", // systemd 247 colours its stderr without a terminal too
 	}
 }
 
-// command is a process with our ends of its pipes; nil for a stream that goes
-// to /dev/null. A command never inherits the link's own descriptor: two users
-// of one serial port can lose each other's wake-ups
+// command is a process with our ends of its pipes. A pipe is nil if the stream goes to
+// /dev/null. A command never inherits the link's own descriptor, because two users of
+// a serial port can lose each other's wake-ups
 // (https://github.com/lmb/vimto/issues/29).
 type command struct {
 	*process
 	stdin, stdout, stderr *os.File
 }
 
-// startCommand starts argv in a session of its own. The error is the operating
-// system's where there is one.
+// startCommand starts argv in a session of its own. Its error wraps the operating
+// system's if a system call failed.
 func startCommand(argv wire.Argv, env []string) (*command, error) {
 	args, err := wire.Unpack(argv.Args)
 	if err != nil {
@@ -82,8 +82,8 @@ func startCommand(argv wire.Argv, env []string) (*command, error) {
 	return launch(cmd, argv)
 }
 
-// checkDir makes a bad folder tell from a missing program: os.StartProcess
-// reports both as the program's.
+// checkDir returns an error that names a bad directory. os.StartProcess reports it as
+// a missing program.
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -95,8 +95,7 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// lookPath finds name in the PATH of the command's own environment, not of the
-// agent's.
+// lookPath finds name in the PATH of the command's environment, not of the agent's.
 func lookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -123,7 +122,7 @@ func lookPath(name string, env []string) (string, error) {
 	return "", fmt.Errorf("find in PATH=%s: %w", list, failure)
 }
 
-// launch connects the streams that are wanted and starts the process.
+// launch connects the streams that argv selects and starts the process.
 func launch(cmd *exec.Cmd, argv wire.Argv) (_ *command, err error) {
 	c := &command{}
 	var theirs []*os.File
@@ -178,8 +177,8 @@ func (c *command) closePipes() {
 	}
 }
 
-// feed copies the channel's data to stdin until the client's EOF, which it
-// passes on. A command that closed its stdin or has ended just stops the copy.
+// feed copies the channel's data to standard input until the client's end of data, and
+// closes it. The copy also stops if the command closes its end.
 func (c *command) feed(ch ssh.Channel) {
 	if c.stdin == nil {
 		return
@@ -188,9 +187,9 @@ func (c *command) feed(ch ssh.Channel) {
 	c.stdin.Close()
 }
 
-// run copies the output, waits for the command and returns once all that it
-// wrote has been taken over. Output of processes that it left behind is taken
-// until they close the pipes, for at most leftoverWait.
+// run copies the output and waits for the command. It returns when all that the
+// command wrote has been copied. It copies output of processes that were left behind
+// until they close the pipes, but at most for leftoverWait.
 func (c *command) run(ch ssh.Channel) syscall.WaitStatus {
 	var pumps sync.WaitGroup
 	if c.stdout != nil {
@@ -201,11 +200,11 @@ func (c *command) run(ch ssh.Channel) syscall.WaitStatus {
 	}
 	status := c.wait()
 	if c.stdin != nil {
-		c.stdin.Close() // ends a write that a left-behind reader would block
+		c.stdin.Close() // ends a write that a process left behind would block
 	}
 	for _, file := range []*os.File{c.stdout, c.stderr} {
 		if file != nil {
-			// Fails only when the pump has closed the file.
+			// It fails only if the pump has closed the file.
 			_ = file.SetReadDeadline(time.Now().Add(leftoverWait))
 		}
 	}
@@ -213,13 +212,13 @@ func (c *command) run(ch ssh.Channel) syscall.WaitStatus {
 	return status
 }
 
-// pump copies src to dst and closes src. At src's deadline it still takes what
-// lies in the pipe: that may be the ended command's, delayed by a slow client.
+// pump copies src to dst and closes src. At src's deadline it still copies what is in
+// the pipe, because the command may have written that before it ended.
 func pump(dst io.Writer, src *os.File) {
 	defer src.Close()
 	buf := make([]byte, copyBuffer)
-	// The wrapper keeps io.CopyBuffer to our buffer; os.File's own WriteTo
-	// would fall back to a buffer of its own.
+	// With the wrapper io.CopyBuffer uses our buffer. os.File's own WriteTo would
+	// make another.
 	_, err := io.CopyBuffer(dst, struct{ io.Reader }{src}, buf)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -231,7 +230,7 @@ func pump(dst io.Writer, src *os.File) {
 	_, _ = io.CopyBuffer(dst, rest, buf)
 }
 
-// buffered is the number of bytes that a pipe holds.
+// buffered returns the number of bytes in a pipe.
 func buffered(file *os.File) int {
 	conn, err := file.SyscallConn()
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *connection) forwardUnix(channel ssh.NewChannel) {
 	c.forward(channel, "unix", target.Path)
 }
 
-// forward connects the channel to an address inside the guest.
+// forward connects a channel to an address inside the guest.
 func (c *connection) forward(channel ssh.NewChannel, network, address string) {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	conn, err := dialer.DialContext(c.ctx, network, address)
@@ -59,8 +59,8 @@ func (c *connection) forward(channel ssh.NewChannel, network, address string) {
 	splice(c.ctx, ch, requests, conn)
 }
 
-// rejection keeps the cause, without the "dial tcp ADDRESS" that the client
-// knows, and its number.
+// rejection returns the cause of an error and its number, without the "dial tcp
+// ADDRESS" that the client adds itself.
 func rejection(err error) (ssh.RejectionReason, string) {
 	var errno syscall.Errno
 	errors.As(err, &errno)
@@ -71,7 +71,7 @@ func rejection(err error) (ssh.RejectionReason, string) {
 	return wire.RejectionReason(errno), message
 }
 
-// splice copies both ways, passes each side's end of data on to the other, and
+// splice copies in both directions, and each side's end of data to the other. It
 // returns when both directions have ended or the channel is closed.
 func splice(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -98,13 +98,13 @@ func splice(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, c
 		for req := range requests {
 			_ = req.Reply(false, nil)
 		}
-		// The client closed: what it sent before is still delivered, but
-		// nobody waits for an answer.
+		// The client has closed. What it sent before is still delivered, but no
+		// answer is read.
 		_ = conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
 		<-sent
 		conn.Close()
 	})
 	copies.Wait()
-	_ = ch.Close() // fails when the client was first
+	_ = ch.Close() // it fails if the client has closed first
 	watch.Wait()
 }

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killWait bounds the wait for killed processes: one that hangs in the kernel
-// must not hold the agent.
+// killWait bounds the wait for killed processes, because a process can hang in the
+// kernel.
 const killWait = 2 * time.Second
 
-// killSessions kills all processes of the sessions and returns when they have
-// ended, or after killWait.
+// killSessions kills all processes of the sessions. It returns when they have ended,
+// or after killWait.
 func killSessions(sessions map[int]struct{}) {
 	if len(sessions) == 0 {
 		return
 	}
 	deadline := time.Now().Add(killWait)
-	// Again until none is found: a process may fork while it is looked for.
+	// Until none is found, because a process can fork during the search.
 	for time.Now().Before(deadline) {
 		killed := false
 		for _, pid := range members(sessions) {
@@ -32,15 +32,16 @@ func killSessions(sessions map[int]struct{}) {
 	}
 }
 
-// killMember reports whether the process was there and has been killed.
+// killMember kills a process if it belongs to one of the sessions, and reports whether
+// it did.
 func killMember(pid int, sessions map[int]struct{}, deadline time.Time) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	// The number may have gone to another process since it was read; the
-	// descriptor cannot.
+	// Another process can have got the number since it was read, but not the
+	// descriptor.
 	if !isMember(pid, sessions) {
 		return false
 	}
@@ -56,7 +57,7 @@ func killMember(pid int, sessions map[int]struct{}, deadline time.Time) bool {
 	}
 }
 
-// members lists the live processes of the sessions.
+// members returns the live processes of the sessions.
 func members(sessions map[int]struct{}) []int {
 	proc, err := os.Open("/proc")
 	if err != nil {
@@ -76,10 +77,10 @@ func members(sessions map[int]struct{}) []int {
 	return found
 }
 
-// isMember reports whether a live process belongs to one of the sessions. Once
-// a session's leader has been reaped, its number is still taken as long as the
-// session has members; so a leader that started later is somebody else's, and
-// then so are the members.
+// isMember reports whether a live process belongs to one of the sessions. After a
+// session's leader was reaped, the kernel does not reuse its number while the session
+// has members. So if the leader is alive and not the agent's child, the session is
+// another one.
 func isMember(pid int, sessions map[int]struct{}) bool {
 	state, parent, session := stat(pid)
 	if state == 0 || state == 'Z' || state == 'X' {
@@ -95,14 +96,14 @@ func isMember(pid int, sessions map[int]struct{}) bool {
 	return leaderState == 0 || leaderParent == os.Getpid()
 }
 
-// stat reads state, parent and session from /proc/PID/stat, see proc(5); state
-// is 0 when there is no such process.
+// stat returns state, parent and session from /proc/PID/stat, see proc(5). state is 0
+// if there is no such process.
 func stat(pid int) (state byte, parent, session int) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, 0
 	}
-	// The command's name stands in parentheses and may contain any byte.
+	// The command's name is in parentheses and can have any byte.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 4 {
 		return 0, 0, 0

@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-// protection is the agent's own from the kernel's out-of-memory killer
-// (proc_pid_oom_score_adj(5)). A child inherits it, and then the kernel would end
-// the guest's services one by one for the memory that a command eats.
+// protection is the agent's protection from the kernel's out-of-memory killer
+// (proc_pid_oom_score_adj(5)). If a command inherited it, the kernel would kill the
+// guest's services one by one for the memory that the command uses.
 var protection struct {
 	mu   sync.Mutex
-	file *os.File // once looked for; nil where there is none to lay down
+	file *os.File // set when seen; nil if the agent is not protected
 	own  []byte   // the agent's score
 	seen bool
 }
 
-// unprotected calls start, which starts a child, with the protection laid down, so
-// that the child has none from its first instruction on.
+// unprotected calls start, which starts a child, without the protection. So the child
+// has none from its first instruction on.
 func unprotected(start func() error) error {
 	p := &protection
 	p.mu.Lock()
@@ -27,7 +27,7 @@ func unprotected(start func() error) error {
 		const score = "/proc/self/oom_score_adj"
 		if own, err := os.ReadFile(score); err == nil && bytes.HasPrefix(own, []byte("-")) {
 			p.own = own
-			p.file, _ = os.OpenFile(score, os.O_WRONLY, 0) // nil when that is not allowed
+			p.file, _ = os.OpenFile(score, os.O_WRONLY, 0) // nil if that is not allowed
 		}
 	}
 	if p.file == nil {

@@ -19,13 +19,13 @@ type process struct {
 	elapsed time.Duration // from began to the end; set by wait
 
 	mu     sync.Mutex
-	reaped bool // from here on the kernel may give the process id away
+	reaped bool // from then on the kernel can reuse the process ID
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	began := time.Now()
 	if err := unprotected(cmd.Start); err != nil {
-		if cmd.Process != nil { // it runs; the agent's own score could not be set back
+		if cmd.Process != nil { // it runs, but the agent's own score was not restored
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 		}
@@ -34,10 +34,10 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return &process{Cmd: cmd, began: began}, nil
 }
 
-// wait reaps the process when it has ended.
+// wait waits for the end of the process and reaps it.
 func (p *process) wait() syscall.WaitStatus {
-	// Wait for the exit without reaping first: until the lock is held, a
-	// signal in flight must find this process under its number, not another.
+	// First without reaping: before the lock is held, another call can send a signal
+	// to this process's number.
 	for {
 		err := unix.Waitid(unix.P_PID, p.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
@@ -47,13 +47,14 @@ func (p *process) wait() syscall.WaitStatus {
 	p.elapsed = time.Since(p.began)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = p.Cmd.Wait() // an exit other than 0 is an error; the state tells more
+	_ = p.Cmd.Wait() // its error says less than the state
 	p.reaped = true
 	status, _ := p.ProcessState.Sys().(syscall.WaitStatus)
 	return status
 }
 
-// signal sends to the process group. It does nothing after the process ended.
+// signal sends a signal to the process group. It does nothing after the process has
+// been reaped.
 func (p *process) signal(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,22 +64,22 @@ func (p *process) signal(sig syscall.Signal) error {
 	return unix.Kill(-p.Process.Pid, sig)
 }
 
-// kill ends every process of the session and returns when they have. It does
-// nothing after the process ended: what it left behind on purpose lives until
-// the connection ends.
+// kill ends every process of the session and returns when they have ended. It does
+// nothing after the process has been reaped: what it left behind runs until the
+// connection ends.
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
 		return
 	}
-	// The group at once, so that a shell does not go on with its next command
-	// when its child dies.
+	// The group at once, because a shell would run its next command when its child
+	// dies.
 	_ = unix.Kill(-p.Process.Pid, unix.SIGKILL)
 	killSessions(map[int]struct{}{p.Process.Pid: {}})
 }
 
-// signalName is a signal's name without SIG, its number when it has none.
+// signalName returns a signal's name without SIG, or its number if it has no name.
 func signalName(sig syscall.Signal) string {
 	name := unix.SignalName(sig)
 	if name == "" {

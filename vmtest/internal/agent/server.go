@@ -1,10 +1,9 @@
-// Package agent is the guest's end of the link: an SSH server on a byte stream,
-// for a host that alone holds the other end.
+// Package agent is the guest's end of the link: an SSH server on a byte stream whose
+// other end only the host holds.
 //
-// It answers "session" channels (exec, shell without a terminal, the sftp
-// subsystem, and a request that starts an exact argument vector),
-// direct-tcpip and direct-streamlocal@openssh.com, so that a stock ssh client
-// works as well as package link.
+// It serves "session" channels (exec, shell without a terminal, the sftp subsystem,
+// and a request that starts an exact argument vector), direct-tcpip and
+// direct-streamlocal@openssh.com. So it serves package link and any SSH client.
 package agent
 
 import (
@@ -24,17 +23,16 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// Server answers SSH on byte streams. Its zero value is ready. A Server may
+// Server serves SSH on byte streams. Its zero value is ready for use. A Server may
 // serve several streams at once and must not be copied.
 type Server struct {
-	// Log gets a record for each command and each failure; nil discards them.
+	// Log gets a record of each command and each failure; nil discards them.
 	Log *slog.Logger
 
-	// Control answers the global requests of our own, see link.Client.Control.
-	// The name comes without its domain ("clock" for clock@systemd-vmtest). An
-	// error's text goes to the client. Calls of one connection follow each
-	// other, and Serve waits for the one in progress. With nil every such
-	// request fails.
+	// Control answers control requests (see link.Client.Control). The name comes
+	// without its domain: "wake" for wake@systemd-vmtest. An error's text goes to
+	// the client. A connection makes one call at a time, and Serve waits for a call
+	// in progress. If Control is nil, all such requests fail.
 	Control func(name string, payload []byte) ([]byte, error)
 
 	once   sync.Once
@@ -42,14 +40,14 @@ type Server struct {
 	err    error
 }
 
-// Serve speaks one SSH connection on conn until the peer leaves (nil), ctx ends
-// (its error) or the protocol is broken. It sends nothing before the peer has
-// spoken, and only ctx bounds the wait for it.
+// Serve serves one SSH connection on conn. It returns nil when the peer leaves, ctx's
+// error when ctx ends, and another error if the peer breaks the protocol. It sends
+// nothing before the peer does, and only ctx bounds that wait.
 //
-// Serve always closes conn, whose Close must end a Read and a Write in
-// progress. When Serve returns, every process of a session that it started has
-// been killed; a process that began a session of its own by setsid(2) is out of
-// its reach and belongs to the control group of whoever runs the agent.
+// Serve always closes conn, whose Close must end a Read and a Write in progress. When
+// Serve returns, it has killed every process of the sessions that it started. It does
+// not find a process that began a session of its own by setsid(2); the control group
+// of the agent's unit has it.
 func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -59,8 +57,8 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	if err != nil {
 		return err
 	}
-	// No client authentication: the stream is private to the process that
-	// started this machine, and whoever holds it holds the machine.
+	// No client authentication: the stream is private to the process that started
+	// this machine and controls it anyway.
 	sshConn, channels, requests, err := ssh.NewServerConn(&stream{ReadWriteCloser: conn}, config)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -98,7 +96,7 @@ func (s *Server) logger() *slog.Logger {
 	return s.Log
 }
 
-// serverConfig makes the host key at the first call.
+// serverConfig returns the configuration. The first call makes the host key.
 func (s *Server) serverConfig() (*ssh.ServerConfig, error) {
 	s.once.Do(func() {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -117,16 +115,16 @@ func (s *Server) serverConfig() (*ssh.ServerConfig, error) {
 	return s.config, s.err
 }
 
-// isFarewell tells a peer that left, be it with our data unread, from a broken
-// protocol. OpenSSH's client says goodbye with SSH_DISCONNECT_BY_APPLICATION
-// (11), for which the ssh package exports no type.
+// isFarewell reports whether err is the end of a peer that left, perhaps with our data
+// unread. OpenSSH's client ends with SSH_DISCONNECT_BY_APPLICATION (11), for which
+// the ssh package exports no type.
 func isFarewell(err error) bool {
 	return errors.Is(err, io.EOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		strings.HasPrefix(err.Error(), "ssh: disconnect, reason 11")
 }
 
-// connection is one client's.
+// connection is a client's connection.
 type connection struct {
 	server *Server
 	log    *slog.Logger
@@ -135,10 +133,10 @@ type connection struct {
 	tasks  sync.WaitGroup
 
 	mu       sync.Mutex
-	commands map[int]struct{} // process ids of all commands, each its session's leader
+	commands map[int]struct{} // process IDs of all commands, each the leader of a session
 }
 
-// serveRequests answers global requests in order, as RFC 4254, section 4, asks.
+// serveRequests answers global requests in order (RFC 4254, section 4).
 func (c *connection) serveRequests(requests <-chan *ssh.Request) {
 	for req := range requests {
 		ok, payload := c.control(req)
@@ -187,7 +185,7 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 	}
 }
 
-// started remembers a command until the connection ends.
+// started keeps a command's process ID until the connection ends.
 func (c *connection) started(pid int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

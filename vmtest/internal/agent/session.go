@@ -13,20 +13,20 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// session is one "session" channel (RFC 4254, section 6): environment first,
+// session is a "session" channel (RFC 4254, section 6). It takes an environment, and
 // then one command, shell or subsystem.
 type session struct {
 	conn *connection
 	ch   ssh.Channel
 	env  []string
 
-	busy    bool // a command, shell or subsystem was asked for
+	busy    bool // a command, shell or subsystem was requested
 	cmd     *command
 	failure error // why the command did not start
 	tasks   sync.WaitGroup
 }
 
-// serve returns when the channel is closed and nothing of the session runs.
+// serve returns when the channel is closed and the session's processes have ended.
 func (s *session) serve(requests <-chan *ssh.Request) {
 	for req := range requests {
 		ok := s.handle(req)
@@ -34,12 +34,12 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 			s.conn.log.Debug("reply to session request", "name", req.Type, "err", err)
 		}
 		if s.failure != nil {
-			s.refuse(s.failure) // after the reply, which a closed channel refuses
+			s.refuse(s.failure) // after the reply, because it closes the channel
 			s.failure = nil
 		}
 	}
-	// Closed by the client or with the connection: nobody is left to take the
-	// output, and a context that ended over there ends the command here.
+	// The client has closed the channel, perhaps because a context has ended, or
+	// the connection has ended. Nobody reads the output any more.
 	if s.cmd != nil {
 		s.cmd.kill()
 	}
@@ -84,11 +84,11 @@ func (s *session) handle(req *ssh.Request) bool {
 		}
 		return s.signal(signal.Name)
 	}
-	// pty-req and window-change too: there are no terminals.
+	// Also pty-req and window-change, because there are no terminals.
 	return false
 }
 
-// shell is what exec and shell run, with all three streams.
+// shell returns what the requests exec and shell run, with all three streams.
 func shell(args ...string) wire.Argv {
 	argv := append([]string{"/bin/sh"}, args...)
 	return wire.Argv{Args: wire.Pack(argv), Stdin: true, Stdout: true, Stderr: true}
@@ -111,7 +111,8 @@ func (s *session) start(argv wire.Argv) bool {
 	return true
 }
 
-// refuse tells the client why its command did not start and closes the channel.
+// refuse sends the client the reason why its command did not start, and closes the
+// channel.
 func (s *session) refuse(cause error) {
 	failure := wire.StartError{Message: cause.Error()}
 	if errno := syscall.Errno(0); errors.As(cause, &errno) {
@@ -125,17 +126,17 @@ func (s *session) refuse(cause error) {
 	s.ch.Close()
 }
 
-// finish sees a command through: its streams, its exit, the channel's end.
+// finish copies a command's streams, sends its exit and closes the channel.
 func (s *session) finish(cmd *command) {
-	// The copy of stdin ends with the channel, not with the command.
+	// The copy of standard input ends with the channel, not with the command.
 	s.tasks.Go(func() { cmd.feed(s.ch) })
 	status := cmd.run(s.ch)
 	s.conn.log.Debug("command ended", "path", cmd.Path, "pid", cmd.Process.Pid, "status", int(status))
 
-	// Before the exit, after which a client need not listen any more.
+	// Before the exit, because a client can stop reading after that.
 	elapsed := ssh.Marshal(wire.Elapsed{Nanoseconds: uint64(cmd.elapsed)})
 	if _, err := s.ch.SendRequest(wire.ElapsedRequest, false, elapsed); err != nil {
-		s.conn.log.Debug("time of command not told", "err", err)
+		s.conn.log.Debug("send time of command", "err", err)
 	}
 	name, payload := "exit-status", ssh.Marshal(wire.ExitStatus{Status: uint32(status.ExitStatus())})
 	if status.Signaled() {
@@ -144,13 +145,13 @@ func (s *session) finish(cmd *command) {
 			CoreDumped: status.CoreDump(),
 		})
 	}
-	// A client that has gone makes these fail, and needs neither.
+	// These fail if the client has left, which then needs neither.
 	_, _ = s.ch.SendRequest(name, false, payload)
 	_ = s.ch.Close()
 }
 
-// signal delivers to the whole process group, as OpenSSH's server does; KILL
-// reaches the other groups of the command's session too.
+// signal sends a signal to the process group, as OpenSSH's server does. KILL also goes
+// to the other groups of the command's session.
 func (s *session) signal(name string) bool {
 	sig := unix.SignalNum("SIG" + wire.BareSignal(name))
 	if sig == 0 || s.cmd == nil {
@@ -163,8 +164,8 @@ func (s *session) signal(name string) bool {
 	return s.cmd.signal(sig) == nil
 }
 
-// sftpPacket is the largest read in bytes that is answered in one piece: fewer,
-// larger packets mean fewer turns of an emulated processor.
+// sftpPacket is the size in bytes of the largest answer to a read. An emulated
+// processor takes less time for a few large packets than for many small ones.
 const sftpPacket = 128 << 10
 
 func (s *session) serveSFTP() {

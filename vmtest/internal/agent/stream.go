@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// stream makes a net.Conn of a byte stream for the ssh package. Its
-// identification line is held back until the peer's has come: a line written
-// while nobody listens at the other end of a serial port is lost, or waits
-// there for a host that comes later, and a machine that is snapshotted before
-// its host speaks has nothing half sent.
+// stream makes a net.Conn of a byte stream for the ssh package. It holds the server's
+// identification line back until the peer's has come. A line that is written to a
+// serial port without a host is lost, or a later host gets it. And a machine that is
+// stopped for a snapshot before its host sends has nothing partly sent.
 type stream struct {
 	io.ReadWriteCloser
 
@@ -52,7 +51,7 @@ func (s *stream) Write(p []byte) (int, error) {
 func (s *stream) LocalAddr() net.Addr  { return streamAddr{} }
 func (s *stream) RemoteAddr() net.Addr { return streamAddr{} }
 
-// The ssh package sets no deadlines; Serve ends by closing the stream.
+// The ssh package sets no deadlines. Serve ends by closing the stream.
 
 func (s *stream) SetDeadline(time.Time) error      { return nil }
 func (s *stream) SetReadDeadline(time.Time) error  { return nil }

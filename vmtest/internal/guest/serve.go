@@ -1,5 +1,5 @@
-// Package guest is the part of the framework that runs inside a guest: the init
-// of the initrd, and the agent at the other end of the guest link.
+// Package guest is what runs inside a guest: the init of the initrd, and the agent at
+// the other end of the guest link. It also has what the host needs to ask the agent.
 package guest
 
 import (
@@ -12,10 +12,10 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 )
 
-// AgentUnit is the unit that runs the agent, and AgentUnitName its name.
+// AgentUnit is the unit that runs the agent, and AgentUnitName is its name.
 //
-// Nothing is ordered before it but the port's device, so that a guest that stops
-// half-way through its boot can still be asked why.
+// It starts as early as possible, so that a guest whose boot does not end can still be
+// asked why.
 const (
 	AgentUnitName = "vmtest-agent.service"
 	AgentUnit     = `[Unit]
@@ -28,22 +28,22 @@ Before=shutdown.target
 
 [Service]
 ExecStart=` + AgentPath + `
-# Under emulation code costs most the first time that it runs, which in a fork is
-# every time: neither signals to goroutines nor a first collection of garbage.
+# An emulator translates code when it first runs, and in a fork all code runs for the
+# first time. So neither signals to goroutines nor a garbage collection.
 Environment=GODEBUG=asyncpreemptoff=1 GOGC=off GOMEMLIMIT=48MiB
-# What it has to say is wanted most when it cannot be asked any more.
+# Its messages matter most when it cannot be asked any more.
 StandardError=journal+console
 OOMScoreAdjust=-1000
-# A command that the kernel kills for want of memory is in the agent's control group.
+# A command that the kernel kills for lack of memory is in the agent's control group.
 OOMPolicy=continue
-# What a test runs belongs to the agent's control group; its limits are no one's.
+# The commands of a test are in the agent's control group, which must not limit them.
 TasksMax=infinity
 LimitNOFILE=524288
 `
 )
 
-// Serve answers the host on the guest link, one session after the other, until
-// ctx ends.
+// Serve serves the host on the guest link, one session after the other, until ctx
+// ends.
 func Serve(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	server := &agent.Server{Control: control, Log: log}
@@ -55,8 +55,8 @@ func Serve(ctx context.Context) error {
 	return nil
 }
 
-// serveOne answers one session. A host that leaves, in whatever state, is no
-// error: the next one finds the port reopened and empty.
+// serveOne serves one session. It is no error if the host leaves in the middle of
+// something: the next call opens the port again and finds it empty.
 func serveOne(ctx context.Context, server *agent.Server) error {
 	port, err := OpenPort(ctx)
 	if errors.Is(err, context.Canceled) {

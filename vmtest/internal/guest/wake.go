@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WakeRequest is the name of the control request with which the host turns a copy
-// of a machine into a machine of its own; its payload is a Wake, marshalled by
-// the ssh package.
+// WakeRequest is the name of the control request that makes a fork a machine of its
+// own. Its payload is a Wake, marshalled by the ssh package.
 const WakeRequest = "wake"
 
-// Wake is what a copy of a machine cannot know by itself.
+// Wake is what a fork does not get from its snapshot.
 type Wake struct {
-	UnixNano uint64 // the host's clock when it asked; 0 when Asleep tells
-	// Asleep is for how many nanoseconds it stood still, an int64: the host's clock
-	// may have gone back.
+	// UnixNano is the host's clock at the request. If it is 0, Asleep is used.
+	UnixNano uint64
+	// Asleep is the time that the machine was stopped, in nanoseconds. It is an
+	// int64, because the host's clock may have been set back.
 	Asleep   uint64
-	Seed     string // random bytes of the host's
-	Hostname string // "" keeps the one it has
+	Seed     string // random bytes
+	Hostname string // "" leaves the host name as it is
 }
 
 // control answers the host's control requests.
@@ -61,18 +61,18 @@ func (w Wake) setClock() error {
 		}
 		return nil
 	}
-	// How long this request took on its way does not matter here, and in a copy of a
-	// machine it takes a while.
+	// This does not depend on how long the request was under way, which is long in a
+	// fork.
 	asleep := unix.NsecToTimespec(int64(w.Asleep))
 	_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{
 		Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO,
-		Time: unix.Timeval{ // in nanoseconds then, adjtimex(2)
+		Time: unix.Timeval{ // in nanoseconds because of ADJ_NANO, adjtimex(2)
 			Sec:  asleep.Sec,
 			Usec: asleep.Nsec,
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("put clock forward by %v: %w", time.Duration(w.Asleep), err)
+		return fmt.Errorf("move clock by %v: %w", time.Duration(w.Asleep), err)
 	}
 	return nil
 }
@@ -83,13 +83,13 @@ const (
 	rndReseedCRNG = 0x5207     // RNDRESEEDCRNG
 )
 
-// stir mixes seed into the kernel's random numbers and makes it use them at once,
-// so that two copies of one machine part ways. A VM generation ID would have kernels
-// from 5.18 on do that by themselves, but its way through ACPI, the kernel's log and
-// the journal was nearly a fifth of the code that a fork has to run: some 7,000 of
-// 38,000 of the emulator's translation blocks.
+// stir mixes seed into the kernel's random numbers and makes the kernel use it at
+// once, so that two forks differ. With a VM generation ID, kernels from 5.18 on would
+// do this by themselves. But that goes through ACPI, the kernel's log and the journal,
+// which was nearly a fifth of the code that a fork runs: some 7,000 of the emulator's
+// 38,000 translation blocks.
 func stir(seed string) error {
-	// Not by package os, which asks epoll about files too.
+	// Not by package os, which would call epoll for the file.
 	fd, err := unix.Open("/dev/urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open random pool: %w", err)

@@ -1,10 +1,10 @@
 // Package link is the host's end of the link to a guest: an SSH client on the
 // stream whose other end package agent serves.
 //
-// Dial makes a Client; Client.Exec runs commands, Client.Dial connects to
-// sockets inside the guest, CopyIn, CopyFS, WriteFile, CopyOut and ReadFile move
-// files. Every call that waits takes a context and returns soon after the
-// context has ended, even when the guest no longer answers.
+// Dial makes a Client. Client.Exec runs commands, Client.Dial connects to sockets
+// inside the guest, and CopyIn, CopyFS, WriteFile, CopyOut and ReadFile copy files.
+// Every call that waits takes a context. It returns soon after the context has
+// ended, even if the guest no longer answers.
 package link
 
 import (
@@ -24,15 +24,15 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// ErrLost is what every error wraps that comes from the link having ended: the
-// guest or its agent has gone, or the Client was closed.
+// ErrLost is wrapped by every error that comes from the end of the link: the guest or
+// its agent has ended, or the Client was closed.
 var ErrLost = errors.New("guest link lost")
 
-// killWait bounds how long a call whose context has ended waits for the guest
-// to wind up: to kill a command, to remove a half-written file.
+// killWait bounds how long a call waits for the guest after its context has ended:
+// to kill a command, to remove an incomplete file.
 const killWait = 2 * time.Second
 
-// Client is one connection to an agent. Its methods may be called concurrently.
+// Client is a connection to an agent. Its methods may be called concurrently.
 type Client struct {
 	stream *stream
 	conn   ssh.Conn
@@ -40,10 +40,10 @@ type Client struct {
 	files  shared
 }
 
-// Dial shakes hands with the agent at the other end of conn, which then belongs
-// to the Client; on an error conn is closed. ctx bounds the handshake alone. The
-// stream must hold a few packets between its ends, as sockets and serial ports
-// do: over a net.Pipe both ends of a key exchange wait for each other's read.
+// Dial shakes hands with the agent at the other end of conn. conn then belongs to the
+// Client; on an error it is closed. ctx bounds the handshake alone. The stream must
+// buffer a few packets, as sockets and serial ports do: over a net.Pipe both ends of
+// a key exchange wait for each other to read.
 func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
 	return dial(ctx, conn, rand.Reader)
 }
@@ -56,14 +56,14 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 	sshConn, channels, requests, err := ssh.NewClientConn(s, "guest", &ssh.ClientConfig{
 		Config: config,
 		User:   "root",
-		// The stream is a socket pair whose other end went to the machine
-		// when it was started: nobody else can be there, and there is no
-		// earlier key to compare with, because the agent makes one per boot.
+		// The stream is a socket pair whose other end QEMU inherited, so the
+		// other end is the guest. There is no earlier key to compare with,
+		// because the agent makes one at each boot.
 		HostKeyCallback:   ssh.InsecureIgnoreHostKey(),
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
 	if !stop() && err == nil {
-		// ctx ended in the very moment of success and has closed the stream.
+		// ctx ended after the handshake and has closed the stream.
 		sshConn.Close()
 		err = ctx.Err()
 	}
@@ -87,12 +87,12 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 	return c, nil
 }
 
-// Close ends the connection, and with it every command and connection in the
-// guest that it started. Calls in progress return with an error that wraps
-// ErrLost. It may be called more than once.
+// Close ends the connection, and every command and connection in the guest that it
+// started. Calls in progress return an error that wraps ErrLost. Close may be called
+// more than once.
 func (c *Client) Close() error {
 	c.stream.fail(net.ErrClosed)
-	c.stream.Close() // its error is the loss itself, which Done tells
+	c.stream.Close() // its error says that the stream was closed before
 	<-c.done
 	return nil
 }
@@ -100,7 +100,8 @@ func (c *Client) Close() error {
 // Done is closed when the link is lost or closed.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is nil while the link is up, and wraps ErrLost and the cause afterwards.
+// Err returns nil while the link is up. Afterwards its error wraps ErrLost and the
+// cause.
 func (c *Client) Err() error {
 	if cause := c.stream.cause(); cause != nil {
 		return fmt.Errorf("%w: %w", ErrLost, cause)
@@ -108,10 +109,10 @@ func (c *Client) Err() error {
 	return nil
 }
 
-// Control sends a request of our own to the agent and returns its answer. name
-// is a short word ("clock"), payload at most wire.MaxPayload bytes; an error of
-// the agent's comes back as a *ControlError. Requests are answered one after the
-// other; one that is given up when ctx ends still takes its turn.
+// Control sends a control request to the agent and returns its answer. The agent
+// defines what name and payload mean; payload has at most wire.MaxPayload bytes. If
+// the agent refuses the request, the error is a *ControlError. The agent answers one
+// request after the other, and also those whose ctx has ended meanwhile.
 func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]byte, error) {
 	if len(payload) > wire.MaxPayload {
 		return nil, fmt.Errorf("control %s: payload of %d bytes is above %d", name, len(payload), wire.MaxPayload)
@@ -151,8 +152,8 @@ func (c *Client) request(ctx context.Context, name string, payload []byte) (ok b
 	}
 }
 
-// Ping returns once the agent has answered to its being asked whether it is there,
-// after what it has been asked by Control before.
+// Ping returns when the agent has answered a request that does nothing. The agent
+// has then answered all earlier calls of Control.
 func (c *Client) Ping(ctx context.Context) error {
 	if _, _, err := c.request(ctx, wire.Keepalive, nil); err != nil {
 		return fmt.Errorf("ping: %w", err)
@@ -160,7 +161,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// ControlError is the agent's refusal of a Control request.
+// ControlError is the error of a Control request that the agent refused.
 type ControlError struct {
 	Name    string
 	Message string // the text of the error in the guest
@@ -170,8 +171,8 @@ func (e *ControlError) Error() string {
 	return fmt.Sprintf("control %s: %s", e.Name, tail.Printable(e.Message))
 }
 
-// open opens a channel. When ctx ends first, the channel is closed as soon as
-// the guest has opened it.
+// open opens a channel. If ctx ends first, the channel is closed when the guest opens
+// it.
 func (c *Client) open(ctx context.Context, kind string, extra []byte) (ssh.Channel, <-chan *ssh.Request, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, ended(ctx)
@@ -208,8 +209,8 @@ func (c *Client) open(ctx context.Context, kind string, extra []byte) (ssh.Chann
 	}
 }
 
-// lost turns err into the loss of the link if that is what caused it. Channels
-// end a moment before the connection knows why, hence the short wait.
+// lost returns the error of the link if that has ended, and err otherwise. It waits a
+// short time, because channels end before the connection's own error is set.
 func (c *Client) lost(err error) error {
 	if cause := c.Err(); cause != nil {
 		return cause
@@ -224,8 +225,8 @@ func (c *Client) lost(err error) error {
 	}
 }
 
-// ended is ctx's error with its cause, or the cause alone when it is as telling: a
-// deadline, whatever the way by which it ended ctx.
+// ended returns ctx's error with its cause. It returns the cause alone if that is a
+// deadline or wraps ctx's error.
 func ended(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ctx.Err()) || errors.Is(cause, context.DeadlineExceeded) {
@@ -234,9 +235,8 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }
 
-// stream notes the first failure of the connection, before the ssh package ends
-// the channels for it: so the end of a channel's data and the loss of the link
-// can be told apart.
+// stream keeps the connection's first error. It is set before the ssh package closes
+// the channels, so the end of a channel's data differs from the loss of the link.
 type stream struct {
 	net.Conn
 	once  sync.Once
@@ -247,7 +247,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if err != nil {
 		s.fail(err)
-		s.Conn.Close() // ends a Write that nobody would take
+		s.Conn.Close() // ends a Write that would block
 	}
 	return n, err
 }

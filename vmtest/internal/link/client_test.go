@@ -17,7 +17,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// stoppable is a stream whose reader stops when told, as a wedged guest does.
+// stoppable is a stream whose reader stops when told, as a stuck guest does.
 type stoppable struct {
 	io.ReadWriteCloser
 	on   atomic.Bool

@@ -66,8 +66,8 @@ type Conn struct {
 	once   sync.Once
 }
 
-// bridge starts the copies. They end when the guest closes, when the caller
-// does, or with the link.
+// bridge starts the copies. They end when the guest or the caller closes the
+// connection, or with the link.
 func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) (*Conn, error) {
 	near, far, err := host.ConnPair("tunnel")
 	if err != nil {
@@ -89,7 +89,7 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	tasks.Go(func() { n.send(ch, far) })
 	tasks.Go(func() {
 		if _, err := io.CopyBuffer(struct{ io.Writer }{far}, ch, make([]byte, copyBuffer)); err != nil {
-			// The caller has closed; the guest may still send.
+			// The caller has closed, but the guest can still send.
 			_, _ = io.Copy(io.Discard, ch)
 		}
 		if err := c.Err(); err != nil {
@@ -109,12 +109,12 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	return n, nil
 }
 
-// send copies what the caller writes and passes on its CloseWrite or Close.
+// send copies what the caller writes, and then its CloseWrite or Close.
 func (n *Conn) send(ch ssh.Channel, far *net.UnixConn) {
 	_, err := io.CopyBuffer(ch, struct{ io.Reader }{far}, make([]byte, copyBuffer))
 	if err != nil {
-		// The guest has closed. Unread data at the final close would turn the
-		// end of the caller's own reads into a reset.
+		// The guest has closed. If data were unread at the final close, the
+		// caller's reads would end in a reset.
 		_ = far.CloseRead()
 		_, _ = io.Copy(io.Discard, far)
 	}

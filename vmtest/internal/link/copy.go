@@ -16,17 +16,18 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// tempPrefix hides files that are not complete yet from systemd and from shells.
+// tempPrefix begins the names of incomplete files. The dot hides them from systemd
+// and from shells.
 const tempPrefix = ".systemd-vmtest-"
 
-// CopyIn copies a file or a folder from the host to guestPath, an absolute path.
+// CopyIn copies a file or a directory from the host to guestPath, an absolute path.
 //
-// A file is written under a hidden name in its folder and renamed, so that it is
-// never seen torn under its own; the folder must exist. It keeps its mode,
-// replaces a file or a symlink at guestPath, and never a folder. A hostPath that
-// is a symlink stands for what it points at.
+// A file is written under a hidden name in its directory, which must exist, and then
+// renamed. So it appears under its own name complete. It keeps its mode and replaces a
+// file or a symlink at guestPath, but not a directory. If hostPath is a symlink, its
+// target is copied.
 //
-// A folder is copied as CopyFS does it; symlinks in it stay symlinks. Sockets,
+// A directory is copied as CopyFS does it, and symlinks in it stay symlinks. Sockets,
 // pipes and devices are refused. Owners and times are not kept.
 func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 	info, err := os.Stat(hostPath)
@@ -47,12 +48,11 @@ func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 	return nil
 }
 
-// CopyFS copies all of fsys into the folder guestDir, an absolute path, which is
-// made if its parent exists. Files and symlinks (of an fs.ReadLinkFS) are
-// written as CopyIn does it and replace what was there, folders are merged.
-// Modes are kept as fsys reports them, which is 0444 for files of an embed.FS;
-// folders that were there keep theirs. A copy that fails leaves the files that
-// it completed.
+// CopyFS copies all of fsys into the directory guestDir, an absolute path. It makes
+// guestDir if its parent exists. Files, and symlinks of an fs.ReadLinkFS, are written
+// as CopyIn does it and replace what was there. Directories are merged. Modes are as
+// fsys reports them, which is 0444 for files of an embed.FS; directories that exist
+// keep theirs. A copy that fails leaves the files that it completed.
 func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
 	if err := c.copyTree(ctx, fsys, guestDir); err != nil {
 		return fmt.Errorf("copy %s to guest %s: %w", fsName(fsys), guestDir, err)
@@ -60,8 +60,8 @@ func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error 
 	return nil
 }
 
-// fsName is the folder of an os.DirFS, whose own errors leave it out, and "files" for
-// other file systems.
+// fsName returns the directory of an os.DirFS, whose own errors do not have it, and
+// "files" for other file systems.
 func fsName(fsys fs.FS) string {
 	if v := reflect.ValueOf(fsys); v.Kind() == reflect.String {
 		return v.String()
@@ -69,8 +69,8 @@ func fsName(fsys fs.FS) string {
 	return "files"
 }
 
-// WriteFile makes a file of data in the guest, as CopyIn does it. Of mode the
-// permission bits and setuid, setgid and sticky count.
+// WriteFile writes data to a file in the guest, as CopyIn does it. It uses the
+// permission bits of mode, and setuid, setgid and sticky.
 func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	err := c.transfer(ctx, func(client *sftp.Client) error {
 		return upload{bytes.NewReader(data), int64(len(data)), mode, guestPath}.putSingle(ctx, client)
@@ -96,16 +96,16 @@ func (c *Client) copyFile(ctx context.Context, hostPath, guestPath string) error
 	})
 }
 
-// upload is one file on its way.
+// upload is a file to be written.
 type upload struct {
 	from io.Reader
-	size int64 // a guess, for the number of packets in flight
+	size int64 // an estimate, from which the number of requests in flight follows
 	mode fs.FileMode
 	to   string
 }
 
-// putSingle looks at the destination first: to learn of a folder there only
-// after 200 MB would be late.
+// putSingle is put after a look at the destination. If a directory is there, the
+// rename would fail only after all data was sent.
 func (u upload) putSingle(ctx context.Context, client *sftp.Client) error {
 	if err := checkPath(u.to); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (u upload) put(ctx context.Context, client *sftp.Client) error {
 	return install(client, temp, u.to, err)
 }
 
-// install gives a finished temporary file its name, or removes it.
+// install renames a complete temporary file, or removes it because of err.
 func install(client *sftp.Client, temp, to string, err error) error {
 	if err == nil {
 		err = client.PosixRename(temp, to)
@@ -148,7 +148,7 @@ func install(client *sftp.Client, temp, to string, err error) error {
 	}
 	err = explain(client, to, err)
 	if removeErr := client.Remove(temp); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
-		return fmt.Errorf("%w (and %s stays: %w)", err, temp, removeErr)
+		return fmt.Errorf("%w (and %s is left: %w)", err, temp, removeErr)
 	}
 	return err
 }
@@ -171,8 +171,7 @@ func checkDestination(client *sftp.Client, guestPath string) error {
 	return nil
 }
 
-// explain finds the reason of a failure to write, of which SFTP's status codes
-// tell little.
+// explain returns why a write failed. SFTP's status codes alone say little.
 func explain(client *sftp.Client, guestPath string, err error) error {
 	if dirErr := checkDestination(client, guestPath); dirErr != nil {
 		return dirErr
@@ -181,18 +180,18 @@ func explain(client *sftp.Client, guestPath string, err error) error {
 	info, statErr := client.Stat(parent)
 	switch {
 	case errors.Is(statErr, fs.ErrNotExist):
-		return fmt.Errorf("folder %s of the guest: %w", parent, fs.ErrNotExist)
+		return fmt.Errorf("directory %s of the guest: %w", parent, fs.ErrNotExist)
 	case statErr == nil && !info.IsDir():
-		return fmt.Errorf("folder %s of the guest: %w", parent, syscall.ENOTDIR)
+		return fmt.Errorf("directory %s of the guest: %w", parent, syscall.ENOTDIR)
 	}
 	return err
 }
 
 func unsupported(mode fs.FileMode) error {
-	return fmt.Errorf("neither file, folder nor symlink (%s): %w", mode, errors.ErrUnsupported)
+	return fmt.Errorf("neither file, directory nor symlink (%s): %w", mode, errors.ErrUnsupported)
 }
 
-// bounded is a reader that fails once ctx has ended.
+// bounded is a reader that fails after ctx has ended.
 type bounded struct {
 	ctx context.Context
 	io.Reader

@@ -78,15 +78,15 @@ func TestCopyInRefusals(t *testing.T) {
 		is       error
 		text     string
 	}{
-		"over a folder":     {src, guest, syscall.EISDIR, guest + ": is a directory"},
-		"missing folder":    {src, guest + "/no/file", fs.ErrNotExist, "folder " + guest + "/no of the guest"},
-		"file as folder":    {src, inTheWay + "/file", syscall.ENOTDIR, "folder " + inTheWay + " of the guest"},
-		"no source":         {src + "x", guest + "/file", fs.ErrNotExist, src + "x"},
-		"relative":          {src, "file", nil, "not absolute"},
-		"pipe":              {fifo, guest + "/fifo", errors.ErrUnsupported, "neither file"},
-		"pipe in folder":    {host, guest + "/tree", errors.ErrUnsupported, "fifo: neither file"},
-		"folder over file":  {host, inTheWay, syscall.ENOTDIR, inTheWay},
-		"folder, no parent": {host, guest + "/no/tree", fs.ErrNotExist, "folder " + guest + "/no of the guest"},
+		"over a directory":     {src, guest, syscall.EISDIR, guest + ": is a directory"},
+		"missing directory":    {src, guest + "/no/file", fs.ErrNotExist, "directory " + guest + "/no of the guest"},
+		"file as directory":    {src, inTheWay + "/file", syscall.ENOTDIR, "directory " + inTheWay + " of the guest"},
+		"no source":            {src + "x", guest + "/file", fs.ErrNotExist, src + "x"},
+		"relative":             {src, "file", nil, "not absolute"},
+		"pipe":                 {fifo, guest + "/fifo", errors.ErrUnsupported, "neither file"},
+		"pipe in directory":    {host, guest + "/tree", errors.ErrUnsupported, "fifo: neither file"},
+		"directory over file":  {host, inTheWay, syscall.ENOTDIR, inTheWay},
+		"directory, no parent": {host, guest + "/no/tree", fs.ErrNotExist, "directory " + guest + "/no of the guest"},
 	} {
 		err := g.CopyIn(testContext(t), test.from, test.to)
 		assert.ErrorContains(t, err, test.text, name)
@@ -116,8 +116,8 @@ func TestCopyInTree(t *testing.T) {
 	require.NoError(t, g.CopyIn(testContext(t), host, guest))
 	info, err := os.Stat(filepath.Join(guest, "a/b"))
 	require.NoError(t, err)
-	assert.Equal(t, fs.FileMode(0o550), info.Mode().Perm(), "a folder that is made keeps its mode")
-	// Once more over the first copy, whose folders are there now.
+	assert.Equal(t, fs.FileMode(0o550), info.Mode().Perm(), "a directory that is made keeps its mode")
+	// Once more over the first copy, whose directories exist now.
 	for _, dir := range []string{host, guest} {
 		t.Cleanup(func() { os.Chmod(filepath.Join(dir, "a/b"), 0o700) }) // to be removable
 	}
@@ -139,7 +139,7 @@ func TestCopyInTree(t *testing.T) {
 func TestCopyFS(t *testing.T) {
 	g := start(t, &agent.Server{})
 	guest := filepath.Join(t.TempDir(), "made")
-	// MapFS reports folders of mode 0555, which an ordinary user cannot empty.
+	// MapFS reports directories of mode 0555, which an ordinary user cannot empty.
 	made := guest
 	t.Cleanup(func() {
 		os.Chmod(made, 0o700)

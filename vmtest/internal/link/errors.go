@@ -8,11 +8,11 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// ExitError is a command that ran and did not exit with 0.
+// ExitError is the error of a command that ran and did not exit with 0.
 type ExitError struct {
 	ExitCode   int    // exit status, -1 when a signal ended the command
 	Signal     string // its name without SIG ("KILL"), or ""
-	CoreDumped bool   // with Signal only
+	CoreDumped bool   // only with Signal
 }
 
 func (e *ExitError) Error() string {
@@ -25,24 +25,24 @@ func (e *ExitError) Error() string {
 	return "signal " + tail.Printable(e.Signal)
 }
 
-// StartError is a command that never ran: program not found, not executable, a
-// bad folder. errors.Is finds fs.ErrNotExist, fs.ErrPermission and the system's
-// error numbers in it.
+// StartError is the error of a command that did not start: its program was not found
+// or is not executable, or its directory is bad. errors.Is finds fs.ErrNotExist,
+// fs.ErrPermission and the system's error numbers in it.
 type StartError struct {
 	Name    string        // first argument
 	Message string        // the error's text in the guest
-	Errno   syscall.Errno // 0 when no system call failed
+	Errno   syscall.Errno // 0 if no system call failed
 }
 
 func (e *StartError) Error() string {
-	// Package os/exec names what it does and, once more, the program.
+	// Package os/exec begins with the operation and the program.
 	return fmt.Sprintf("start %s: %s", e.Name, tail.Printable(strings.TrimPrefix(e.Message, "fork/exec "+e.Name+": ")))
 }
 
 // Unwrap returns Errno if there is one.
 func (e *StartError) Unwrap() error { return errnoOrNil(e.Errno) }
 
-// guestError is an error of a system call in the guest, with the guest's text.
+// guestError is the error of a system call in the guest, with the guest's text.
 type guestError struct {
 	message string
 	errno   syscall.Errno

@@ -18,46 +18,44 @@ import (
 // copyBuffer is an SSH channel's largest packet in bytes.
 const copyBuffer = 32 << 10
 
-// Command is what Exec runs in the guest, as root.
+// Command is a command for Exec, which runs it in the guest as root.
 type Command struct {
-	// Args is the program and its arguments, exact bytes, without a shell. A
-	// program without a slash is looked for in the PATH of the guest.
+	// Args is the program and its arguments, as exact bytes and without a shell. A
+	// program without a slash is searched for in the guest's PATH.
 	Args []string
 
 	// Env is added to the guest's PATH, HOME=/root, LANG=C.UTF-8, TERM=dumb
-	// and SYSTEMD_COLORS=0; the last entry of a name wins.
+	// and SYSTEMD_COLORS=0. The last entry of a name is used.
 	Env []string
 
-	// Dir is the working directory, / by default.
+	// Dir is the working directory; "" is /.
 	Dir string
 
-	// Stdin is copied to the command and its end passed on; nil is /dev/null.
+	// Stdin is copied to the command's standard input; nil is /dev/null.
 	Stdin io.Reader
 
-	// Stdout and Stderr get the output byte for byte; nil is /dev/null. If
-	// both are the same writer, the order of the two streams is kept and one
-	// Write happens at a time. Otherwise each is called from its own
-	// goroutine.
+	// Stdout and Stderr get the command's output; nil is /dev/null. If both are
+	// the same writer, the streams' order is kept and one Write happens at a time.
+	// Otherwise each is called from its own goroutine.
 	Stdout, Stderr io.Writer
 
-	// Elapsed, when not nil, is set to how long the command ran by the guest's
-	// clock, once its end is known.
+	// Elapsed, if not nil, is set to how long the command ran by the guest's clock,
+	// when its end is known.
 	Elapsed *time.Duration
 }
 
-// Exec runs a command to its end and hands over all that it wrote. It returns
-// nil for exit status 0, an *ExitError for any other end, a *StartError if the
-// command did not start. When ctx ends, the command and all processes of its
-// session are killed and the error wraps ctx's; a guest that does not answer
-// delays that by at most a few seconds.
+// Exec runs a command to its end and copies all its output. It returns nil for exit
+// status 0, an *ExitError for any other end, and a *StartError if the command did not
+// start. When ctx ends, the command and all processes of its session are killed, and
+// the error wraps ctx's. If the guest does not answer, Exec returns after at most a
+// few seconds more.
 //
-// Output of processes that a command leaves behind is taken until they close
-// it, for at most a second after the command's own end; they live on until the
-// link ends. Exec waits neither for them nor for Stdin: a Read in progress when
-// the command ends is abandoned, and what it returns later is lost. A Writer
-// that fails ends its stream for the command as a closed pipe would (SIGPIPE),
-// and the failure is returned. After Exec has returned the writers are not
-// called again; only a Write that blocks while ctx ends can be outlived.
+// Processes that a command leaves behind run on until the link ends. Their output is
+// copied for at most a second after the command's own end. Exec does not wait for
+// them, nor for Stdin: if a Read is in progress when the command ends, its data is
+// lost. If a Writer fails, its stream ends for the command as a closed pipe does
+// (SIGPIPE), and Exec returns the failure. The writers are not called after Exec has
+// returned, but a Write that blocks when ctx ends can go on after that.
 func (c *Client) Exec(ctx context.Context, cmd Command) error {
 	x, err := newExecution(c, cmd)
 	if err != nil {
@@ -73,11 +71,11 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 
 	select {
 	case err := <-result:
-		x.tellElapsed(cmd)
+		x.setElapsed(cmd)
 		return err
 	case <-ctx.Done():
 	}
-	// Everything sent from here on may block when the guest no longer reads.
+	// All that is sent from here on can block, because the guest may not read.
 	go func() {
 		_, _ = ch.SendRequest("signal", false, ssh.Marshal(wire.Signal{Name: "KILL"}))
 	}()
@@ -85,9 +83,9 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 	defer timer.Stop()
 	select {
 	case err := <-result:
-		x.tellElapsed(cmd)
+		x.setElapsed(cmd)
 		if err == nil {
-			return nil // it was through before the signal came
+			return nil // it ended before the signal came
 		}
 	case <-timer.C:
 		go ch.Close()
@@ -96,7 +94,7 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 	return fmt.Errorf("run %s: %w", cmd.Args[0], ended(ctx))
 }
 
-// execution is one command under way.
+// execution is a command that runs.
 type execution struct {
 	client         *Client
 	name           string
@@ -104,10 +102,10 @@ type execution struct {
 	ch             ssh.Channel
 	stdin          io.Reader
 	stdout, stderr *gate
-	elapsed        time.Duration // as the agent told, once run has returned
+	elapsed        time.Duration // from the agent; set when run has returned
 
 	mu       sync.Mutex
-	writeErr error // first failure of a caller's writer
+	writeErr error // the first error of a caller's writer
 }
 
 func newExecution(c *Client, cmd Command) (*execution, error) {
@@ -137,8 +135,8 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 	return x, nil
 }
 
-// tellElapsed is for when run has returned.
-func (x *execution) tellElapsed(cmd Command) {
+// setElapsed sets cmd.Elapsed after run has returned.
+func (x *execution) setElapsed(cmd Command) {
 	if cmd.Elapsed != nil {
 		*cmd.Elapsed = x.elapsed
 	}
@@ -153,7 +151,7 @@ func (x *execution) shut() {
 	}
 }
 
-// run returns when the channel has been closed and all output is written.
+// run returns when the channel is closed and all output is written.
 func (x *execution) run(requests <-chan *ssh.Request) error {
 	if _, err := x.ch.SendRequest(wire.ArgvRequest, false, x.request); err != nil {
 		go ssh.DiscardRequests(requests)
@@ -192,8 +190,8 @@ func (x *execution) run(requests <-chan *ssh.Request) error {
 	}
 }
 
-// await reads how the command ended: end is its *ExitError or *StartError, err
-// that no end is known.
+// await reads how the command ended. end is its *ExitError or *StartError. err is set
+// if the agent did not say how it ended.
 func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 	known := false
 	for req := range requests {
@@ -231,7 +229,7 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 	return nil, fmt.Errorf("run %s: %w", x.name, err)
 }
 
-// feed copies Stdin and returns its failure, not the command's refusal to read.
+// feed copies Stdin and returns its error. It is no error if the command reads less.
 func (x *execution) feed() error {
 	in := &noted{Reader: x.stdin}
 	_, _ = io.CopyBuffer(x.ch, in, make([]byte, copyBuffer))
@@ -242,7 +240,7 @@ func (x *execution) feed() error {
 	return nil
 }
 
-// noted remembers its reader's error, which io.Copy mixes with the writer's.
+// noted keeps its reader's error, which io.Copy does not tell from the writer's.
 type noted struct {
 	io.Reader
 	err error
@@ -254,8 +252,8 @@ func (n *noted) Read(p []byte) (int, error) {
 	return read, err
 }
 
-// pump copies until the channel's end, even past a failure to write: data left
-// in the channel would hold up its other stream.
+// pump copies until the channel's end, even after an error of the writer: data left in
+// the channel would block its other stream.
 func (x *execution) pump(stream string, dst *gate, src io.Reader) {
 	buf := make([]byte, copyBuffer)
 	_, err := io.CopyBuffer(dst, src, buf)

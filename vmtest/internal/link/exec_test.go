@@ -96,13 +96,13 @@ func TestExecNoStart(t *testing.T) {
 		is   error
 		text string
 	}{
-		"not in PATH":    {link.Command{Args: []string{"no-such-command"}}, fs.ErrNotExist, "PATH=/usr/local/sbin"},
-		"no such file":   {link.Command{Args: []string{"/no/such"}}, fs.ErrNotExist, "/no/such: no such file or directory"},
-		"not executable": {link.Command{Args: []string{plain}}, fs.ErrPermission, "permission denied"},
-		"no such folder": {link.Command{Args: []string{"true"}, Dir: "/no/dir"}, fs.ErrNotExist, "chdir /no/dir: no such file or directory"},
-		"dir is a file":  {link.Command{Args: []string{"true"}, Dir: plain}, syscall.ENOTDIR, "not a directory"},
-		"too long":       {link.Command{Args: []string{"true", strings.Repeat("x", 1<<20)}}, syscall.E2BIG, "argument list too long"},
-		"empty name":     {link.Command{Args: []string{""}}, fs.ErrNotExist, "no such file"},
+		"not in PATH":       {link.Command{Args: []string{"no-such-command"}}, fs.ErrNotExist, "PATH=/usr/local/sbin"},
+		"no such file":      {link.Command{Args: []string{"/no/such"}}, fs.ErrNotExist, "/no/such: no such file or directory"},
+		"not executable":    {link.Command{Args: []string{plain}}, fs.ErrPermission, "permission denied"},
+		"no such directory": {link.Command{Args: []string{"true"}, Dir: "/no/dir"}, fs.ErrNotExist, "chdir /no/dir: no such file or directory"},
+		"dir is a file":     {link.Command{Args: []string{"true"}, Dir: plain}, syscall.ENOTDIR, "not a directory"},
+		"too long":          {link.Command{Args: []string{"true", strings.Repeat("x", 1<<20)}}, syscall.E2BIG, "argument list too long"},
+		"empty name":        {link.Command{Args: []string{""}}, fs.ErrNotExist, "no such file"},
 	} {
 		err := g.Exec(testContext(t), test.cmd)
 		var failure *link.StartError

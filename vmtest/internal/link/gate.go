@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// gate passes writes on until it is shut, so that a caller's writer is left
-// alone once the call has returned. One write is in progress at a time.
+// gate passes writes on until it is shut, so that a caller's writer is not used after
+// the call has returned. One write is in progress at a time.
 type gate struct {
 	w      io.Writer
 	turn   chan struct{}
@@ -40,8 +40,8 @@ func (g *gate) shut(wait time.Duration) {
 	}
 }
 
-// same reports whether two writers are one. Comparing interfaces panics when
-// the type in them cannot be compared.
+// same reports whether two writers are the same. A comparison of interfaces panics if
+// the type in them is not comparable.
 func same(a, b io.Writer) bool {
 	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// maxReadFile is the largest file in bytes that ReadFile takes into memory.
+// maxReadFile is the size in bytes of the largest file that ReadFile reads.
 const maxReadFile = 64 << 20
 
-// ErrTooLarge is what ReadFile's error wraps for a file of more than 64 MiB.
-var ErrTooLarge = errors.New("file is too large for memory, copy it out")
+// ErrTooLarge is wrapped by ReadFile's error for a file of more than 64 MiB.
+var ErrTooLarge = errors.New("file is larger than 64 MiB; copy it out instead")
 
 // ReadFile returns the content of a regular file in the guest, at most 64 MiB.
-// Files under /proc and /sys work too.
+// It reads files under /proc and /sys too.
 func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error) {
 	content := &limited{left: maxReadFile}
 	err := c.transfer(ctx, func(client *sftp.Client) error {
@@ -40,9 +40,9 @@ func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error)
 	return content.Bytes(), nil
 }
 
-// CopyOut copies a regular file, or what a symlink points at, from the guest to
-// hostPath. It keeps the permission bits, and appears under its name complete or
-// not at all; the folder must exist, and a folder at hostPath is not replaced.
+// CopyOut copies a regular file, or the target of a symlink, from the guest to
+// hostPath. The copy keeps the permission bits and appears under its name complete.
+// The directory of hostPath must exist, and hostPath must not be a directory.
 func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	err := c.transfer(ctx, func(client *sftp.Client) error {
 		return copyOut(ctx, client, guestPath, hostPath)
@@ -80,13 +80,13 @@ func copyOut(ctx context.Context, client *sftp.Client, guestPath, hostPath strin
 	return nil
 }
 
-// download streams a file to the writer that open makes once the file is known
-// to be there.
+// download copies a file to the writer that open returns. It calls open if the file
+// exists.
 func download(ctx context.Context, client *sftp.Client, guestPath string, open func(fs.FileInfo) (io.Writer, error)) (fs.FileMode, error) {
 	if err := checkPath(guestPath); err != nil {
 		return 0, err
 	}
-	// Before it is opened: a pipe would block the agent's SFTP server.
+	// Before the open, because a pipe would block the agent's SFTP server.
 	info, err := client.Stat(guestPath)
 	if err != nil {
 		return 0, err
@@ -110,7 +110,7 @@ func download(ctx context.Context, client *sftp.Client, guestPath string, open f
 	return info.Mode(), err
 }
 
-// boundedWriter fails once ctx has ended.
+// boundedWriter is a writer that fails after ctx has ended.
 type boundedWriter struct {
 	ctx context.Context
 	io.Writer

@@ -57,7 +57,8 @@ func newTarget(ctx context.Context, network, address string) (*target, error) {
 	return t, nil
 }
 
-// hostOf enforces the family of tcp4 and tcp6.
+// hostOf returns the host to connect to. It refuses a host that is not of the family
+// of tcp4 or tcp6.
 func hostOf(network, host string) (string, error) {
 	if host == "" {
 		host = "localhost"

@@ -12,19 +12,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// treeJobs is the number of files under way at once: a small file costs five
-// answers of the guest, one after the other.
+// treeJobs is the number of files that are copied at once. Even a small file takes
+// five requests, one after the other.
 const treeJobs = 8
 
-// tree is a folder on its way.
+// tree is a directory to be copied.
 type tree struct {
 	client *sftp.Client
 	fsys   fs.FS
 	to     string
-	made   []folder // parents before their children
+	made   []madeDir // parents before their children
 }
 
-type folder struct {
+// madeDir is a directory of the guest that is new, and the mode that it will have.
+type madeDir struct {
 	path string
 	mode fs.FileMode
 }
@@ -63,13 +64,13 @@ func (t *tree) copy(ctx context.Context) error {
 		return nil
 	})
 	if err := jobs.Wait(); err != nil {
-		return err // the walk's is then only its echo
+		return err // and the walk has ended because of it
 	}
 	if walkErr != nil {
 		return walkErr
 	}
-	// Modes last and children first: a read-only folder takes no files from
-	// an agent that is not root.
+	// Modes last and children first: an agent that is not root cannot write into a
+	// read-only directory.
 	for _, f := range slices.Backward(t.made) {
 		if err := t.client.Chmod(f.path, f.mode); err != nil {
 			return named(f.path, err)
@@ -84,7 +85,7 @@ func (t *tree) mkdir(entry fs.DirEntry, to string) error {
 		return err
 	}
 	if err := t.client.Mkdir(to); err == nil {
-		t.made = append(t.made, folder{to, info.Mode()})
+		t.made = append(t.made, madeDir{to, info.Mode()})
 		return nil
 	} else if there, statErr := t.client.Stat(to); statErr != nil {
 		return explain(t.client, to, err)

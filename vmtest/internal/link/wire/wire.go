@@ -1,6 +1,6 @@
-// Package wire holds the names and payloads that both ends of the guest link
-// share and that the SSH standards do not define. The rest of the link is RFC
-// 4253, 4254 and OpenSSH's PROTOCOL file.
+// Package wire defines the names and payloads that both ends of the guest link use.
+// Those of our own are here, and those of RFC 4254 and of OpenSSH's PROTOCOL file
+// that the ssh package does not export.
 package wire
 
 import (
@@ -12,45 +12,46 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Domain ends every name of our own (RFC 4250, section 4.6.1).
+// Domain ends each name of our own (RFC 4250, section 4.6.1).
 const Domain = "@systemd-vmtest"
 
 const (
-	// ArgvRequest is a request on a "session" channel that starts a command
-	// without a shell; its payload is an Argv. No reply is needed: a start that
-	// fails is told by StartErrorRequest.
+	// ArgvRequest on a "session" channel starts a command without a shell. Its
+	// payload is an Argv. It needs no reply: if the start fails, the agent sends a
+	// StartErrorRequest.
 	ArgvRequest = "argv" + Domain
 
-	// ElapsedRequest comes from the agent ahead of a command's exit; its payload is
+	// ElapsedRequest comes from the agent before a command's exit. Its payload is
 	// an Elapsed.
 	ElapsedRequest = "elapsed" + Domain
 
-	// Keepalive is OpenSSH's global request that asks nothing but an answer.
+	// Keepalive is OpenSSH's global request that does nothing and is answered.
 	Keepalive = "keepalive@openssh.com"
 
-	// StartErrorRequest comes from the agent in place of exit-status when the
-	// command never ran; its payload is a StartError as JSON.
+	// StartErrorRequest comes from the agent in place of exit-status if the command
+	// did not start. Its payload is a StartError as JSON.
 	StartErrorRequest = "start-error" + Domain
 )
 
-// MaxPayload bounds a request's payload in bytes. Packets above 256 KiB make
-// the peer drop the whole connection (golang.org/x/crypto/ssh, maxPacket).
+// MaxPayload bounds a request's payload in bytes. A packet of more than 256 KiB makes
+// the peer end the connection (golang.org/x/crypto/ssh, maxPacket).
 const MaxPayload = 240 << 10
 
 // Argv is the payload of ArgvRequest.
 type Argv struct {
-	Args, Env, Dir string // the first two as by Pack
+	Args, Env, Dir string // Args and Env are made by Pack
 
-	// The streams that the client wants; the others are /dev/null.
+	// Stdin, Stdout and Stderr select the streams that the channel carries. The
+	// others are /dev/null.
 	Stdin, Stdout, Stderr bool
 
-	// Merge sends standard error down the pipe of standard output, so that
-	// the order of the two is kept.
+	// Merge sends standard error through the pipe of standard output, so that the
+	// order of the two is kept.
 	Merge bool
 }
 
-// Pack makes one string of many. Under emulation it costs less to take apart than
-// JSON, and it keeps bytes that are not UTF-8.
+// Pack returns the strings of a list as one string. Under emulation Unpack costs less
+// than JSON, and it keeps bytes that are not UTF-8.
 func Pack(list []string) string {
 	var packed []byte
 	for _, s := range list {
@@ -80,15 +81,14 @@ func Unpack(packed string) ([]string, error) {
 
 // StartError is the payload of StartErrorRequest.
 type StartError struct {
-	Errno   int    `json:"errno,omitempty"` // 0 when no system call failed
+	Errno   int    `json:"errno,omitempty"` // 0 if no system call failed
 	Message string `json:"message"`
 }
 
-// privateReason begins the reason codes that RFC 4254, section 5.1, leaves to
-// private use.
+// privateReason begins the reason codes for private use (RFC 4254, section 5.1).
 const privateReason = 0xFE000000
 
-// RejectionReason is the reason code for a connect that failed with errno.
+// RejectionReason returns the reason code of a connect that failed with errno.
 func RejectionReason(errno syscall.Errno) ssh.RejectionReason {
 	if errno == 0 {
 		return ssh.ConnectionFailed
@@ -96,7 +96,7 @@ func RejectionReason(errno syscall.Errno) ssh.RejectionReason {
 	return ssh.RejectionReason(privateReason | uint32(errno))
 }
 
-// Errno is the inverse of RejectionReason, 0 when the code carries none.
+// Errno is the inverse of RejectionReason. It returns 0 if the code has no errno.
 func Errno(reason ssh.RejectionReason) syscall.Errno {
 	if uint32(reason)&privateReason != privateReason {
 		return 0
@@ -107,8 +107,8 @@ func Errno(reason ssh.RejectionReason) syscall.Errno {
 // standardSignals are the names that RFC 4254, section 6.10, defines.
 const standardSignals = " ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2 "
 
-// SignalName makes the wire name of a signal: bare when the RFC lists it, with
-// our domain otherwise, as the RFC asks.
+// SignalName returns the wire name of a signal. A name that the RFC does not list gets
+// our domain.
 func SignalName(name string) string {
 	if strings.Contains(standardSignals, " "+name+" ") {
 		return name
@@ -116,13 +116,14 @@ func SignalName(name string) string {
 	return name + Domain
 }
 
-// BareSignal takes the domain off a signal's wire name.
+// BareSignal returns a signal's wire name without its domain.
 func BareSignal(name string) string {
 	name, _, _ = strings.Cut(name, "@")
 	return name
 }
 
-// Elapsed is how long a command ran, from before its start to its end.
+// Elapsed is the payload of ElapsedRequest: how long a command ran, from before its
+// start to its end.
 type Elapsed struct{ Nanoseconds uint64 }
 
 // ExitStatus is the payload of exit-status (RFC 4254, section 6.10).
@@ -164,14 +165,14 @@ type DirectStreamlocal struct {
 	Reserved1 uint32
 }
 
-// Algorithms are the ones both ends agree on: X25519 and ChaCha20-Poly1305 cost
-// least where a guest's processor is emulated and has no AES instructions.
+// Algorithms returns the algorithms of both ends. X25519 and ChaCha20-Poly1305 cost
+// least on an emulated processor, which has no AES instructions.
 func Algorithms() ssh.Config {
 	return ssh.Config{
 		KeyExchanges: []string{ssh.KeyExchangeCurve25519},
 		Ciphers:      []string{ssh.CipherChaCha20Poly1305},
-		// The stream never leaves the host, so nothing is gained by new keys
-		// in the middle of a copy; a kibi of gibibytes is never reached.
+		// The stream never leaves the host, so new keys in the middle of a copy
+		// gain nothing. No session gets to 1 TiB.
 		RekeyThreshold: 1 << 40,
 	}
 }
