@@ -51,6 +51,21 @@ type command struct {
 // startCommand starts argv in a session of its own. Its error wraps the operating
 // system's if a system call failed.
 func startCommand(argv wire.Argv, env []string) (*command, error) {
+	cmd, err := newCommand(argv, env)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDir(cmd.Dir); err != nil {
+		return nil, err
+	}
+	if cmd.Path, err = lookPath(cmd.Args[0], cmd.Environ()); err != nil {
+		return nil, err
+	}
+	return launch(cmd, argv)
+}
+
+// newCommand returns the command of argv without its path.
+func newCommand(argv wire.Argv, env []string) (*exec.Cmd, error) {
 	args, err := wire.Unpack(argv.Args)
 	if err != nil {
 		return nil, fmt.Errorf("read arguments: %w", err)
@@ -71,15 +86,7 @@ func startCommand(argv wire.Argv, env []string) (*command, error) {
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}
-	if err := checkDir(cmd.Dir); err != nil {
-		return nil, err
-	}
-	path, err := lookPath(cmd.Args[0], cmd.Environ())
-	if err != nil {
-		return nil, err
-	}
-	cmd.Path = path
-	return launch(cmd, argv)
+	return cmd, nil
 }
 
 // checkDir returns an error that names a bad directory. os.StartProcess reports it as

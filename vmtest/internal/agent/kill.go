@@ -96,13 +96,19 @@ func isMember(pid int, sessions map[int]struct{}) bool {
 	return leaderState == 0 || leaderParent == os.Getpid()
 }
 
-// stat returns state, parent and session from /proc/PID/stat, see proc(5). state is 0
-// if there is no such process.
+// stat returns state, parent and session of a process. state is 0 if there is no such
+// process.
 func stat(pid int) (state byte, parent, session int) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, 0
 	}
+	return parseStat(text)
+}
+
+// parseStat parses /proc/PID/stat, see proc(5). It returns 0 for a text of another
+// form.
+func parseStat(text []byte) (state byte, parent, session int) {
 	// The command's name is in parentheses and can have any byte.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 4 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"syscall"
 	"time"
@@ -199,7 +200,7 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 		case wire.ElapsedRequest:
 			var elapsed wire.Elapsed
 			if err = ssh.Unmarshal(req.Payload, &elapsed); err == nil {
-				x.elapsed = time.Duration(elapsed.Nanoseconds)
+				x.elapsed = time.Duration(min(elapsed.Nanoseconds, math.MaxInt64))
 			}
 		case "exit-status":
 			var status wire.ExitStatus

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -18,5 +19,34 @@ func TestPack(t *testing.T) {
 	for _, torn := range []string{"\x00", "\x00\x00\x00\x02a", "\xff\xff\xff\xffa"} {
 		_, err := wire.Unpack(torn)
 		assert.Error(t, err, "%q", torn)
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	f.Add(wire.Pack([]string{"a", "", "b\x00c"}))
+	f.Add("\xff\xff\xff\xffa")
+	f.Fuzz(func(t *testing.T, packed string) {
+		list, err := wire.Unpack(packed)
+		if err == nil && wire.Pack(list) != packed {
+			t.Errorf("unpack %q: %q", packed, list)
+		}
+	})
+}
+
+func FuzzSignalName(f *testing.F) {
+	f.Add("KILL")
+	f.Add("XCPU")
+	f.Add("TERM QUIT")
+	f.Fuzz(func(t *testing.T, name string) {
+		got := wire.BareSignal(wire.SignalName(name))
+		if want := wire.BareSignal(name); got != want {
+			t.Errorf("signal %q: %q", name, got)
+		}
+	})
+}
+
+func TestErrno(t *testing.T) {
+	for _, errno := range []syscall.Errno{0, syscall.ENOENT, syscall.ECONNREFUSED} {
+		assert.Equal(t, errno, wire.Errno(wire.RejectionReason(errno)))
 	}
 }
