@@ -136,8 +136,8 @@ func TestSFTP(t *testing.T) {
 	require.NoError(t, files.Close())
 }
 
-// TestNothingOutlivesItsClient waits on a FIFO that the processes hold: its
-// reader sees the end when the last of them is gone.
+// TestNothingOutlivesItsClient waits on a FIFO that the processes hold. Its reader sees
+// the end when the last of them has ended.
 func TestNothingOutlivesItsClient(t *testing.T) {
 	for name, end := range map[string]func(*ssh.Client, *ssh.Session){
 		"channel closed":    func(_ *ssh.Client, session *ssh.Session) { session.Close() },

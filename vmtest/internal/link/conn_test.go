@@ -39,7 +39,7 @@ func listen(t *testing.T, network, address string, handle func(net.Conn)) string
 
 func TestDialHalfClose(t *testing.T) {
 	g := start(t, &agent.Server{})
-	// Answers only once the client has ended its data, as nc -N asks for.
+	// It answers after the end of the client's data, which nc -N sends.
 	answer := func(conn net.Conn) {
 		all, _ := io.ReadAll(conn)
 		io.WriteString(conn, strings.ToUpper(string(all)))
@@ -78,7 +78,7 @@ func TestDialGuestClosesFirst(t *testing.T) {
 	all, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.Equal(t, "bye", string(all))
-	// The guest's socket is gone: writing fails once the guest has noticed.
+	// The guest's socket is closed, so a write fails when the guest has told.
 	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(timeout)))
 	for err == nil {
 		_, err = conn.Write(make([]byte, 4096))
@@ -112,7 +112,7 @@ func TestDialDeadlines(t *testing.T) {
 }
 
 // TestDialCloseDeliversAndEnds closes a connection right after a write. The guest
-// gets all of it, and then no connection any more, without a timeout of the host.
+// gets all of it, and then the end of the connection, without a timeout of the host.
 func TestDialCloseDeliversAndEnds(t *testing.T) {
 	link.SetLingerTimeout(t, time.Hour)
 	g := start(t, &agent.Server{})
@@ -159,8 +159,8 @@ func TestDialRefused(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-// TestConnErrorsNameTheGuest holds each error against the address in the guest: that
-// of the socket pair says nothing.
+// TestConnErrorsNameTheGuest looks for the address in the guest in each error, in
+// place of that of the socket pair.
 func TestConnErrorsNameTheGuest(t *testing.T) {
 	g := start(t, &agent.Server{})
 	path := filepath.Join(t.TempDir(), "socket")

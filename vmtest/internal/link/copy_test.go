@@ -212,8 +212,8 @@ func watchHeap() (peak func() uint64) {
 	return func() uint64 { close(stop); return <-result }
 }
 
-// liveHeap is what the last collection left. What is allocated beyond that says
-// more about the collector's pace than about what is kept.
+// liveHeap returns the size of what the last collection left. What is allocated beyond
+// that depends on when the collector runs.
 func liveHeap() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

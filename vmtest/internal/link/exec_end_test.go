@@ -27,8 +27,8 @@ func TestExecContextKillsGroup(t *testing.T) {
 	g := start(t, &agent.Server{})
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
-	// The grandchildren hold the FIFO: its reader sees the end when all of
-	// them are gone. One is in a group of its own.
+	// The grandchildren hold the FIFO, so its reader sees the end when all of them
+	// have ended. One is in a group of its own.
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	lines, w := io.Pipe()
@@ -59,16 +59,16 @@ func TestExecContextKillsGroup(t *testing.T) {
 	require.NoError(t, g.Exec(testContext(t), sh("true")), "the link must survive")
 }
 
-// A command that is through when its context ends, but has not been told to be, ends
-// well, and in a time that is known.
+// TestExecContextEndsWithTheCommand ends the context when the command has ended but
+// the client has not heard of it. That is no error, and the elapsed time is set.
 func TestExecContextEndsWithTheCommand(t *testing.T) {
 	checkLeaks(t)
 	host, port := socketPair(t)
 	sender := &announcer{Conn: host, sent: make(chan struct{})}
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
-	// The agent logs a command's end before it tells of it. The next that the client
-	// sends is the signal, for a context that has ended.
+	// The agent logs a command's end before it sends it. The next data of the client
+	// is then the signal, because the context has ended.
 	log := writerFunc(func(record []byte) {
 		if bytes.Contains(record, []byte("command ended")) {
 			sender.armed.Store(true)
@@ -169,7 +169,7 @@ func TestExecDaemonDoesNotHold(t *testing.T) {
 	assert.True(t, gone(pid), "nothing of the session may outlive Serve")
 }
 
-// gone reports whether the process has ended; it may not be reaped yet.
+// gone reports whether the process has ended. It need not be reaped yet.
 func gone(pid string) bool {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	return err != nil || bytes.Contains(stat, []byte(") Z "))

@@ -15,10 +15,10 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// timeout bounds what is expected to happen soon.
+// timeout bounds each wait of a test.
 const timeout = time.Minute
 
-// testContext ends early enough for the test to say what it waited for.
+// testContext returns a context that ends before go test's own timeout.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -26,7 +26,7 @@ func testContext(tb testing.TB) context.Context {
 	return ctx
 }
 
-// guest is an agent in this process; "inside the guest" is this host.
+// guest is an agent in this process, so this host is also the guest.
 type guest struct {
 	*link.Client
 	port net.Conn // the agent's end of the stream
@@ -35,8 +35,8 @@ type guest struct {
 	served chan error
 }
 
-// start connects a Client with an agent and checks at the test's end that
-// neither leaves a goroutine.
+// start connects a Client to an agent. At the test's end it checks that neither leaves
+// a goroutine.
 func start(tb testing.TB, server *agent.Server) *guest {
 	tb.Helper()
 	checkLeaks(tb)
@@ -63,13 +63,13 @@ func socketPair(tb testing.TB) (net.Conn, net.Conn) {
 	return a, b
 }
 
-// checkLeaks compares the number of goroutines at the test's end with now.
+// checkLeaks fails the test if more goroutines run at its end than now.
 func checkLeaks(tb testing.TB) {
 	tb.Helper()
 	before := runtime.NumGoroutine()
 	tb.Cleanup(func() {
-		// Goroutines that were told to end need a moment, and announce it to
-		// nobody.
+		// Nothing announces the end of a goroutine, so its number is polled. The
+		// limit only decides when the test fails.
 		deadline := time.Now().Add(5 * time.Second)
 		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 			time.Sleep(5 * time.Millisecond)
