@@ -10,7 +10,7 @@ import (
 
 // ExitError is the error of a command that ran and did not exit with 0.
 type ExitError struct {
-	ExitCode   int    // exit status, -1 when a signal ended the command
+	ExitCode   int    // exit status, or -1 if a signal ended the command
 	Signal     string // its name without SIG ("KILL"), or ""
 	CoreDumped bool   // only with Signal
 }

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // Fingerprint describes all outside the guest that a snapshot of m depends on. A
@@ -44,7 +44,7 @@ func identifyBinary(m Machine) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find QEMU: %w", err)
 	}
-	id, err := images.Identify(info)
+	id, err := host.Identify(info)
 	if err != nil {
 		return "", fmt.Errorf("find QEMU: %w", err)
 	}
