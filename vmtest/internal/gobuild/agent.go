@@ -15,16 +15,16 @@ import (
 // agentPackage is the command that runs inside every guest.
 const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
 
-// Agent returns the executable of the guest's agent. It is the file that $VMTEST_AGENT
-// names, or else built in the module of the working directory.
+// Agent returns the executable of the guest's agent. It reads the file that
+// $VMTEST_AGENT names, or builds the agent in the module of the working directory.
 func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error) {
 	if path := os.Getenv("VMTEST_AGENT"); path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("read the agent that VMTEST_AGENT names: %w", err)
+			return nil, fmt.Errorf("read VMTEST_AGENT: %w", err)
 		}
 		if err := checkExecutable(data, arch); err != nil {
-			return nil, fmt.Errorf("use %s, the agent that VMTEST_AGENT names: %w", path, err)
+			return nil, fmt.Errorf("check VMTEST_AGENT: %s: %w", path, err)
 		}
 		return data, nil
 	}
@@ -35,26 +35,27 @@ func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error
 	return data, err
 }
 
-// explainAgent adds cause and cure to an error of the agent's build: no import of
-// package vmtest tells the go command that this command is needed too.
+// explainAgent returns err as a *host.Error with the cure, if the working directory is
+// the reason why the agent cannot be built. No import of package vmtest makes the go
+// command include the agent, so a module may well lack it.
 func explainAgent(ctx context.Context, err error) error {
 	const otherwise = ", or set VMTEST_AGENT to an agent built by CGO_ENABLED=0 go build " + agentPackage
 	if errors.Is(err, exec.ErrNotFound) {
-		return &host.Error{Cause: "build the guest's agent: there is no go command",
-			Cure: "put it on PATH" + otherwise, Err: err}
+		return &host.Error{Cause: "build the guest's agent: no go command on PATH",
+			Cure: "add it to PATH" + otherwise, Err: err}
 	}
 	out, envErr := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if envErr != nil {
-		return err // the build's own error tells more
+		return err // the error of the build says more
 	}
 	gomod := strings.TrimSpace(string(out))
 	if gomod == "" || gomod == os.DevNull {
-		return &host.Error{Cause: "build the guest's agent: no Go module around the current folder",
-			Cure: "run in the folder of a module that requires example.org/systemd-vmtest" + otherwise, Err: err}
+		return &host.Error{Cause: "build the guest's agent: the working directory is not in a Go module",
+			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Err: err}
 	}
 	vendor := filepath.Join(filepath.Dir(gomod), "vendor")
 	if exists(filepath.Join(vendor, "modules.txt")) && !exists(filepath.Join(vendor, agentPackage)) {
-		return &host.Error{Cause: "build the guest's agent: " + vendor + " lacks its package",
+		return &host.Error{Cause: "build the guest's agent: its package is not in " + vendor,
 			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Err: err}
 	}
 	return err

@@ -10,31 +10,31 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAgentThatCannotBeBuilt(t *testing.T) {
+func TestAgentBuildErrors(t *testing.T) {
 	const module = "module example.com/daemon\n\ngo 1.26\n"
 	for name, c := range map[string]struct {
-		files      map[string]string
-		path       string // PATH; "" leaves it
-		cause, way string
+		files       map[string]string
+		path        string // PATH; "" leaves it
+		cause, cure string
 	}{
 		"outside a module": {
-			cause: "build the guest's agent: no Go module around the current folder",
-			way:   "(run in the folder of a module that requires example.org/systemd-vmtest, or set VMTEST_AGENT to",
+			cause: "build the guest's agent: the working directory is not in a Go module",
+			cure:  "(run in the directory of a module that requires example.org/systemd-vmtest, or set VMTEST_AGENT to",
 		},
-		"vendored without it": {
+		"not vendored": {
 			files: map[string]string{"go.mod": module, "vendor/modules.txt": ""},
-			cause: "/vendor lacks its package",
-			way:   "(run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor, or set VMTEST_AGENT to",
+			cause: "build the guest's agent: its package is not in /",
+			cure:  "(run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor, or set VMTEST_AGENT to",
 		},
-		"in a module that does not require it": {
+		"not required by the module": {
 			files: map[string]string{"go.mod": module},
 			cause: "build " + agentPackage + " for the guest: exit status 1",
-			way:   "go get " + agentPackage, // the go command's own advice
+			cure:  "go get " + agentPackage, // the go command's own advice
 		},
-		"without a go command": {
+		"no go command": {
 			path:  "/nowhere",
-			cause: "build the guest's agent: there is no go command",
-			way:   "(put it on PATH, or set VMTEST_AGENT to",
+			cause: "build the guest's agent: no go command on PATH",
+			cure:  "(add it to PATH, or set VMTEST_AGENT to",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,15 +51,21 @@ func TestAgentThatCannotBeBuilt(t *testing.T) {
 			if c.path != "" {
 				t.Setenv("PATH", c.path)
 			}
-			_, err := Agent(t.Context(), runtime.GOARCH, silent(t))
+			_, err := Agent(t.Context(), runtime.GOARCH, noNotice(t))
 			assert.ErrorContains(t, err, c.cause)
-			assert.ErrorContains(t, err, c.way)
+			assert.ErrorContains(t, err, c.cure)
 		})
 	}
 }
 
-func TestAgentThatIsNone(t *testing.T) {
+func TestAgentIsNotExecutable(t *testing.T) {
 	t.Setenv("VMTEST_AGENT", "agent_test.go")
-	_, err := Agent(t.Context(), runtime.GOARCH, silent(t))
-	assert.ErrorContains(t, err, "use agent_test.go, the agent that VMTEST_AGENT names: read executable")
+	_, err := Agent(t.Context(), runtime.GOARCH, noNotice(t))
+	assert.ErrorContains(t, err, "check VMTEST_AGENT: agent_test.go: read executable: ")
+}
+
+func TestAgentIsMissing(t *testing.T) {
+	t.Setenv("VMTEST_AGENT", "missing")
+	_, err := Agent(t.Context(), runtime.GOARCH, noNotice(t))
+	assert.EqualError(t, err, "read VMTEST_AGENT: open missing: no such file or directory")
 }

@@ -1,7 +1,6 @@
 package gobuild
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,54 +9,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// keepUnused is how long the cache keeps a small file that is quick to make again
-// and that nobody has used.
+// keepUnused is how long the cache keeps a program that no test uses.
 const keepUnused = 30 * 24 * time.Hour
 
-// lockPoll is how often a lock that another process holds is tried again; flock
-// has no wait that a context could end.
-const lockPoll = 50 * time.Millisecond
-
-// What lies beside a program in the cache: the folder of work is there while the
-// program is built, or when a test was killed meanwhile.
+// Files beside a program in the cache. The work directory exists during a build, and
+// after a build that was killed.
 const (
 	digestSuffix = ".sha256"
 	lockSuffix   = ".lock"
 	workSuffix   = ".work"
 )
 
-// lockProgram locks a program of the cache's folder go. The caller closes the lock.
-func lockProgram(ctx context.Context, path string) (*flock.Flock, error) {
-	for {
-		lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
-		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
-		}
-		if holds(lock) {
-			return lock, nil
-		}
-		lock.Close()
-	}
-}
-
-// holds tells a lock from one on a file that dropPrograms has removed meanwhile.
-func holds(lock *flock.Flock) bool {
-	locked, err := lock.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(lock.Path())
-	return err == nil && os.SameFile(locked, named)
-}
-
-// dropPrograms removes programs and their locks from the cache's folder go that
-// nobody has used since the given time.
+// dropPrograms removes the programs in dir that no test has used since the given time,
+// with the files beside them.
 func dropPrograms(dir string, since time.Time) error {
 	locks, err := fs.Glob(os.DirFS(dir), "*"+lockSuffix)
 	if err != nil {
@@ -73,7 +40,7 @@ func dropPrograms(dir string, since time.Time) error {
 
 func dropProgram(path string, since time.Time) error {
 	used, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) { // it was never built
+	if errors.Is(err, fs.ErrNotExist) { // its first build failed, or still runs
 		used, err = os.Stat(path + lockSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) || err == nil && used.ModTime().After(since) {
@@ -81,16 +48,24 @@ func dropProgram(path string, since time.Time) error {
 	} else if err != nil {
 		return err
 	}
-	lock := flock.New(path + lockSuffix)
-	if ok, err := lock.TryLock(); err != nil || !ok {
-		return err // one that is used now is not unused
+	lock, err := host.TryLockFile(path + lockSuffix)
+	if errors.Is(err, host.ErrLocked) {
+		return nil
+	} else if err != nil {
+		return err
 	}
-	defer lock.Close()
+	if err := removeProgram(path); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	return lock.Remove()
+}
+
+// removeProgram removes a program and the files beside it, except for its lock.
+func removeProgram(path string) error {
 	if err := os.RemoveAll(path + workSuffix); err != nil {
 		return err
 	}
-	// The lock goes last: who waits for it then finds out, and makes another.
-	for _, p := range []string{path, path + digestSuffix, path + lockSuffix} {
+	for _, p := range []string{path, path + digestSuffix} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -20,27 +20,28 @@ func TestPrebuilt(t *testing.T) {
 	require.NoError(t, err)
 	t.Setenv("VMTEST_GO_PREBUILT", dir)
 	for _, pkg := range []string{agentPackage, "./cmd/agent"} {
-		got, err := Program(t.Context(), pkg, runtime.GOARCH, silent(t))
+		got, err := Program(t.Context(), pkg, runtime.GOARCH, noNotice(t))
 		require.NoError(t, err)
 		assert.Equal(t, want, got, pkg)
 	}
 
-	_, err = Program(t.Context(), "example.org/other/cmd/daemon", runtime.GOARCH, silent(t))
+	_, err = Program(t.Context(), "example.org/other/cmd/daemon", runtime.GOARCH, noNotice(t))
 	require.ErrorIs(t, err, os.ErrNotExist)
-	assert.ErrorContains(t, err, "find example.org/other/cmd/daemon for the guest in VMTEST_GO_PREBUILT")
+	assert.ErrorContains(t, err, "read example.org/other/cmd/daemon from VMTEST_GO_PREBUILT: open ")
 
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
-	_, err = Program(t.Context(), agentPackage, other, silent(t))
-	assert.ErrorContains(t, err, "the guest is "+other)
+	_, err = Program(t.Context(), agentPackage, other, noNotice(t))
+	assert.ErrorContains(t, err, "check "+agentPackage+" from VMTEST_GO_PREBUILT: "+program+": executable is for ")
+	assert.ErrorContains(t, err, ", guest is "+other)
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "script"), []byte("#!/bin/sh\n"), 0o755))
-	_, err = Program(t.Context(), "./script", runtime.GOARCH, silent(t))
+	_, err = Program(t.Context(), "./script", runtime.GOARCH, noNotice(t))
 	assert.ErrorContains(t, err, "read executable")
 
-	// The first program header is made that of a dynamic loader; on both
+	// Turn the first program header into that of a dynamic loader. On both
 	// architectures the table follows the 64 bytes of the ELF header.
 	binary.LittleEndian.PutUint32(want[64:], uint32(elf.PT_INTERP))
 	require.NoError(t, os.WriteFile(program, want, 0o755))
-	_, err = Program(t.Context(), agentPackage, runtime.GOARCH, silent(t))
-	assert.ErrorContains(t, err, "it is not static")
+	_, err = Program(t.Context(), agentPackage, runtime.GOARCH, noNotice(t))
+	assert.ErrorContains(t, err, "executable is not static")
 }

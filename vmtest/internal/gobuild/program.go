@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,8 +23,8 @@ import (
 // Program returns the static executable of the Go command pkg for a guest of
 // architecture arch, as in runtime.GOARCH. pkg is an import path or a ./path in the
 // module of the working directory. $VMTEST_GO_PREBUILT names a directory of executables
-// to use instead of a build. Program calls notice with the reason if it could not clean
-// up the cache.
+// to use instead of a build. Program calls notice with the reason if it cannot remove
+// unused programs from the cache.
 func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte, error) {
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
@@ -34,14 +33,25 @@ func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte
 	if err != nil {
 		return nil, err
 	}
+	data, err := cached(ctx, dir, pkg, arch)
+	if err != nil {
+		return nil, host.Explain(err, dir)
+	}
+	if err := dropPrograms(dir, time.Now().Add(-keepUnused)); err != nil {
+		notice("cannot remove unused programs: " + err.Error())
+	}
+	return data, nil
+}
+
+// cached builds the program in dir, unless it is up to date there, and returns its
+// content.
+func cached(ctx context.Context, dir, pkg, arch string) ([]byte, error) {
 	wd, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
-	out := filepath.Join(dir, hex.EncodeToString(key[:12]))
-
-	lock, err := lockProgram(ctx, out)
+	out := filepath.Join(dir, cacheName(wd, pkg, arch))
+	lock, err := host.LockFile(ctx, out+lockSuffix, nil)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
@@ -50,32 +60,35 @@ func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte
 	go func() { noted <- noteSources(ctx, pkg, arch) }()
 	data, err := buildKept(ctx, pkg, arch, out)
 	if errSources := <-noted; err == nil {
-		err = errSources // the error of a build that failed says more
+		err = errSources // the error of a build says more
 	}
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	if err := os.Chtimes(out, now, now); err != nil {
-		return nil, fmt.Errorf("build %s: note its use: %w", pkg, err)
-	}
-	if err := dropPrograms(dir, now.Add(-keepUnused)); err != nil {
-		notice("cannot remove unused programs: " + err.Error())
+		return nil, fmt.Errorf("build %s: record use: %w", pkg, err)
 	}
 	return data, nil
 }
 
+// cacheName returns the name that a program has in the cache.
+func cacheName(wd, pkg, arch string) string {
+	key := sha256.Sum256([]byte(strings.Join([]string{wd, pkg, arch}, "\x00")))
+	return hex.EncodeToString(key[:12])
+}
+
 // buildKept brings the executable at out up to date and returns its content.
 //
-// The go command looks only at the build ID in the executable, so it would take one
-// whose other bytes were altered, or lost on a full disk, as up to date. The digest
-// that is kept beside it tells: one that does not match is built anew.
+// The go command looks only at the build ID in the executable. It does not notice bytes
+// that were altered, or lost on a full disk. So buildKept keeps a digest beside the
+// executable, and builds it again if the two do not match.
 func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
 	sumFile := out + digestSuffix
 	kept, err := os.ReadFile(sumFile)
 	if err != nil || string(kept) != digestOf(out) {
 		if err := os.RemoveAll(out); err != nil {
-			return nil, fmt.Errorf("build %s: remove what does not match its digest: %w", pkg, err)
+			return nil, fmt.Errorf("build %s: remove altered executable: %w", pkg, err)
 		}
 	}
 	if err := goBuild(ctx, pkg, arch, out); err != nil {
@@ -85,16 +98,16 @@ func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	if bytes.HasPrefix(data, []byte("!<arch>\n")) { // ar(5), of a package to import
-		return nil, fmt.Errorf("build %s for the guest: it is no command: its package is not called main", pkg)
+	if bytes.HasPrefix(data, []byte("!<arch>\n")) { // ar(5): go build made an archive
+		return nil, fmt.Errorf("build %s for the guest: not a command: package is not main", pkg)
 	}
 	if err := checkExecutable(data, arch); err != nil {
 		return nil, fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	if sum := digest(data); sum != string(kept) {
-		// Torn, it matches nothing, and costs another build.
+		// A torn digest does not match, and costs only another build.
 		if err := os.WriteFile(sumFile, []byte(sum), 0o600); err != nil {
-			return nil, fmt.Errorf("build %s: keep digest: %w", pkg, err)
+			return nil, fmt.Errorf("build %s: write digest: %w", pkg, err)
 		}
 	}
 	return data, nil
@@ -105,7 +118,7 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// digestOf is the digest of a file's content, or "" when it cannot be read.
+// digestOf returns the digest of a file's content, or "" if it cannot be read.
 func digestOf(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -114,20 +127,23 @@ func digestOf(path string) string {
 	return digest(data)
 }
 
+// goBuild runs go build, with out as its output.
 func goBuild(ctx context.Context, pkg, arch, out string) error {
 	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
 	cmd := exec.CommandContext(ctx, "go", args...)
-	// go build handles no signal, not even SIGINT: when it is ended, it leaves its
-	// temporary files behind. They lie where we, or the next build, remove them.
+	// go build handles no signal, not even SIGINT, and leaves its temporary files
+	// when it is killed. goBuild removes them, now or before the next build.
 	work := out + workSuffix
-	err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o700))
-	if err != nil {
+	if err := os.RemoveAll(work); err != nil {
+		return fmt.Errorf("build %s for the guest: %w", pkg, err)
+	}
+	if err := os.Mkdir(work, 0o700); err != nil {
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	defer os.RemoveAll(work)
 	cmd.Env = append(buildEnv(pkg, arch), "GOTMPDIR="+work)
-	// A test that is killed takes its build along. The signal comes when the thread
-	// ends that forked (prctl(2), PR_SET_PDEATHSIG), so this one is to stay.
+	// The build dies with the test process. The kernel sends the signal when the
+	// thread that forked ends (prctl(2), PR_SET_PDEATHSIG), so keep that thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

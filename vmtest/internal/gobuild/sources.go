@@ -9,32 +9,31 @@ import (
 	"strings"
 )
 
-// sourcesOf is go list's template for the files that a package is built from, of
-// whatever module it is; those of the standard library are left out.
+// sourcesOf is a template for go list. It prints the files that a package is built from,
+// unless the package is in the standard library.
 const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
 	`{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .SFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
 
-// noteSources lets go test know what a program was built from: it caches the result
-// of a test until a file changes that the test itself has looked at (go help test),
-// and would not see a change of a program that another process builds.
+// noteSources looks at each file that pkg is built from. go test caches the result of a
+// test until a file changes that the test process itself has looked at (go help test).
+// It does not see which files the go command reads in the build.
 func noteSources(ctx context.Context, pkg, arch string) error {
-	_ = os.Getenv("GOFLAGS") // go test notes that, too
+	_ = os.Getenv("GOFLAGS") // go test records this, too
 	files, err := sources(ctx, pkg, arch)
 	if err != nil {
 		return err
 	}
 	for _, path := range files {
 		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("look at what %s is built from: %w", pkg, err)
+			return fmt.Errorf("check sources of %s: %w", pkg, err)
 		}
 	}
 	return nil
 }
 
-// sources lists the files that a program is built from, those of the packages that it
-// needs included.
+// sources returns the files that pkg and the packages it imports are built from.
 func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 	args := slices.Concat([]string{"list"}, buildFlags, []string{"-deps", "-f", sourcesOf, pkg})
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -44,28 +43,28 @@ func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("list what %s is built from: %w", pkg, err)
+		return nil, fmt.Errorf("list sources of %s: %w", pkg, err)
 	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' }), nil
 }
 
-// buildFlags are the go command's for a static program of a guest. They win over those
-// in GOFLAGS, of which some would have it need cgo, a C library or a loader.
+// buildFlags make the go command build a static executable. They override those flags
+// in GOFLAGS that need cgo, a C library or a loader.
 var buildFlags = []string{
 	"-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-buildmode=default",
 	"-race=false", "-msan=false", "-asan=false", "-linkshared=false",
 }
 
-// buildEnv is the go command's environment for a static program of a guest. Flags of
-// the user's such as -tags and -modfile stay in force through GOFLAGS: a test is to
-// have the program that go build makes.
+// buildEnv returns the environment of the go command for a static executable. Flags of
+// the user such as -tags and -modfile still apply through GOFLAGS, because a test should
+// run the program that go build makes.
 func buildEnv(pkg, arch string) []string {
 	env := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch,
-		// The emulated processors know no more, whatever the host's does.
+		// The emulated processors support no more than these.
 		"GOAMD64=v1", "GOARM64=v8.0")
 	if pkg == agentPackage {
-		// Another agent would only take other snapshots. An empty GOFLAGS counts
-		// as none, and lets that of go env -w through.
+		// With other flags the agent would differ and need other snapshots. An
+		// empty GOFLAGS would not override that of go env -w.
 		env = append(env, "GOFLAGS=-trimpath")
 	}
 	return env

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSourcesOfAProgram(t *testing.T) {
+func TestSources(t *testing.T) {
 	files, err := sources(t.Context(), agentPackage, runtime.GOARCH)
 	require.NoError(t, err)
 	for _, want := range []string{"../../cmd/agent/main.go", "../agent/server.go"} {
@@ -20,8 +20,8 @@ func TestSourcesOfAProgram(t *testing.T) {
 		assert.Contains(t, files, want)
 	}
 	assert.False(t, slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, "/src/fmt/print.go") }),
-		"the standard library is the go command's own matter")
+		"files of the standard library")
 
 	_, err = sources(t.Context(), "./none", runtime.GOARCH)
-	assert.ErrorContains(t, err, "list what ./none is built from")
+	assert.ErrorContains(t, err, "list sources of ./none: ")
 }
