@@ -1,5 +1,5 @@
-// Package boot finds what a machine boots from: an image's kernel and root file system,
-// an initrd with the agent, and the kernel's arguments.
+// Package boot opens what a machine boots from: the kernel and the root file system of an
+// image, an initrd with the agent, and the kernel's arguments.
 package boot
 
 import (
@@ -21,8 +21,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/trim"
 )
 
-// Files are what a machine boots from. They stay open as long as the process lives, so
-// that an image that is built anew does not change under the machines that run on it.
+// Files are what a machine boots from. They stay open until the process ends. A machine
+// keeps its files if the image is built again.
 type Files struct {
 	Image        *images.Image
 	Kernel, Root *os.File
@@ -30,20 +30,20 @@ type Files struct {
 	InitrdDigest string   // SHA-256
 	KernelArgs   []string
 	Accel        qemu.Accel
-	KVMFault     string // why KVM is not used, "" if KVM is used or $VMTEST_ACCEL chose
+	KVMFault     string // why KVM is not used; "" if it is, or if $VMTEST_ACCEL is set
 }
 
 // Options select the files.
 type Options struct {
 	Image     string // a name, or the path of an image directory
-	Untrimmed bool   // leave nothing of the distribution's system out
+	Untrimmed bool   // boot the distribution's system as it is; see package trim
 
 	Progress func(images.Progress) // reports the build of the image; may be nil
-	Notice   func(string)          // tells a person what they should see; must not be nil
+	Notice   func(string)          // prints a line for the user; must not be nil
 }
 
-// opened keeps the files of this process. Verifying the image and bringing the agent up
-// to date cost more than a fork.
+// opened keeps the files of this process, because verifying the image and updating the
+// agent takes longer than a fork.
 var opened memo.Memo[key, *Files]
 
 type key struct {
@@ -100,17 +100,18 @@ func open(ctx context.Context, o Options) (_ *Files, err error) {
 	return f, err
 }
 
-// probeMemory is the memory of the machine that tries KVM, in MiB.
+// probeMemory is the memory in MiB of the machine that tests KVM.
 const probeMemory = 256
 
-// probe describes the machine that tries KVM.
+// probe returns the machine that tests KVM.
 func (f *Files) probe() qemu.Machine {
 	m := f.Machine()
 	m.CPUs, m.Memory = 1, probeMemory
 	return m
 }
 
-// Machine describes a machine that boots from the files. The caller sets its size.
+// Machine returns a machine that boots from the files. The caller sets its memory and
+// CPUs.
 func (f *Files) Machine() qemu.Machine {
 	return qemu.Machine{
 		Arch:       f.Image.Arch,
@@ -131,8 +132,8 @@ func (f *Files) close() {
 	}
 }
 
-// buildInitrd returns the archive that boots an image with the agent in it, and with
-// links in the guest's /run.
+// buildInitrd returns the initrd for an image. It contains the agent, and the symbolic
+// links that init makes in the guest's /run.
 func buildInitrd(image *images.Image, agent []byte, links map[string]string) (*os.File, error) {
 	const units = "systemd/system/"
 	links = maps.Clone(links)
