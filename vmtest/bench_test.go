@@ -3,7 +3,6 @@ package vmtest
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -17,75 +16,11 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// The benchmarks take their own number of samples, so run them with -benchtime=1x:
+// The benchmarks take a fixed number of samples, so run them with -benchtime=1x:
 //
 //	go test -run '^$' -bench . -benchtime 1x -timeout 60m ./vmtest
 //
-// They report medians. With $VMTEST_BENCH_JSON they also go to that file. "make
-// bench" does both.
-
-// figures are the medians of this run, in the order in which they were measured.
-type figures struct {
-	list []figure
-}
-
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-}
-
-var measured figures
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path := os.Getenv("VMTEST_BENCH_JSON"); path != "" && len(measured.list) > 0 {
-		data, err := json.MarshalIndent(measured.list, "", "  ")
-		if err == nil {
-			err = os.WriteFile(path, append(data, '\n'), 0o644)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-func report(b *testing.B, name string, value float64, unit string) {
-	b.Helper()
-	b.ReportMetric(0, "ns/op") // of no meaning here; 0 leaves it out
-	b.ReportMetric(value, name)
-	measured.list = append(measured.list, figure{name, value, unit})
-}
-
-func (f figures) get(b *testing.B, name string) float64 {
-	b.Helper()
-	for _, x := range f.list {
-		if x.Name == name {
-			return x.Value
-		}
-	}
-	b.Fatalf("%s was not measured in this run", name)
-	return 0
-}
-
-func median(samples []float64) float64 {
-	s := slices.Sorted(slices.Values(samples))
-	n := len(s)
-	return (s[(n-1)/2] + s[n/2]) / 2
-}
-
-// sample calls f n times and returns the median of its seconds.
-func sample(n int, f func()) float64 {
-	var all []float64
-	for range n {
-		begin := time.Now()
-		f()
-		all = append(all, time.Since(begin).Seconds())
-	}
-	return median(all)
-}
+// They report medians. "make bench" also writes these to bench.json.
 
 func benchConfig(b *testing.B, c Config) Config {
 	c, err := c.complete()
@@ -93,7 +28,7 @@ func benchConfig(b *testing.B, c Config) Config {
 	return c
 }
 
-// machine launches past the queue, so that no other bound than this host's counts.
+// machine launches a machine without waiting for a slot.
 func machine(b testing.TB, c Config) *Machine {
 	m, err := launch(b.Context(), c)
 	require.NoError(b, err)
@@ -111,7 +46,7 @@ func BenchmarkColdBoot(b *testing.B) {
 		"cold_boot_untrimmed_s": {ColdBoot: true, Untrimmed: true},
 	} {
 		c := benchConfig(b, c)
-		machine(b, c).Close() // the image and the agent are there from here on
+		machine(b, c).Close() // make the image and the agent
 		report(b, name, sample(3, func() { machine(b, c).Close() }), "s")
 	}
 }
@@ -123,7 +58,7 @@ func BenchmarkFork(b *testing.B) {
 	for range 20 {
 		begin := time.Now()
 		m := machine(b, c)
-		answer = append(answer, time.Since(begin).Seconds()) // of the agent, to the wake request
+		answer = append(answer, time.Since(begin).Seconds()) // the agent has answered
 		runTrue(b, m)
 		fork = append(fork, time.Since(begin).Seconds())
 		m.Close()
@@ -143,7 +78,7 @@ func BenchmarkFork(b *testing.B) {
 	report(b, "bare_restore_s", sample(20, func() { bareRestore(b, c) }), "s")
 }
 
-// bareRestore is what QEMU alone needs: from its start to a guest that runs.
+// bareRestore starts QEMU and waits until the guest runs, but does not call its agent.
 func bareRestore(b *testing.B, c Config) {
 	ctx := b.Context()
 	spec, err := c.spec(ctx)
@@ -155,9 +90,9 @@ func bareRestore(b *testing.B, c Config) {
 	m.Close()
 }
 
-// guide runs the commands of the guide on a machine, checks each, and returns the sum
-// of the times that they took in the guest. Neither vmtest/cmd/vmtest, which shows
-// the guide, nor scenarios, which asserts all of it, can be imported here.
+// guide runs the commands of the guide on a machine, and checks the output of each. It
+// returns the sum of the times that they took in the guest. Neither vmtest/cmd/vmtest,
+// which shows the guide, nor scenarios, which tests it, can be imported here.
 func guide(ctx context.Context, m *Machine) (sum time.Duration, err error) {
 	dir := m.Image().UnitDir()
 	if err := m.CopyFS(ctx, os.DirFS("../scenarios/testdata/guide"), dir); err != nil {
@@ -190,7 +125,7 @@ func guide(ctx context.Context, m *Machine) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// guideOnce runs the guide on a machine of its own.
+// guideOnce runs the guide on a new machine.
 func guideOnce(ctx context.Context, c Config) error {
 	m, err := launch(ctx, c)
 	if err != nil {
@@ -252,8 +187,8 @@ func BenchmarkMemory(b *testing.B) {
 	report(b, "private_mb_per_fork", measured.get(b, "private_mb_at_4_forks"), "MB")
 }
 
-// memory returns what a process has for itself and what it has mapped in all, in
-// MB (proc_pid_smaps(5)).
+// memory returns the private and the resident memory of a process in MB; see
+// proc_pid_smaps(5).
 func memory(b *testing.B, pid int) (private, resident float64) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	require.NoError(b, err)
@@ -280,7 +215,7 @@ func BenchmarkThroughput(b *testing.B) {
 	for _, n := range []int{1, 2, 3, 4} {
 		const each = 5
 		seconds := sample(1, func() {
-			var workers errgroup.Group // FailNow is for the benchmark's own goroutine
+			var workers errgroup.Group // only the benchmark's goroutine may call FailNow
 			for range n {
 				workers.Go(func() error {
 					for range each {
