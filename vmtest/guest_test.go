@@ -170,10 +170,7 @@ func TestGuestInCleanUp(t *testing.T) {
 // A wait on the test's context ends while there is time for evidence, and the error says
 // how much of the test's time went into the queue.
 func TestWaitsLeaveTimeForEvidence(t *testing.T) {
-	before := deadline.ProcessEnd
-	end := time.Now().Add(deadline.Reserve + 100*time.Millisecond)
-	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
-	t.Cleanup(func() { deadline.ProcessEnd = before })
+	endProcess(t, deadline.Reserve+100*time.Millisecond)
 	g := &Guest{Machine: machineHere(t), queued: 90 * time.Second}
 	g.Machine.config.OpTimeout = time.Minute
 	_, err := g.Machine.Run(t.Context(), "sleep", "1000")
@@ -182,6 +179,13 @@ func TestWaitsLeaveTimeForEvidence(t *testing.T) {
 	assert.Contains(t, text, "but for 20s of evidence")
 	assert.Contains(t, text, "; the test waited 1m30s for a slot")
 	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "in the time that is kept back")
+}
+
+// endProcess lets the process end after d, as go test's -timeout would.
+func endProcess(t *testing.T, d time.Duration) {
+	end, before := time.Now().Add(d), deadline.ProcessEnd
+	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
+	t.Cleanup(func() { deadline.ProcessEnd = before })
 }
 
 func TestProcessEnd(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
@@ -22,11 +23,13 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func() (*Machine, error) { return launch(ctx, config) })
+	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return launch(ctx, config) })
 }
 
 // launchInSlot waits for a slot, which the machine holds until it is closed.
-func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, error)) (m *Machine, err error) {
+func launchInSlot(ctx context.Context, config Config, launch func(context.Context) (*Machine, error)) (m *Machine, err error) {
+	ctx, cancel := deadline.BeforeEnd(ctx)
+	defer cancel()
 	slot, err := acquireSlot(ctx, "", config)
 	if err != nil {
 		return nil, err
@@ -36,7 +39,7 @@ func launchInSlot(ctx context.Context, config Config, launch func() (*Machine, e
 			err = errors.Join(err, slot.Release())
 		}
 	}()
-	if m, err = launch(); err != nil {
+	if m, err = launch(ctx); err != nil {
 		return nil, err
 	}
 	m.slot = slot

@@ -2,11 +2,15 @@ package vmtest
 
 import (
 	"context"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
 // A test that ends its goroutine while it prepares a machine, as require does, gives
@@ -19,7 +23,7 @@ func TestSlotOfALaunchThatNeverReturns(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = launchInSlot(t.Context(), config, func() (*Machine, error) { runtime.Goexit(); return nil, nil })
+		_, _ = launchInSlot(t.Context(), config, func(context.Context) (*Machine, error) { runtime.Goexit(); return nil, nil })
 	}()
 	<-ended
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // only a wait takes any
@@ -27,4 +31,18 @@ func TestSlotOfALaunchThatNeverReturns(t *testing.T) {
 	slot, err := acquireSlot(ctx, "", config)
 	require.NoError(t, err)
 	require.NoError(t, slot.Release())
+}
+
+// A tool's wait for a slot inside a test ends while there is time for evidence.
+func TestLaunchEndsBeforeTheProcess(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("VMTEST_SLOTS", "1")
+	config, err := Config{}.complete()
+	require.NoError(t, err)
+	endProcess(t, deadline.Reserve+100*time.Millisecond)
+	_, err = launchInSlot(t.Context(), config, func(ctx context.Context) (*Machine, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	})
+	assert.EqualError(t, err, "the test's time is up (go test -timeout) but for 20s of evidence")
 }

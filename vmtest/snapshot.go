@@ -50,7 +50,7 @@ func (s *Snapshot) Launch(ctx context.Context, f Fork) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func() (*Machine, error) { return s.fork(ctx, config) })
+	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return s.fork(ctx, config) })
 }
 
 // Start gives a test a fork of the snapshot, as the function Start gives it a machine.

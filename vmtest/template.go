@@ -64,7 +64,7 @@ func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func() (*Machine, error) {
+	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) {
 		s, err := p.snapshot(ctx, config)
 		if err != nil {
 			return nil, err
