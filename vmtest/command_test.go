@@ -17,8 +17,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// machineHere returns a machine whose agent is in this process: "inside the guest" is this
-// host. A process that does nothing stands in for QEMU.
+// machineHere returns a machine whose agent runs in this process, so that its commands
+// run on this host. A process that only sleeps stands in for QEMU.
 func machineHere(t *testing.T) *Machine {
 	t.Helper()
 	host, port, err := qemu.Wire("link")
@@ -39,7 +39,7 @@ func machineHere(t *testing.T) *Machine {
 	return &Machine{vm: vm.Of(process, client, runtime.GOARCH)}
 }
 
-// A Result looks like success only when the command was one.
+// A Result has the zero ExitCode only if the command exited with 0.
 func TestResult(t *testing.T) {
 	m := machineHere(t)
 	for name, test := range map[string]struct {
@@ -65,7 +65,7 @@ func TestResult(t *testing.T) {
 	})
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.Equal(t, -1, r.ExitCode)
-	assert.Equal(t, "out\n", string(r.Stderr), "what it had written by then")
+	assert.Equal(t, "out\n", string(r.Stderr), "output before the cancellation")
 }
 
 type writerFunc func([]byte)
@@ -75,12 +75,12 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestCommandIsShownAsTyped(t *testing.T) {
+func TestCommandString(t *testing.T) {
 	c := Command{Args: []string{"printf", `it's %s\n`, "", "a-b_c/d.e", "ü"}}
 	assert.Equal(t, `printf 'it'\''s %s\n' '' a-b_c/d.e 'ü'`, c.String())
 }
 
-func TestCaptureIsBounded(t *testing.T) {
+func TestCaptureLimit(t *testing.T) {
 	var c capture
 	block := make([]byte, 3<<20)
 	for range 6 {
@@ -93,7 +93,7 @@ func TestCaptureIsBounded(t *testing.T) {
 	assert.True(t, strings.HasSuffix(string(got), "[vmtest: 2097152 more bytes not kept; set Stdout or Stderr to get all]\n"))
 }
 
-func TestLastLinesAreBoundedAndSafe(t *testing.T) {
+func TestLastLines(t *testing.T) {
 	assert.Empty(t, lastLines([]byte(" \n")))
 	text := lastLines([]byte(strings.Repeat("x", 5000) + "\x1b[31mend"))
 	assert.Less(t, len(text), 2200)

@@ -10,7 +10,7 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-func TestZeroConfigIsComplete(t *testing.T) {
+func TestZeroConfig(t *testing.T) {
 	t.Setenv("VMTEST_IMAGE", "")
 	t.Setenv("VMTEST_TIMEOUT_SCALE", "")
 	t.Setenv("VMTEST_UNTRIMMED", "")
@@ -22,7 +22,7 @@ func TestZeroConfigIsComplete(t *testing.T) {
 	assert.False(t, c.Untrimmed)
 }
 
-func TestEnvironmentFillsAConfig(t *testing.T) {
+func TestConfigFromEnvironment(t *testing.T) {
 	t.Setenv("VMTEST_IMAGE", "debian-12")
 	t.Setenv("VMTEST_UNTRIMMED", "1")
 	c, err := Config{}.complete()
@@ -31,10 +31,10 @@ func TestEnvironmentFillsAConfig(t *testing.T) {
 	assert.True(t, c.Untrimmed)
 	c, err = Config{Image: "debian-11"}.complete()
 	require.NoError(t, err)
-	assert.Equal(t, "debian-11", c.Image, "what the test says comes first")
+	assert.Equal(t, "debian-11", c.Image, "Config.Image overrides VMTEST_IMAGE")
 }
 
-func TestImageOfTheEnvironmentIsNamedAsSuch(t *testing.T) {
+func TestImageFromEnvironment(t *testing.T) {
 	t.Setenv("VMTEST_IMAGE", "debian-31")
 	_, err := Config{}.complete()
 	var unknown *images.UnknownImageError
@@ -42,7 +42,7 @@ func TestImageOfTheEnvironmentIsNamedAsSuch(t *testing.T) {
 	assert.ErrorContains(t, err, `read VMTEST_IMAGE: unknown image "debian-31": want one of debian-11,`)
 	t.Setenv("VMTEST_IMAGE", "./image")
 	c, err := Config{}.complete()
-	require.NoError(t, err, "a path")
+	require.NoError(t, err, "image path")
 	assert.Equal(t, "./image", c.Image)
 }
 

@@ -13,7 +13,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// An error of package vm is this package's for a caller, with its text and its cause.
+// public returns an error of package vm as one of this package, with its text and cause.
 func TestPublicGuestError(t *testing.T) {
 	cause := errors.New("not up within 3m0s")
 	err := fmt.Errorf("run true: %w", &vm.GuestError{Image: "debian-13", Doing: "boot", Err: cause, Console: []string{"line"}})
@@ -27,15 +27,15 @@ func TestPublicGuestError(t *testing.T) {
 	assert.NoError(t, public(nil))
 }
 
-// systemd-analyze that the kernel kills prints nothing.
-func TestVerifyErrorOfASilentEnd(t *testing.T) {
+// systemd-analyze prints nothing if the kernel kills it.
+func TestVerifyErrorWithoutOutput(t *testing.T) {
 	end := &ExitError{ExitCode: -1, Signal: "KILL"}
 	err := &VerifyError{Units: []string{"a.service"}, Err: end}
 	assert.EqualError(t, err, "verify a.service: signal KILL, and it printed nothing")
 	assert.ErrorIs(t, err, end)
 }
 
-func TestErrorsAreSafeToPrint(t *testing.T) {
+func TestErrorsArePrintable(t *testing.T) {
 	const evil = "\x1b]0;owned\x07bad"
 	for want, err := range map[string]error{
 		"signal bad":   &ExitError{ExitCode: -1, Signal: evil},
@@ -47,7 +47,7 @@ func TestErrorsAreSafeToPrint(t *testing.T) {
 	}
 }
 
-func TestStartErrorNamesTheProgramOnce(t *testing.T) {
+func TestStartErrorNamesProgramOnce(t *testing.T) {
 	err := &StartError{Name: "/etc", Message: "fork/exec /etc: permission denied", Errno: syscall.EACCES}
 	assert.EqualError(t, err, "start /etc: permission denied")
 	assert.ErrorIs(t, err, fs.ErrPermission)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestSocketsInEvidence(t *testing.T) {
+func TestDescribeSockets(t *testing.T) {
 	assert.Equal(t,
 		"demo.socket active (listening), result success; listens on 127.0.0.1:9091 (Stream), [::1]:9091 (Stream); accepted 1, connected 0\n"+
 			"run.socket failed (failed), result resources; listens on /run/x (Stream); accepted 0, connected 0",
@@ -39,7 +39,7 @@ FragmentPath=/run/systemd/system/run.socket
 	assert.Empty(t, describeSockets(""))
 }
 
-func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
+func TestEvidenceOfLostGuest(t *testing.T) {
 	var b strings.Builder
 	gone := &GuestError{Image: "debian-13", Doing: "lost", Err: errors.New("the guest powered off"), Console: []string{"line"}}
 	assert.False(t, answered(&b, "failed units", fmt.Errorf("run systemctl: %w", gone)))
@@ -47,10 +47,10 @@ func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
 	assert.True(t, answered(&b, "jobs", fmt.Errorf("run systemctl: %w", &ExitError{ExitCode: 1})))
 }
 
-func TestEvidenceIsIndented(t *testing.T) {
+func TestIndentedEvidence(t *testing.T) {
 	var b strings.Builder
 	indented(&b, "jobs", " \n")
-	assert.Empty(t, b.String(), "a section with nothing in it")
+	assert.Empty(t, b.String(), "empty section")
 	indented(&b, "jobs", "one\ntwo\n")
 	assert.Equal(t, "\njobs:\n  | one\n  | two", b.String())
 }

@@ -51,7 +51,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	defer cancel()
 	slot, err := acquireSlot(ctx, t.Name(), config)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("start machine: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := slot.Release(); err != nil {

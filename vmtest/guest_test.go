@@ -21,7 +21,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
-// fatalT is a test that keeps what it fails with.
+// fatalT is a test that records the arguments of Fatal.
 type fatalT struct {
 	testing.TB
 	text string
@@ -32,7 +32,7 @@ func (t *fatalT) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// fatal returns what a test fails with, or "".
+// fatal runs test, and returns the text of its call of Fatal, or "".
 func fatal(t *testing.T, test func(testing.TB)) string {
 	t.Helper()
 	fake := &fatalT{TB: t}
@@ -45,9 +45,10 @@ func fatal(t *testing.T, test func(testing.TB)) string {
 	return fake.text
 }
 
-// A build on the host may take longer than an operation of the guest.
-func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
+// OpTimeout does not limit a build on the host.
+func TestOpTimeoutDoesNotLimitBuild(t *testing.T) {
 	dir := t.TempDir()
+	// A fake go command that takes longer than OpTimeout.
 	const fake = "#!/bin/sh\ntest \"$1\" = list && exit\nsleep 1\necho built to the end\nexit 1\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
@@ -60,9 +61,9 @@ func TestBuildIsNotBoundByOpTimeout(t *testing.T) {
 	assert.Equal(t, "build ./pkg for the guest: exit status 1:\nbuilt to the end", text)
 }
 
-// A daemon that accepts and never answers holds a test for OpTimeout, and the error says
-// what listens.
-func TestDialedConnectionHasADeadline(t *testing.T) {
+// A read from a daemon that never answers ends after OpTimeout. Its error names the
+// process that listens.
+func TestDialDeadline(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
@@ -78,7 +79,7 @@ func TestDialedConnectionHasADeadline(t *testing.T) {
 }
 
 // A deadline that the caller sets replaces that of Dial.
-func TestCallersDeadlineReplacesOurs(t *testing.T) {
+func TestSetDeadlineReplacesDialDeadline(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
@@ -93,8 +94,8 @@ func TestCallersDeadlineReplacesOurs(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// A limit that a slow host stretches is stretched for a connection, too.
-func TestConnectionsDeadlineIsStretched(t *testing.T) {
+// A connection has the end of its context as its deadline, which a slow host stretches.
+func TestConnDeadlineIsStretched(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	client, server := net.Pipe()
 	defer server.Close()
@@ -102,15 +103,14 @@ func TestConnectionsDeadlineIsStretched(t *testing.T) {
 	conn.setTimeout(ctx, func() string { return "no process has a socket there open" })
 	go server.Write([]byte("x"))
 	_, err := conn.Read(make([]byte, 1))
-	require.NoError(t, err, "before the limit is over")
+	require.NoError(t, err, "read before the deadline")
 	cancel(errors.New("not done within 2m0s"))
 	_, err = conn.Read(make([]byte, 1))
 	assert.EqualError(t, err, "read tcp 127.0.0.1:80 in the guest: not done within 2m0s; no process has a socket there open")
 	require.NoError(t, conn.Close())
 }
 
-// A test's HTTP request to a port where nothing listens fails with the dial's error, and
-// does not wait for a goroutine that has ended.
+// A request to a port without a listener returns the error of the dial.
 func TestHTTPClient(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	t.Cleanup(server.Close)
@@ -130,7 +130,7 @@ func TestHTTPClient(t *testing.T) {
 	assert.ErrorContains(t, err, "dial tcp "+server.Listener.Addr().String()+" in the guest: ")
 }
 
-// A method that fails on another goroutine returns there, and the test fails.
+// A method that fails on another goroutine returns there, and marks the test as failed.
 func TestFailureOnAnotherGoroutine(t *testing.T) {
 	if os.Getenv("VMTEST_FAIL_AWAY") == "1" {
 		g := &Guest{Machine: machineHere(t)}
@@ -147,14 +147,14 @@ func TestFailureOnAnotherGoroutine(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFailureOnAnotherGoroutine$", "-test.timeout=60s", "-test.v")
 	cmd.Env = append(os.Environ(), "VMTEST_FAIL_AWAY=1")
 	out, err := cmd.CombinedOutput()
-	assert.Error(t, err, "the test fails")
+	assert.Error(t, err, "exit status of the failed test")
 	assert.Contains(t, string(out), "dial tcp 127.0.0.1:1 in the guest: ")
 	assert.Contains(t, string(out), "the request returned: ")
 	assert.NotContains(t, string(out), "panic")
 }
 
-// A guest can be used in a clean-up.
-func TestGuestInCleanUp(t *testing.T) {
+// A clean-up function can use the guest.
+func TestGuestInCleanup(t *testing.T) {
 	g := &Guest{Machine: machineHere(t)}
 	g.Machine.config.OpTimeout = time.Minute
 	out := ""
@@ -167,9 +167,9 @@ func TestGuestInCleanUp(t *testing.T) {
 	assert.Equal(t, "still here\n", out)
 }
 
-// A wait on the test's context ends while there is time for evidence, and the error says
-// how much of the test's time went into the queue.
-func TestWaitsLeaveTimeForEvidence(t *testing.T) {
+// A wait with the context of a test ends early enough to collect evidence. Its error
+// says how long the test waited for a slot.
+func TestWaitLeavesTimeForEvidence(t *testing.T) {
 	endProcess(t, deadline.Reserve+100*time.Millisecond)
 	g := &Guest{Machine: machineHere(t), queued: 90 * time.Second}
 	g.Machine.config.OpTimeout = time.Minute
@@ -178,7 +178,7 @@ func TestWaitsLeaveTimeForEvidence(t *testing.T) {
 	text := fatal(t, func(t testing.TB) { g.Run(t, "true") })
 	assert.Contains(t, text, "but for 20s of evidence")
 	assert.Contains(t, text, "; the test waited 1m30s for a slot")
-	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "in the time that is kept back")
+	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "evidence in the reserved time")
 }
 
 // endProcess lets the process end after d, as go test's -timeout would.
@@ -194,11 +194,11 @@ func TestProcessEnd(t *testing.T) {
 	assert.Equal(t, ok, okToo)
 	if ok {
 		assert.WithinDuration(t, want, got, 5*time.Second)
-		assert.False(t, got.After(want), "not later than the test's own")
+		assert.False(t, got.After(want), "end of the process is after the deadline of the test")
 	}
 }
 
-// A test that needs a machine is skipped where the user wants none.
+// VMTEST_SKIP=1 skips the tests that need a machine.
 func TestSkip(t *testing.T) {
 	t.Setenv("VMTEST_SKIP", "1")
 	t.Run("start", func(t *testing.T) {

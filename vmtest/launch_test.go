@@ -13,9 +13,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
-// A test that ends its goroutine while it prepares a machine, as require does, gives
-// its slot to the next one.
-func TestSlotOfALaunchThatNeverReturns(t *testing.T) {
+// A launch releases its slot if it ends its goroutine, as require does.
+func TestSlotAfterGoexit(t *testing.T) {
 	t.Setenv("VMTEST_CACHE", t.TempDir())
 	t.Setenv("VMTEST_SLOTS", "1")
 	config, err := Config{}.complete()
@@ -26,7 +25,7 @@ func TestSlotOfALaunchThatNeverReturns(t *testing.T) {
 		_, _ = launchInSlot(t.Context(), config, func(context.Context) (*Machine, error) { runtime.Goexit(); return nil, nil })
 	}()
 	<-ended
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // only a wait takes any
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a free slot needs no wait
 	defer cancel()
 	slot, err := acquireSlot(ctx, "", config)
 	require.NoError(t, err)

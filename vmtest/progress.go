@@ -9,28 +9,28 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// notice says a line that a person should see.
+// notice reports a line that the user should see, even without a progress display.
 func (c Config) notice(text string) { c.Progress(images.Progress{Notice: true, Text: text}) }
 
-// progressPrinter tells a person of notices and of the stages of an image's build, a
-// line each. Packages come in two rounds of the same stages, which are said once.
+// progressPrinter returns a function that prints notices and the stages of a build to w,
+// a line each. A build installs packages in two rounds, but each stage is printed once.
 func progressPrinter(w io.Writer) func(images.Progress) {
 	var mu sync.Mutex
 	type stage struct {
 		image string
 		stage images.Stage
 	}
-	said := make(map[stage]bool)
+	printed := make(map[stage]bool)
 	return func(p images.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		text := p.Text
 		if !p.Notice {
-			one := stage{p.Image, p.Stage}
-			if said[one] || p.Stage == images.Checking || p.Stage == images.Waiting || p.Stage == "" {
+			key := stage{p.Image, p.Stage}
+			if printed[key] || p.Stage == images.Checking || p.Stage == images.Waiting || p.Stage == "" {
 				return
 			}
-			said[one] = true
+			printed[key] = true
 			text = string(p.Stage)
 		}
 		if p.Image != "" {

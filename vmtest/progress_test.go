@@ -9,9 +9,9 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-func TestProgressIsSaidOnce(t *testing.T) {
+func TestProgressPrinter(t *testing.T) {
 	var b strings.Builder
-	report := progressPrinter(&b)
+	progress := progressPrinter(&b)
 	for _, p := range []images.Progress{
 		{Image: "debian-13", Stage: images.Checking},
 		{Image: "debian-13", Stage: images.Checking, Notice: true, Text: "not in the cache; building it"},
@@ -23,7 +23,7 @@ func TestProgressIsSaidOnce(t *testing.T) {
 		{Notice: true, Text: "waiting for a slot"},
 		{Notice: true, Text: "waiting for a slot"},
 	} {
-		report(p)
+		progress(p)
 	}
 	assert.Equal(t, `vmtest: debian-13: not in the cache; building it
 vmtest: debian-13: downloading

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestUnitErrorSaysAll(t *testing.T) {
+func TestUnitErrorText(t *testing.T) {
 	failed := errors.New("the unit failed")
 	err := &UnitError{
 		Unit: "a.service", Want: "active", ActiveState: "failed", SubState: "failed", Result: "exit-code",
