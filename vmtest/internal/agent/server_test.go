@@ -20,7 +20,17 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 )
 
-const timeout = 20 * time.Second
+// deadline returns when the waits of a test must end: before go test's own timeout,
+// which would not tell what the test waited for.
+func deadline(tb testing.TB) time.Time {
+	tb.Helper()
+	if t, ok := tb.(*testing.T); ok {
+		if end, ok := t.Deadline(); ok {
+			return end.Add(-5 * time.Second)
+		}
+	}
+	return time.Now().Add(10 * time.Minute)
+}
 
 // socketPair stands for the virtio port.
 func socketPair(tb testing.TB) (net.Conn, net.Conn) {
@@ -48,7 +58,7 @@ func serve(tb testing.TB, ctx context.Context, server *agent.Server) (host net.C
 func stock(tb testing.TB, server *agent.Server) (*ssh.Client, <-chan error) {
 	tb.Helper()
 	host, served := serve(tb, context.Background(), server)
-	require.NoError(tb, host.SetDeadline(time.Now().Add(timeout)))
+	require.NoError(tb, host.SetDeadline(deadline(tb)))
 	conn, channels, requests, err := ssh.NewClientConn(host, "", &ssh.ClientConfig{
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
@@ -63,7 +73,7 @@ func receive(tb testing.TB, what string, from <-chan error) error {
 	select {
 	case err := <-from:
 		return err
-	case <-time.After(timeout):
+	case <-time.After(time.Until(deadline(tb))):
 		require.FailNow(tb, "no "+what+" in time")
 		return nil
 	}
@@ -109,7 +119,7 @@ func TestServeContext(t *testing.T) {
 	host, served := serve(t, ctx, &agent.Server{})
 	cancel()
 	assert.ErrorIs(t, receive(t, "end of Serve", served), context.Canceled)
-	require.NoError(t, host.SetReadDeadline(time.Now().Add(timeout)))
+	require.NoError(t, host.SetReadDeadline(deadline(t)))
 	_, err := host.Read(make([]byte, 1))
 	assert.Equal(t, io.EOF, err, "the stream must be closed")
 }

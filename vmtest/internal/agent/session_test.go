@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pkg/sftp"
 	"github.com/stretchr/testify/assert"
@@ -153,7 +152,7 @@ func TestNothingOutlivesItsClient(t *testing.T) {
 			require.NoError(t, err)
 			defer held.Close()
 			end(client, session)
-			require.NoError(t, held.SetReadDeadline(time.Now().Add(timeout)))
+			require.NoError(t, held.SetReadDeadline(deadline(t)))
 			_, err = held.Read(make([]byte, 1))
 			assert.Equal(t, io.EOF, err)
 			client.Close()

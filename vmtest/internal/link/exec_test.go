@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -126,11 +127,11 @@ func (c *counter) Write(p []byte) (int, error) {
 
 func TestExecLargeOutputStreams(t *testing.T) {
 	g := start(t, &agent.Server{})
-	const size = 100 << 20
+	const size = 48 << 20
 	var out counter
 	runtime.GC()
 	peak := watchHeap()
-	cmd := link.Command{Args: []string{"head", "-c", "104857600", "/dev/zero"}, Stdout: &out}
+	cmd := link.Command{Args: []string{"head", "-c", strconv.Itoa(size), "/dev/zero"}, Stdout: &out}
 	require.NoError(t, g.Exec(testContext(t), cmd))
 	assert.EqualValues(t, size, out.Load())
 	assert.Less(t, peak(), uint64(16<<20), "heap must not grow with the output")

@@ -15,13 +15,22 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
-// timeout bounds each wait of a test.
-const timeout = time.Minute
+// deadline returns when the waits of a test must end: before go test's own timeout,
+// which would not tell what the test waited for.
+func deadline(tb testing.TB) time.Time {
+	tb.Helper()
+	if t, ok := tb.(*testing.T); ok {
+		if end, ok := t.Deadline(); ok {
+			return end.Add(-5 * time.Second)
+		}
+	}
+	return time.Now().Add(10 * time.Minute)
+}
 
-// testContext returns a context that ends before go test's own timeout.
+// testContext returns a context that ends at the test's deadline.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline(tb))
 	tb.Cleanup(cancel)
 	return ctx
 }
@@ -70,8 +79,8 @@ func checkLeaks(tb testing.TB) {
 	tb.Cleanup(func() {
 		// Nothing announces the end of a goroutine, so its number is polled. The
 		// limit only decides when the test fails.
-		deadline := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		limit := time.Now().Add(time.Minute)
+		for runtime.NumGoroutine() > before && time.Now().Before(limit) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if after := runtime.NumGoroutine(); after > before {
@@ -87,7 +96,7 @@ func receive[T any](tb testing.TB, what string, from <-chan T) T {
 	select {
 	case value := <-from:
 		return value
-	case <-time.After(timeout):
+	case <-time.After(time.Until(deadline(tb))):
 		require.FailNow(tb, "no "+what+" in time")
 		panic("unreachable")
 	}
