@@ -10,13 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -189,34 +187,6 @@ func TestCopyLargeFile(t *testing.T) {
 	assert.Less(t, peak(), uint64(16<<20), "heap must not grow with the file")
 	assert.True(t, equalFiles(t, src, dir+"/out"))
 	clean(t, dir)
-}
-
-// watchHeap samples the live heap until the function it returns is called.
-func watchHeap() (peak func() uint64) {
-	stop, result := make(chan struct{}), make(chan uint64)
-	go func() {
-		var top uint64
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			top = max(top, liveHeap())
-			select {
-			case <-tick.C:
-			case <-stop:
-				result <- top
-				return
-			}
-		}
-	}()
-	return func() uint64 { close(stop); return <-result }
-}
-
-// liveHeap returns the size of what the last collection left. What is allocated beyond
-// that depends on when the collector runs.
-func liveHeap() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 func equalFiles(t *testing.T, a, b string) bool {
