@@ -53,7 +53,7 @@ func (f *Files) Discard(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("discard snapshot: %w", err)
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
+	defer func() { err = errors.Join(err, lock.Remove()) }()
 	if !named(f.use) {
 		return nil
 	}

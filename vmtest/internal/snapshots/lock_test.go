@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // entries returns the names in the store's directory.
@@ -120,26 +122,6 @@ func TestAFailedMakeIsTheTurnOfTheNext(t *testing.T) {
 	assert.ErrorIs(t, <-first, fault)
 }
 
-// TestRemovedLockHoldsNobodyOff takes a lock whose file has been removed since it was
-// opened, as the file of the last holder is.
-func TestRemovedLockHoldsNobodyOff(t *testing.T) {
-	s := newStore(t)
-	old := s.newLock(keyA)
-	ok, err := old.TryLock()
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.NoError(t, os.Remove(old.Path()))
-	assert.False(t, named(old.Flock))
-	next := s.newLock(keyA)
-	ok, err = next.try()
-	require.NoError(t, err)
-	assert.True(t, ok)
-	require.NoError(t, old.release())
-	assert.True(t, named(next.Flock), "the lock of another holder was removed")
-	require.NoError(t, next.release())
-	assert.Empty(t, entries(t, s))
-}
-
 func TestPruneRemovesWhatKilledProcessesLeft(t *testing.T) {
 	s := newStore(t)
 	f, _, _ := open(t, s, keyA, "one")
@@ -149,16 +131,14 @@ func TestPruneRemovesWhatKilledProcessesLeft(t *testing.T) {
 	for _, key := range []string{keyA, keyB} {
 		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, ".new-"+key+"-123", "ram"), 0o700))
 	}
-	held := s.newLock(keyC)
-	ok, err := held.try()
+	held, err := host.TryLockFile(s.lockPath(keyC))
 	require.NoError(t, err)
-	require.True(t, ok)
 	require.NoError(t, os.Mkdir(filepath.Join(s.dir, ".new-"+keyC+"-123"), 0o700))
 
 	_, err = s.Prune(DefaultLimit)
 	require.NoError(t, err)
 	assert.Equal(t, []string{".new-" + keyC + "-123", keyA, keyC + ".lock", "notes.lock"}, entries(t, s))
-	require.NoError(t, held.release())
+	require.NoError(t, held.Remove())
 	_, err = s.Prune(0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{keyA, "notes.lock"}, entries(t, s))

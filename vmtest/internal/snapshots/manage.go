@@ -13,6 +13,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // ErrInUse reports that a process uses a snapshot or makes it.
@@ -117,15 +119,14 @@ func (s *Store) Remove(key string) error {
 // whileUnused calls do with the lock of a key, or returns ErrInUse if another process
 // holds that lock.
 func (s *Store) whileUnused(key string, do func() error) error {
-	lock := s.newLock(key)
-	ok, err := lock.try()
+	lock, err := host.TryLockFile(s.lockPath(key))
+	if errors.Is(err, host.ErrLocked) {
+		return ErrInUse
+	}
 	if err != nil {
 		return err
 	}
-	if !ok {
-		return ErrInUse
-	}
-	return errors.Join(do(), lock.release())
+	return errors.Join(do(), lock.Remove())
 }
 
 // leftovers are what a killed process leaves: locks, and snapshots that are half made.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // Scratch returns empty files for a snapshot that is not in the store, of a machine
@@ -30,7 +32,7 @@ func (s *Store) Scratch(memory int) (_ *Files, err error) {
 
 // Nameless returns an empty file in the store's file system that has no name. The
 // caller closes it, and the kernel then frees it.
-func (s *Store) Nameless() (*os.File, error) { return nameless(s.dir) }
+func (s *Store) Nameless() (*os.File, error) { return host.Nameless(s.dir) }
 
 // record returns files that make has filled. The caller closes them.
 func (s *Store) record(memory int, make func(*Files) error) (*Files, error) {

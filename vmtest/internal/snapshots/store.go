@@ -27,27 +27,14 @@ type Store struct {
 	Check func(*Files) error
 }
 
-// OpenStore returns the store in a directory, which it makes if there is none. A
-// snapshot holds a machine's memory, so all that the store makes is for its owner
-// alone. QEMU parses what lies in it, so a directory that another user owns or may
-// write is a *host.Error.
-func OpenStore(dir string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open snapshot store: %w", err)
-	}
-	if err := checkOwner(dir); err != nil {
-		return nil, err
-	}
-	return &Store{dir: dir}, nil
-}
-
-// OpenCached returns the store in the cache (see host.CacheDir).
+// OpenCached returns the store in the cache, which host.Cache makes and checks. A snapshot
+// holds a machine's memory, and QEMU parses what lies in it, so it is for its owner alone.
 func OpenCached() (*Store, error) {
 	dir, err := host.Cache("snapshots")
 	if err != nil {
 		return nil, err
 	}
-	return OpenStore(dir)
+	return &Store{dir: dir}, nil
 }
 
 // Info describes a snapshot. It is stored with it as JSON.
@@ -90,7 +77,7 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 		return nil, err
 	}
 	defer func() {
-		if fault := lock.release(); fault != nil && err == nil {
+		if fault := lock.Remove(); fault != nil && err == nil {
 			err = errors.Join(fault, files.Close())
 			files = nil
 		}

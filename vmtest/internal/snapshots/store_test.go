@@ -20,7 +20,8 @@ const (
 )
 
 func newStore(t *testing.T) *Store {
-	s, err := OpenStore(filepath.Join(t.TempDir(), "a [directory] named*, so"))
+	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "a [directory] named*, so"))
+	s, err := OpenCached()
 	require.NoError(t, err)
 	return s
 }
@@ -199,7 +200,7 @@ func TestNoByteOfTheDescriptionCanLie(t *testing.T) {
 		}
 	}
 	require.NoError(t, os.WriteFile(path, whole, 0o600))
-	require.NoError(t, os.WriteFile(s.newLock(keyA).Path(), []byte("x"), 0o600))
+	require.NoError(t, os.WriteFile(s.lockPath(keyA), []byte("x"), 0o600))
 	_, notice, made := open(t, s, keyA, "two")
 	assert.False(t, made)
 	assert.Empty(t, notice)
