@@ -14,7 +14,7 @@ import (
 
 // Scratch returns empty files for a snapshot that is not in the store, of a machine
 // with that much memory in MiB. They have no name, so the kernel frees them when they
-// are closed or the process dies. The caller closes them. The error is a *NoRoomError
+// are closed or the process dies. The caller closes them. The error is a *host.Error
 // if they would not fit.
 func (s *Store) Scratch(memory int) (_ *Files, err error) {
 	if err := s.checkRoom(memory); err != nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/internal/host"
-	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 func TestGuestErrorHasTheEvidence(t *testing.T) {
@@ -38,7 +37,6 @@ func TestConsoleCause(t *testing.T) {
 // A full disk is what the host lacks, in one line with the cure, whoever met it.
 func TestHostErrorOnAFullDisk(t *testing.T) {
 	for _, err := range []error{
-		&snapshots.NoRoomError{Dir: "/cache/snapshots", Free: 3e6, Need: 541e6},
 		&os.PathError{Op: "write", Path: "/cache/images/.stamp", Err: syscall.ENOSPC},
 		&os.PathError{Op: "write", Path: "/cache/accel/v.json", Err: syscall.EDQUOT},
 	} {
