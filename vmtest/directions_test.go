@@ -28,7 +28,7 @@ var directions = []struct {
 	{"vmtest/cmd/agent", []string{"internal/*", "vmtest/internal/*"}},
 	{"vmtest/cmd/*", []string{"vmtest", "images", "internal/*", "vmtest/internal/*"}},
 	{"vmtest/internal/vm", []string{"images", "internal/*", "vmtest/internal/*"}},
-	{"vmtest/internal/systemd", []string{"internal/*"}},
+	{"vmtest/internal/systemd", []string{"internal/*", "vmtest/internal/deadline"}},
 	{"vmtest/internal/link", []string{"internal/*", "vmtest/internal/link/wire"}},
 	{"vmtest/internal/link/wire", nil},
 	{"vmtest/internal/agent", []string{"internal/*", "vmtest/internal/link/wire"}},

@@ -4,33 +4,26 @@ package systemd
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net"
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
 )
 
 // PrivateSocket is where systemd answers D-Bus itself, with and without a bus
 // (sd_bus_open_system_with_description(3) opens it for systemctl).
 const PrivateSocket = "/run/systemd/private"
 
-const (
-	managerPath      = "/org/freedesktop/systemd1"
-	unitPath         = managerPath + "/unit/"
-	managerInterface = "org.freedesktop.systemd1.Manager"
-	managerName      = "org.freedesktop.systemd1"
-)
-
 // Manager is a guest's systemd as the manager of its units. It connects when it is first
 // used, and again when systemd has closed the connection, as it does on daemon-reexec.
+// Its methods may be called from several goroutines.
 type Manager struct {
 	dial func(context.Context) (net.Conn, error)
 
-	mu    sync.Mutex
-	typed *dbus.Conn   // go-systemd's view of raw
-	raw   *godbus.Conn // for the signals that go-systemd does not pass on
+	mu      sync.Mutex // held for moments only, and never while connecting
+	current *connection
+	opening *opening
 }
 
 // NewManager returns a Manager that reaches systemd's private socket through dial.
@@ -38,65 +31,130 @@ func NewManager(dial func(context.Context) (net.Conn, error)) *Manager {
 	return &Manager{dial: dial}
 }
 
-// Close closes the connection. The next call makes another one.
+// opening is a connection in the making, which all callers that need it share.
+type opening struct {
+	cancel  context.CancelFunc
+	waiters int
+	done    chan struct{} // closed once conn and err are set
+	conn    *connection
+	err     error
+}
+
+// errClosed is the error of a call that waited for a connection when Close was called.
+var errClosed = errors.New("connect to systemd: the connection was closed")
+
+// Close closes the connection, or the attempt to make one. The next call makes another.
 func (m *Manager) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.raw != nil {
-		m.typed.Close() // closes raw
-		m.typed, m.raw = nil, nil
+	if m.current != nil {
+		m.current.close()
+		m.current = nil
+	}
+	if m.opening != nil {
+		m.opening.cancel()
+		m.opening = nil
 	}
 }
 
 // Conn returns a connection to systemd. The Manager closes it.
 func (m *Manager) Conn(ctx context.Context) (*dbus.Conn, error) {
-	conn, _, err := m.conn(ctx)
-	return conn, err
+	c, err := m.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.typed, nil
 }
 
-func (m *Manager) conn(ctx context.Context) (*dbus.Conn, *godbus.Conn, error) {
+// connect returns the connection, and makes it if there is none. Callers share the
+// attempt, and each leaves when its own ctx ends. The attempt ends with its last caller.
+func (m *Manager) connect(ctx context.Context) (*connection, error) {
+	m.mu.Lock()
+	if c := m.current; c != nil {
+		if c.connected() {
+			m.mu.Unlock()
+			return c, nil
+		}
+		c.close()
+		m.current = nil
+	}
+	o := m.opening
+	if o == nil {
+		openCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		o = &opening{cancel: cancel, done: make(chan struct{})}
+		m.opening = o
+		go m.open(openCtx, o)
+	}
+	o.waiters++
+	m.mu.Unlock()
+
+	var err error
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c := m.typed; c != nil {
-		if c.Connected() {
-			return c, m.raw, nil
+	if o.waiters--; o.waiters == 0 {
+		o.cancel()
+		if m.opening == o {
+			m.opening = nil
 		}
-		c.Close()
-		m.typed, m.raw = nil, nil
 	}
-	raw, err := m.connect(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, connectError(err)
 	}
-	// go-systemd asks twice, for calls and for signals; one connection does both.
-	typed, err := dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
-	if err != nil {
-		raw.Close()
-		return nil, nil, err
-	}
-	m.typed, m.raw = typed, raw
-	return typed, raw, nil
+	return o.conn, o.err
 }
 
-// connect authenticates as the guest's root, which the agent is. The host's user does not
-// exist there.
-func (m *Manager) connect(ctx context.Context) (*godbus.Conn, error) {
-	stream, err := m.dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to systemd: %w", err)
+// open makes the connection of o.
+func (m *Manager) open(ctx context.Context, o *opening) {
+	conn, err := openConnection(ctx, m.dial)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer close(o.done)
+	if m.opening != o { // closed, or left by all callers
+		if conn != nil {
+			conn.close()
+		}
+		o.err = errClosed
+		return
 	}
-	// The context of a godbus connection ends the connection, so it is not ctx, which
-	// ends with this call.
-	conn, err := godbus.NewConn(stream)
-	if err != nil {
-		stream.Close()
-		return nil, fmt.Errorf("open D-Bus: %w", err)
+	m.opening = nil
+	m.current = conn
+	o.conn, o.err = conn, err
+}
+
+// drop makes sure that no call gets c again.
+func (m *Manager) drop(c *connection) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.current == c {
+		m.current = nil
 	}
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	defer stop()
-	if err := conn.Auth([]godbus.Auth{godbus.AuthExternal("0")}); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("authenticate to systemd: %w", err)
+	c.close()
+}
+
+// errUnanswered is the error of a call that must not be made twice, and whose connection
+// ended before its answer came.
+var errUnanswered = errors.New("systemd closed the connection before it answered")
+
+// follow calls do with a connection and the signals that arrive on it. When systemd closes
+// the connection under do, as on daemon-reexec, follow connects again and calls do again:
+// the end of a connection is not the end of what do waits for.
+func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) error) error {
+	for {
+		c, err := m.connect(ctx)
+		if err != nil {
+			return err
+		}
+		s := watchSignals(c)
+		err = do(c, s)
+		s.close()
+		if err == nil || ctx.Err() != nil || errors.Is(err, errUnanswered) || !c.lost(err) {
+			return err
+		}
+		m.drop(c)
 	}
-	return conn, nil
 }

@@ -13,33 +13,35 @@ import (
 // systemd announces no change of SystemState. The signal StartupFinished comes at the
 // right moment (org.freedesktop.systemd1(5)).
 func (m *Manager) WaitState(ctx context.Context) (string, error) {
-	_, conn, err := m.conn(ctx)
+	state := ""
+	err := m.follow(ctx, func(c *connection, s *signals) error {
+		// The private socket gets every signal anyway. Subscribe is for a version that
+		// may change that.
+		if err := c.call(ctx, "Subscribe", nil); err != nil {
+			return fmt.Errorf("subscribe to systemd: %w", err)
+		}
+		for {
+			manager := c.raw.Object(managerName, managerPath)
+			err := manager.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, managerInterface, "SystemState").Store(&state)
+			if err != nil {
+				return fmt.Errorf("read SystemState: %w", err)
+			}
+			if state != "initializing" && state != "starting" {
+				return nil
+			}
+			if err := s.next(ctx, startupFinished); err != nil {
+				return fmt.Errorf("state %s: %w", state, err)
+			}
+		}
+	})
 	if err != nil {
 		return "", err
 	}
-	signals := watchSignals(conn)
-	defer signals.close()
-	manager := conn.Object(managerName, managerPath)
-	// The private socket gets every signal anyway. Subscribe is for a version that may
-	// change that.
-	if err := manager.CallWithContext(ctx, managerInterface+".Subscribe", 0).Err; err != nil {
-		return "", fmt.Errorf("subscribe to systemd: %w", err)
-	}
-	for {
-		var state string
-		err := manager.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, managerInterface, "SystemState").Store(&state)
-		if err != nil {
-			return "", fmt.Errorf("read SystemState: %w", err)
-		}
-		if state != "initializing" && state != "starting" {
-			return state, nil
-		}
-		if err := signals.next(ctx, func(s *godbus.Signal) bool {
-			return s.Name == managerInterface+".StartupFinished"
-		}); err != nil {
-			return "", fmt.Errorf("state %s: %w", state, err)
-		}
-	}
+	return state, nil
+}
+
+func startupFinished(s *godbus.Signal) bool {
+	return s.Name == managerInterface+".StartupFinished"
 }
 
 // FailedUnits returns the names of the units that have failed.

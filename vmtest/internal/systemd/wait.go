@@ -4,89 +4,154 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
-
-	"example.org/systemd-vmtest/internal/tail"
 )
-
-// UnitState is what a wait saw last of a unit.
-type UnitState struct {
-	ActiveState string
-	SubState    string
-	Result      string // why it failed, such as "exit-code", or ""
-}
 
 // errFailed ends a wait for a unit that failed.
 var errFailed = errors.New("the unit failed")
 
 // WaitUnit waits until a unit's ActiveState or SubState is want. It looks again after each
-// signal of systemd that may be about the unit, and fails at once if the unit fails. It
+// signal of systemd that is about the unit or about what may start it. It fails at once if
+// the unit fails, if units of its type have no such state, and if the unit cannot get there
+// by itself any more: it is down, has no job, and nothing that is active may start it. It
 // returns what it saw last, also with an error.
-func (m *Manager) WaitUnit(ctx context.Context, unit, want string) (saw UnitState, err error) {
-	conn, raw, err := m.conn(ctx)
-	if err != nil {
-		return saw, err
+func (m *Manager) WaitUnit(ctx context.Context, unit, want string) (UnitState, error) {
+	if err := checkState(unit, want); err != nil {
+		return UnitState{}, err
 	}
-	signals := watchSignals(raw)
-	defer signals.close()
-	loaded := false
-	for {
-		props, err := conn.GetUnitPropertiesContext(ctx, unit)
-		if err != nil {
-			return saw, fmt.Errorf("read properties: %w", err)
-		}
-		saw.ActiveState, _ = props["ActiveState"].(string)
-		saw.SubState, _ = props["SubState"].(string)
-		loaded = loaded || props["LoadState"] != "not-found"
-		switch {
-		case !loaded && saw.ActiveState == "inactive": // a unit may be unloaded while it runs
-			return saw, errors.New("there is no such unit")
-		case want == saw.ActiveState || want == saw.SubState:
-			return saw, nil
-		case saw.ActiveState == "failed":
-			// At once, and only if the unit is still failed: a unit that was started again
-			// has the result of its new run.
-			if all, err := conn.GetAllPropertiesContext(ctx, unit); err == nil && all["ActiveState"] == "failed" {
-				saw.Result, _ = all["Result"].(string)
-			}
-			return saw, errFailed
-		}
-		id, _ := props["Id"].(string)
-		if err := signals.next(ctx, concerns(id)); err != nil {
-			return saw, err
-		}
+	w := &unitWait{unit: unit, want: want}
+	err := m.follow(ctx, func(c *connection, s *signals) error { return w.run(ctx, c, s) })
+	if err != nil && ctx.Err() != nil && len(w.starters) > 0 {
+		err = fmt.Errorf("%w; it has no job, and may still be started by %s", err, joined(w.starters))
 	}
+	return w.saw, err
 }
 
-// concerns returns a match for the signals after which a unit may have changed: of its
-// properties, or of the list of units and jobs. unit is its Id, because systemd sends
-// nothing under an alias.
-func concerns(unit string) func(*godbus.Signal) bool {
-	path := unitPath + godbus.ObjectPath(dbus.PathBusEscape(unit))
-	return func(s *godbus.Signal) bool {
-		return s.Path == path || strings.HasPrefix(s.Name, managerInterface+".")
-	}
+// unitWait is a wait for a unit.
+type unitWait struct {
+	unit, want string
+
+	saw      UnitState
+	loaded   bool // the unit was there at some time
+	starters []starter
 }
 
-// Watch calls look at first and after each signal of systemd, until look reports that it
-// is done. look returns what it saw, for the error if ctx ends first.
-func (m *Manager) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
-	conn, raw, err := m.conn(ctx)
-	if err != nil {
-		return err
-	}
-	signals := watchSignals(raw)
-	defer signals.close()
+func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 	for {
-		saw, done, err := look(ctx, conn)
-		if err != nil || done {
+		done, err := w.look(ctx, c)
+		if done || err != nil {
 			return err
 		}
-		if err := signals.next(ctx, func(*godbus.Signal) bool { return true }); err != nil {
-			return fmt.Errorf("%w; it is %s", err, tail.Printable(saw))
+		if err := s.next(ctx, w.concerns); err != nil {
+			return err
 		}
 	}
+}
+
+// look reads the unit once, and reports whether the wait is over.
+func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err error) {
+	p, err := c.unit(ctx, w.unit)
+	if err != nil {
+		return false, err
+	}
+	w.note(p)
+	switch {
+	case w.reached():
+		return true, nil
+	case p.job() != 0:
+		return false, nil
+	case w.saw.ActiveState == "failed":
+		w.saw.Result = c.result(ctx, w.unit)
+		return true, errFailed
+	case !w.stuck():
+		return false, nil
+	case w.saw.ActiveState != "inactive":
+		return true, errors.New("nothing will change it: it has no job")
+	case w.missing():
+		return true, errors.New("there is no such unit")
+	}
+	if w.starters, err = c.starters(ctx, p); err != nil || len(w.starters) > 0 {
+		return false, err
+	}
+	// A unit that has just ended may have been what started this one. Look again at
+	// this one after them all.
+	if p, err = c.unit(ctx, w.unit); err != nil {
+		return false, err
+	}
+	before := w.saw
+	if w.note(p); w.saw != before || p.job() != 0 {
+		return w.look(ctx, c)
+	}
+	return true, w.settled()
+}
+
+func (w *unitWait) note(p properties) {
+	w.saw = p.state()
+	w.loaded = w.loaded || w.saw.LoadState != "not-found"
+	w.starters = nil
+}
+
+func (w *unitWait) reached() bool {
+	return !w.missing() && (w.want == w.saw.ActiveState || w.want == w.saw.SubState)
+}
+
+// missing reports whether there has been no such unit at any look. A unit without a file
+// is unloaded when it ends, and a mount may come without a unit file.
+func (w *unitWait) missing() bool {
+	return !w.loaded && w.saw.ActiveState == "inactive" && !w.byKernel()
+}
+
+func (w *unitWait) byKernel() bool { return slices.Contains(kernelTypes, unitType(w.unit)) }
+
+// stuck reports whether a unit without a job cannot reach the state by itself. It is
+// certain of that for a unit that is down, and for a service that has "exited" and is to
+// go back. Any other unit may end, or change on account of its processes, at any time.
+func (w *unitWait) stuck() bool {
+	switch {
+	case w.byKernel():
+		return false
+	case w.saw.ActiveState == "inactive":
+		return true
+	}
+	return unitType(w.unit) == "service" && w.saw.SubState == "exited" && slices.Contains(beforeExited, w.want)
+}
+
+// settled returns why the unit stays down.
+func (w *unitWait) settled() error {
+	text := "nothing will start it: it has no job, and nothing that is active triggers it"
+	switch {
+	case w.saw.LoadState == "not-found":
+		text = "it is gone: there is no unit file, and nothing will start it"
+	case w.saw.LoadState != "loaded" && w.saw.LoadError != "":
+		text = fmt.Sprintf("it cannot be started: it is %s: %s", w.saw.LoadState, w.saw.LoadError)
+	case w.saw.LoadState != "loaded":
+		text = "it cannot be started: it is " + w.saw.LoadState
+	}
+	return errors.New(text)
+}
+
+// concerns reports whether the unit, or what may start it, can have changed with a signal.
+func (w *unitWait) concerns(s *godbus.Signal) bool {
+	if s.Name == managerInterface+".Reloading" {
+		return len(s.Body) == 1 && s.Body[0] == false // unit files were read again
+	}
+	names := []string{w.saw.ID} // systemd sends nothing under an alias
+	for _, starter := range w.starters {
+		names = append(names, starter.name)
+	}
+	if about := unitOf(s); about != "" {
+		return slices.Contains(names, about)
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return s.Path == objectPath(name) })
+}
+
+func joined(starters []starter) string {
+	texts := make([]string, len(starters))
+	for i, s := range starters {
+		texts[i] = s.String()
+	}
+	return strings.Join(texts, ", ")
 }

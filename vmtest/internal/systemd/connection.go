@@ -1,0 +1,120 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+)
+
+const (
+	managerPath      = "/org/freedesktop/systemd1"
+	unitPath         = managerPath + "/unit/"
+	managerInterface = "org.freedesktop.systemd1.Manager"
+	unitInterface    = "org.freedesktop.systemd1.Unit"
+	managerName      = "org.freedesktop.systemd1"
+)
+
+// connection is one connection to systemd.
+type connection struct {
+	typed *dbus.Conn   // go-systemd's view of raw
+	raw   *godbus.Conn // for the signals and calls that go-systemd does not have
+}
+
+const (
+	// absence bounds how long systemd's socket may refuse connections, as it does while
+	// systemd re-executes itself.
+	absence = time.Minute
+	// redialPause is the time between two attempts. Nothing announces a socket that
+	// begins to listen.
+	redialPause = 100 * time.Millisecond
+)
+
+// openConnection connects to systemd. It waits while systemd's socket is absent or refuses
+// connections.
+func openConnection(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*connection, error) {
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no connection", Time: absence})
+	defer cancel()
+	for {
+		c, err := handshake(ctx, dial)
+		if err == nil {
+			return c, nil
+		}
+		if !absent(err) {
+			return nil, err
+		}
+		select {
+		case <-time.After(redialPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w; %w", err, context.Cause(ctx))
+		}
+	}
+}
+
+// absent reports whether err is that of a systemd that re-executes itself: its
+// socket is gone, or ends a connection that it had not yet accepted.
+func absent(err error) bool {
+	for _, known := range []error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrClosedPipe} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// handshake connects once. It authenticates as the guest's root, which the agent is. The
+// host's user does not exist there.
+func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*connection, error) {
+	stream, err := dial(ctx)
+	if err != nil {
+		return nil, connectError(err)
+	}
+	// The context of a godbus connection ends the connection, so it is not ctx, which
+	// ends with this call.
+	raw, err := godbus.NewConn(stream)
+	if err != nil {
+		stream.Close()
+		return nil, fmt.Errorf("open D-Bus: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	defer stop()
+	c := &connection{raw: raw}
+	if err = raw.Auth([]godbus.Auth{godbus.AuthExternal("0")}); err == nil {
+		// go-systemd asks twice, for calls and for signals. One connection does both.
+		c.typed, err = dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
+	}
+	if cause := context.Cause(ctx); cause != nil { // it closed stream
+		err = cause
+	}
+	if err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("authenticate to systemd: %w", err)
+	}
+	return c, nil
+}
+
+func connectError(err error) error { return fmt.Errorf("connect to systemd: %w", err) }
+
+func (c *connection) close() { c.raw.Close() }
+
+func (c *connection) connected() bool { return c.raw.Connected() }
+
+// lost reports whether a call failed with err because the connection has ended.
+func (c *connection) lost(err error) bool {
+	return !c.connected() || errors.Is(err, errDisconnected) || errors.Is(err, godbus.ErrClosed)
+}
+
+// call calls a method of the manager and stores its results in ret.
+func (c *connection) call(ctx context.Context, method string, args []any, ret ...any) error {
+	manager := c.raw.Object(managerName, managerPath)
+	return manager.CallWithContext(ctx, managerInterface+"."+method, 0, args...).Store(ret...)
+}

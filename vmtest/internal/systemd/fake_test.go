@@ -1,0 +1,308 @@
+package systemd
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// fakeSystemd answers D-Bus as PID 1 does on its private socket, as far as these tests
+// need it: units with properties, jobs, and signals to all connections.
+type fakeSystemd struct {
+	mu       sync.Mutex
+	units    map[string]map[string]any // properties by name, also of units that are not loaded
+	loaded   map[string]bool
+	aliases  map[string]string
+	jobs     []dbus.JobStatus
+	after    map[uint32][]dbus.JobStatus
+	calls    map[string]int // how often each method was called
+	state    string         // SystemState
+	conns    []*fakeConn
+	dialed   int
+	refusing error // the error of a dial
+
+	// on answers a method itself, when it is there. It runs without the lock.
+	on map[string]func(args []any) ([]any, error)
+}
+
+type fakeConn struct {
+	stream net.Conn
+	mu     sync.Mutex // of writes
+}
+
+func newFake(t *testing.T) (*fakeSystemd, *Manager) {
+	f := &fakeSystemd{
+		units: make(map[string]map[string]any), loaded: make(map[string]bool), aliases: make(map[string]string),
+		after: make(map[uint32][]dbus.JobStatus), calls: make(map[string]int), state: "running",
+		on: make(map[string]func([]any) ([]any, error)),
+	}
+	m := NewManager(f.dial)
+	t.Cleanup(func() {
+		m.Close()
+		f.hangUp()
+	})
+	return f, m
+}
+
+// unit puts a unit there, with a unit file unless props say otherwise, and loads it.
+func (f *fakeSystemd) unit(name, active, sub string, props map[string]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := map[string]any{
+		"Id": name, "LoadState": "loaded", "LoadError": fakeError{}, "ActiveState": active, "SubState": sub,
+		"Job": fakeJob{0, "/"}, "TriggeredBy": []string{}, "UpheldBy": []string{},
+		"OnFailureOf": []string{}, "OnSuccessOf": []string{}, "Result": "success",
+	}
+	maps.Copy(p, props)
+	f.units[name], f.loaded[name] = p, true
+}
+
+// fakeJob is the value of the property Job.
+type fakeJob struct {
+	ID   uint32
+	Path godbus.ObjectPath
+}
+
+// fakeError is the value of the property LoadError.
+type fakeError struct{ Name, Text string }
+
+// fakeCheck is an element of the property Conditions or Asserts.
+type fakeCheck struct {
+	Name            string
+	Trigger, Negate bool
+	Param           string
+	Result          int32
+}
+
+// set changes properties of a unit and announces that.
+func (f *fakeSystemd) set(name string, props map[string]any) {
+	f.mu.Lock()
+	maps.Copy(f.units[name], props)
+	f.mu.Unlock()
+	f.changed(name, props)
+}
+
+func (f *fakeSystemd) changed(name string, props map[string]any) {
+	values := make(map[string]godbus.Variant)
+	for k, v := range props {
+		values[k] = godbus.MakeVariant(v)
+	}
+	f.emit(objectPath(name), "org.freedesktop.DBus.Properties", "PropertiesChanged", unitInterface, values, []string{})
+}
+
+// managerSignal announces something in the name of the manager.
+func (f *fakeSystemd) managerSignal(member string, args ...any) {
+	f.emit(managerPath, managerInterface, member, args...)
+}
+
+func (f *fakeSystemd) count(method string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[method]
+}
+
+// hangUp ends all connections.
+func (f *fakeSystemd) hangUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		c.stream.Close()
+	}
+	f.conns = nil
+}
+
+func (f *fakeSystemd) dial(context.Context) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dialed++
+	if f.refusing != nil {
+		return nil, f.refusing
+	}
+	ours, theirs := net.Pipe()
+	c := &fakeConn{stream: theirs}
+	f.conns = append(f.conns, c)
+	go f.serve(c)
+	return ours, nil
+}
+
+func (f *fakeSystemd) serve(c *fakeConn) {
+	defer c.stream.Close()
+	in := bufio.NewReader(c.stream)
+	for { // the handshake of the D-Bus specification
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		reply := ""
+		switch line = strings.TrimLeft(strings.TrimSpace(line), "\x00"); {
+		case line == "AUTH":
+			reply = "REJECTED EXTERNAL\r\n"
+		case strings.HasPrefix(line, "AUTH EXTERNAL"):
+			reply = "OK 1234deadbeef\r\n"
+		}
+		if _, err := c.stream.Write([]byte(reply)); err != nil {
+			return
+		}
+		if line == "BEGIN" {
+			break
+		}
+	}
+	for {
+		m, err := godbus.DecodeMessage(in)
+		if err != nil {
+			return
+		}
+		f.answer(c, m)
+	}
+}
+
+func (f *fakeSystemd) answer(c *fakeConn, m *godbus.Message) {
+	member, _ := m.Headers[godbus.FieldMember].Value().(string)
+	path, _ := m.Headers[godbus.FieldPath].Value().(godbus.ObjectPath)
+	f.mu.Lock()
+	f.calls[member]++
+	on := f.on[member]
+	f.mu.Unlock()
+	if m.Flags&godbus.FlagNoReplyExpected != 0 {
+		return
+	}
+	var body []any
+	var err error
+	after := func() {}
+	if on != nil {
+		body, err = on(m.Body)
+	} else {
+		body, after, err = f.method(path, member, m.Body)
+	}
+	reply := &godbus.Message{Type: godbus.TypeMethodReply, Headers: map[godbus.HeaderField]godbus.Variant{
+		godbus.FieldReplySerial: godbus.MakeVariant(m.Serial()),
+	}}
+	if e, ok := errors.AsType[godbus.Error](err); ok {
+		reply.Type = godbus.TypeError
+		reply.Headers[godbus.FieldErrorName] = godbus.MakeVariant(e.Name)
+		body = e.Body
+	}
+	c.send(reply, body)
+	after()
+}
+
+// method answers a method of systemd. after is to be called once the answer is sent.
+func (f *fakeSystemd) method(path godbus.ObjectPath, member string, args []any) (body []any, after func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	after = func() {}
+	switch member {
+	case "Get":
+		if args[1] == "SystemState" {
+			return []any{godbus.MakeVariant(f.state)}, after, nil
+		}
+		_, p := f.find(path)
+		return []any{godbus.MakeVariant(p[args[1].(string)])}, after, nil
+	case "GetAll":
+		id, p := f.find(path)
+		values := make(map[string]godbus.Variant)
+		for k, v := range p {
+			if k == "Result" && args[0] != "" { // of the interface of the unit's type
+				continue
+			}
+			values[k] = godbus.MakeVariant(v)
+		}
+		if !f.loaded[id] { // loaded for the answer, and unloaded again
+			after = func() {
+				f.managerSignal("UnitNew", id, objectPath(id))
+				f.managerSignal("UnitRemoved", id, objectPath(id))
+			}
+		}
+		return []any{values}, after, nil
+	case "GetUnit":
+		name := args[0].(string)
+		if !f.loaded[name] {
+			return nil, after, *godbus.NewError(managerName+".NoSuchUnit", []any{"Unit " + name + " not loaded."})
+		}
+		return []any{objectPath(name)}, after, nil
+	case "ListJobs":
+		return []any{append([]dbus.JobStatus{}, f.jobs...)}, after, nil
+	case "GetJobBefore":
+		return []any{append([]dbus.JobStatus{}, f.after[args[0].(uint32)]...)}, after, nil
+	case "ListUnitsFiltered":
+		var found []dbus.UnitStatus
+		for _, name := range slices.Sorted(maps.Keys(f.units)) {
+			active := f.units[name]["ActiveState"].(string)
+			if f.loaded[name] && slices.Contains(args[0].([]string), active) {
+				found = append(found, dbus.UnitStatus{Name: name, ActiveState: active, Path: objectPath(name), JobPath: "/"})
+			}
+		}
+		return []any{found}, after, nil
+	}
+	return nil, after, nil
+}
+
+// find returns the unit of an object's path, and one without a file if there is none.
+func (f *fakeSystemd) find(path godbus.ObjectPath) (id string, p map[string]any) {
+	for name, p := range f.units {
+		if objectPath(name) == path {
+			return name, p
+		}
+	}
+	for alias, name := range f.aliases {
+		if objectPath(alias) == path {
+			return name, f.units[name]
+		}
+	}
+	name := unescape(path)
+	return name, map[string]any{
+		"Id": name, "LoadState": "not-found", "LoadError": fakeError{managerName + ".NoSuchUnit", "Unit " + name + " not found."},
+		"ActiveState": "inactive", "SubState": "dead", "Job": fakeJob{0, "/"}, "OnFailureOf": []string{},
+	}
+}
+
+// unescape is the inverse of objectPath.
+func unescape(path godbus.ObjectPath) string {
+	var b strings.Builder
+	s := strings.TrimPrefix(string(path), unitPath)
+	for i := 0; i < len(s); i++ {
+		if s[i] == '_' && i+2 < len(s) {
+			var c [1]byte
+			const digits = "0123456789abcdef"
+			c[0] = byte(strings.IndexByte(digits, s[i+1])<<4 | strings.IndexByte(digits, s[i+2]))
+			b.Write(c[:])
+			i += 2
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func (f *fakeSystemd) emit(path godbus.ObjectPath, iface, member string, args ...any) {
+	f.mu.Lock()
+	conns := slices.Clone(f.conns)
+	f.mu.Unlock()
+	for _, c := range conns {
+		c.send(&godbus.Message{Type: godbus.TypeSignal, Headers: map[godbus.HeaderField]godbus.Variant{
+			godbus.FieldPath:      godbus.MakeVariant(path),
+			godbus.FieldInterface: godbus.MakeVariant(iface),
+			godbus.FieldMember:    godbus.MakeVariant(member),
+		}}, args)
+	}
+}
+
+func (c *fakeConn) send(m *godbus.Message, body []any) {
+	m.Body = body
+	if len(body) > 0 {
+		m.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(body...))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = m.EncodeTo(c.stream, binary.LittleEndian) // the client may have gone
+}

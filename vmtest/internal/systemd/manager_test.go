@@ -1,0 +1,117 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A call that waits for a connection holds up nobody longer than the other's own context
+// lasts, and all share the one attempt.
+func TestCallersShareADial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := newFake(t)
+		release := make(chan struct{})
+		dials := 0
+		m := NewManager(func(ctx context.Context) (net.Conn, error) {
+			dials++
+			select {
+			case <-release:
+				return f.dial(ctx)
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		})
+		defer m.Close()
+
+		first, cancelFirst := context.WithCancel(t.Context())
+		firstDone, secondDone := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := m.Conn(first); firstDone <- err }()
+		go func() { _, err := m.Conn(t.Context()); secondDone <- err }()
+		synctest.Wait()
+
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := m.Conn(short)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(began))
+
+		cancelFirst() // and the dial goes on for the second
+		assert.ErrorIs(t, <-firstDone, context.Canceled)
+		close(release)
+		require.NoError(t, <-secondDone)
+		assert.Equal(t, 1, dials)
+	})
+}
+
+func TestADialEndsWithItsLastCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dialErr error
+		m := NewManager(func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			dialErr = ctx.Err()
+			return nil, dialErr
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := m.Conn(ctx)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		synctest.Wait()
+		assert.ErrorIs(t, dialErr, context.Canceled)
+	})
+}
+
+// A systemd that accepts a connection and does not answer ends no later than the caller.
+func TestASilentSystemd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var theirs net.Conn
+		m := NewManager(func(context.Context) (ours net.Conn, err error) {
+			ours, theirs = net.Pipe()
+			go func() { _, _ = theirs.Read(make([]byte, 1)) }()
+			return ours, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := m.Conn(ctx)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		theirs.Close()
+	})
+}
+
+func TestCloseEndsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewManager(func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		done := make(chan error, 1)
+		go func() { _, err := m.Conn(t.Context()); done <- err }()
+		synctest.Wait()
+		m.Close()
+		assert.ErrorIs(t, <-done, errClosed)
+	})
+}
+
+// A socket that stays away is an error in the end, also for a caller with no deadline.
+func TestASocketThatStaysAway(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+		refused := &net.OpError{Op: "dial", Err: errors.New("away")}
+		f.refusing = refused
+		_, err := m.Conn(t.Context())
+		assert.ErrorIs(t, err, refused)
+		assert.Equal(t, 1, f.dialed, "an error that is not a refusal")
+
+		f.refusing = syscall.ECONNREFUSED
+		_, err = m.Conn(t.Context())
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+		assert.ErrorContains(t, err, "no connection within 1m0s")
+	})
+}

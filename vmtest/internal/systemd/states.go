@@ -1,0 +1,102 @@
+package systemd
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// unitStates has, by type of unit, the values of ActiveState and of SubState that any
+// version of systemd from 247 to 262 gives a unit of that type (its unit-def.c, and the
+// state_translation_table of each type; "systemctl --state=help" prints the latter).
+var unitStates = map[string]struct{ active, sub []string }{
+	"automount": {
+		active: words("active failed inactive"),
+		sub:    words("dead failed running waiting"),
+	},
+	"device": {
+		active: words("activating active inactive"),
+		sub:    words("dead plugged tentative"),
+	},
+	"mount": {
+		active: words("activating active deactivating failed inactive maintenance reloading"),
+		sub: words("cleaning dead failed mounted mounting mounting-done remounting remounting-sigkill " +
+			"remounting-sigterm unmounting unmounting-sigkill unmounting-sigterm"),
+	},
+	"path": {
+		active: words("active failed inactive"),
+		sub:    words("dead failed running waiting"),
+	},
+	"scope": {
+		active: words("activating active deactivating failed inactive"),
+		sub:    words("abandoned dead failed running start-chown stop-sigkill stop-sigterm"),
+	},
+	"service": {
+		active: words("activating active deactivating failed inactive maintenance refreshing reloading"),
+		sub: words("auto-restart auto-restart-queued cleaning condition dead dead-before-auto-restart " +
+			"dead-resources-pinned exited failed failed-before-auto-restart final-sigkill final-sigterm " +
+			"final-watchdog mounting refresh-credentials refresh-extensions reload reload-notify reload-post " +
+			"reload-signal running start start-post start-pre stop stop-post stop-sigkill stop-sigterm stop-watchdog"),
+	},
+	"slice": {
+		active: words("active inactive"),
+		sub:    words("active dead"),
+	},
+	"socket": {
+		active: words("activating active deactivating failed inactive maintenance"),
+		sub: words("cleaning dead deferred failed final-sigkill final-sigterm listening running start-chown " +
+			"start-open start-post start-pre stop-post stop-pre stop-pre-sigkill stop-pre-sigterm"),
+	},
+	"swap": {
+		active: words("activating active deactivating failed inactive maintenance"),
+		sub: words("activating activating-done active cleaning dead deactivating deactivating-sigkill " +
+			"deactivating-sigterm failed"),
+	},
+	"target": {
+		active: words("active inactive"),
+		sub:    words("active dead"),
+	},
+	"timer": {
+		active: words("active failed inactive"),
+		sub:    words("dead elapsed failed running waiting"),
+	},
+}
+
+func words(s string) []string { return strings.Fields(s) }
+
+// unitType returns the type of a unit, such as "service", or "".
+func unitType(unit string) string { return strings.TrimPrefix(path.Ext(unit), ".") }
+
+// StateError reports that no unit of a type has a state, so that it makes no sense to wait
+// for it.
+type StateError struct {
+	Unit, State string
+}
+
+func (e *StateError) Error() string {
+	states, ok := unitStates[unitType(e.Unit)]
+	if !ok {
+		return fmt.Sprintf("%q is not the name of a unit: it has no type, such as .service", e.Unit)
+	}
+	return fmt.Sprintf("a %s has no state %q; its ActiveState is one of %s, and its SubState one of %s",
+		unitType(e.Unit), e.State, strings.Join(states.active, ", "), strings.Join(states.sub, ", "))
+}
+
+// checkState returns a *StateError if no unit of the type can have the state.
+func checkState(unit, state string) error {
+	states := unitStates[unitType(unit)]
+	if slices.Contains(states.active, state) || slices.Contains(states.sub, state) {
+		return nil
+	}
+	return &StateError{unit, state}
+}
+
+// beforeExited has the states that come before "exited", and that a service leaves for
+// good when it gets there.
+var beforeExited = words("activating auto-restart auto-restart-queued condition mounting refresh-credentials " +
+	"refresh-extensions refreshing reload reload-notify reload-post reload-signal reloading running start start-post start-pre")
+
+// kernelTypes has the types of units that change with what the kernel reports, without a
+// job: anybody can call mount(2), and a device comes when it comes.
+var kernelTypes = words("device mount swap")

@@ -1,0 +1,135 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// UnitState is what a call saw last of a unit. Its fields are "" if the call saw nothing.
+type UnitState struct {
+	ID          string // the unit's own name, if it was asked for by an alias
+	LoadState   string
+	LoadError   string // why it could not be loaded, or ""
+	ActiveState string
+	SubState    string
+	Result      string // why it failed, such as "exit-code", or ""
+}
+
+// properties are those of a unit's interface org.freedesktop.systemd1.Unit.
+type properties map[string]any
+
+// unit reads the properties of a unit. systemd loads it if it is not loaded.
+func (c *connection) unit(ctx context.Context, name string) (properties, error) {
+	p, err := c.typed.GetUnitPropertiesContext(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read properties of %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// result reads why a unit failed. It is "" if the unit has not failed any more: a unit
+// that was started again has the result of its new run.
+func (c *connection) result(ctx context.Context, name string) string {
+	all, err := c.typed.GetAllPropertiesContext(ctx, name)
+	if err != nil || all["ActiveState"] != "failed" {
+		return ""
+	}
+	return properties(all).text("Result")
+}
+
+func (p properties) state() UnitState {
+	return UnitState{
+		ID:          p.text("Id"),
+		LoadState:   p.text("LoadState"),
+		LoadError:   p.loadError(),
+		ActiveState: p.text("ActiveState"),
+		SubState:    p.text("SubState"),
+	}
+}
+
+func (p properties) text(name string) string {
+	s, _ := p[name].(string)
+	return s
+}
+
+func (p properties) list(name string) []string {
+	l, _ := p[name].([]string)
+	return l
+}
+
+// loadError returns the text of LoadError, which has a D-Bus error's name and text.
+func (p properties) loadError() string {
+	if e, _ := p["LoadError"].([]any); len(e) == 2 {
+		s, _ := e[1].(string)
+		return s
+	}
+	return ""
+}
+
+// job returns the ID of the unit's job, or 0.
+func (p properties) job() uint32 {
+	if j, _ := p["Job"].([]any); len(j) == 2 {
+		id, _ := j[0].(uint32)
+		return id
+	}
+	return 0
+}
+
+// down reports whether the unit is inactive or failed.
+func (p properties) down() bool {
+	return p["ActiveState"] == "inactive" || p["ActiveState"] == "failed"
+}
+
+// unmet returns the conditions and the assertions that were false at the unit's last
+// start, as its unit file has them. systemd checks them at each start of a unit that is
+// not active.
+func (p properties) unmet() []string {
+	return append(p.checks("Condition"), p.checks("Assert")...)
+}
+
+// checks returns those of the unit's conditions, or assertions, that were false. It
+// returns nil if the last check was passed, or there has been none.
+func (p properties) checks(kind string) []string {
+	if at, _ := p[kind+"Timestamp"].(uint64); at == 0 || p[kind+"Result"] != false {
+		return nil
+	}
+	all, _ := p[kind+"s"].([][]any) // name, trigger, negate, parameter, result
+	var failed []string
+	for _, check := range all {
+		if len(check) != 5 {
+			continue
+		}
+		if result, _ := check[4].(int32); result >= 0 { // passed, or not tried
+			continue
+		}
+		failed = append(failed, checkText(check))
+	}
+	if failed == nil { // it failed as a whole
+		return []string{kind + "Result=no"}
+	}
+	return failed
+}
+
+// checkText returns a condition or an assertion as a line of a unit file,
+// systemd.unit(5).
+func checkText(check []any) string {
+	var b strings.Builder
+	fmt.Fprint(&b, check[0], "=")
+	if check[1] == true {
+		b.WriteString("|")
+	}
+	if check[2] == true {
+		b.WriteString("!")
+	}
+	fmt.Fprint(&b, check[3])
+	return b.String()
+}
+
+// objectPath returns the path of a unit's object.
+func objectPath(unit string) godbus.ObjectPath {
+	return unitPath + godbus.ObjectPath(dbus.PathBusEscape(unit))
+}
