@@ -3,16 +3,16 @@ package vmtest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
+	"syscall"
 	"testing"
 
-	"example.org/systemd-vmtest/internal/tail"
-	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // MachineUnit is a unit of a [Machine]'s guest. It is no more than a name: the unit need
-// not exist.
+// not exist. Its methods ask the guest's PID 1 itself and run no program in the guest.
+// They outlive a systemctl daemon-reexec. If the unit does not do what was asked of it,
+// their error is a *[UnitError], and if the guest has gone, a *[GuestError].
 type MachineUnit struct {
 	machine *Machine
 	name    string
@@ -24,63 +24,73 @@ func (m *Machine) Unit(name string) *MachineUnit { return &MachineUnit{m, name} 
 // Name returns the name of the unit.
 func (u *MachineUnit) Name() string { return u.name }
 
-// UnitError reports that a unit did not reach the state that was waited for.
-type UnitError struct {
-	Unit, Want  string
-	ActiveState string
-	SubState    string
-	Result      string   // why it failed, such as "exit-code", or ""
-	Journal     []string // the last lines of the unit's journal
-	Err         error    // why the wait ended
-}
-
-func (e *UnitError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "wait for %s to be %s: %v; it is %s (%s)", e.Unit, e.Want, e.Err, e.ActiveState, e.SubState)
-	if e.Result != "" {
-		b.WriteString(", result " + e.Result)
-	}
-	if len(e.Journal) == 0 {
-		b.WriteString("\nits journal is empty")
-	}
-	for _, line := range e.Journal {
-		b.WriteString("\n  | " + line)
-	}
-	return tail.Printable(b.String()) // the guest writes states and causes
-}
-
-// Unwrap returns why the wait ended.
-func (e *UnitError) Unwrap() error { return e.Err }
-
 // Wait waits until the unit's ActiveState or SubState is state, such as "active",
-// "listening" or "inactive". It looks again after each of systemd's signals that may be
-// about the unit, and fails at once, with a *[UnitError], if the unit fails. A service of
-// Type=simple, the default, is "active" before its program runs. Connect to it, or use
-// Type=notify, to see that it works.
+// "listening" or "inactive". It looks again after each of systemd's signals that is about
+// the unit.
+//
+// Wait fails at once if the unit fails, and if units of its type have no such state. It
+// also fails at once if the state cannot come by itself any more: the unit is inactive, has
+// no job, and no active socket, timer, path or other unit may start it. So start the unit
+// first. Mounts, swaps and devices are waited for in any case, because they may come
+// without systemd's doing.
+//
+// A service of Type=simple, the default, is "active" before its program runs. Connect to
+// it, or use Type=notify, to see that it works.
 func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 	saw, err := u.machine.vm.WaitUnit(ctx, u.name, state)
-	switch err = public(err); {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, new(*GuestError)): // there is nobody left to ask for more
-		return fmt.Errorf("wait for %s to be %s: %w", u.name, state, err)
 	}
-	e := &UnitError{Unit: u.name, Want: state, ActiveState: saw.ActiveState, SubState: saw.SubState, Result: saw.Result, Err: err}
-	return u.withJournal(ctx, e)
+	return u.fail(ctx, &UnitError{Op: "wait", Want: state, ActiveState: saw.ActiveState, SubState: saw.SubState, Result: saw.Result}, err)
 }
 
-// withJournal adds to e the end of the unit's journal.
-func (u *MachineUnit) withJournal(ctx context.Context, e *UnitError) error {
-	// The wait's own time may be over.
-	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
-	defer cancel()
-	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: e.Unit, Last: 20})
-	if err != nil {
-		e.Journal = []string{"its journal cannot be read: " + err.Error()}
+// Start starts the unit and waits until that is done, as systemctl start does. A unit that
+// is active already is left alone. A condition of the unit that is false is an error here,
+// which it is not to systemctl: the unit has not started.
+func (u *MachineUnit) Start(ctx context.Context) error { return u.run(ctx, systemd.Start) }
+
+// Stop stops the unit and waits until that is done, as systemctl stop does. It may leave
+// the unit "failed", such as after a process that had to be killed. A unit that is not
+// active is left alone.
+func (u *MachineUnit) Stop(ctx context.Context) error { return u.run(ctx, systemd.Stop) }
+
+// Restart stops the unit if it is active, starts it and waits until that is done, as
+// systemctl restart does. A condition that is false is an error, as it is to Start.
+func (u *MachineUnit) Restart(ctx context.Context) error { return u.run(ctx, systemd.Restart) }
+
+// Reload makes the unit read its configuration again and waits until that is done, as
+// systemctl reload does. The unit must be active and must have a way to do that, such as
+// ExecReload=.
+func (u *MachineUnit) Reload(ctx context.Context) error { return u.run(ctx, systemd.Reload) }
+
+func (u *MachineUnit) run(ctx context.Context, verb systemd.Verb) error {
+	err := u.machine.vm.RunUnit(ctx, verb, u.name)
+	if err == nil {
+		return nil
 	}
-	for _, entry := range entries {
-		e.Journal = append(e.Journal, entry.String())
+	return u.fail(ctx, &UnitError{Op: string(verb)}, err)
+}
+
+// Kill sends a signal to all processes of the unit, as systemctl kill does. It returns once
+// the signal is sent. A unit that has no process is an error.
+func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
+	err := u.machine.vm.KillUnit(ctx, u.name, signal)
+	if err == nil {
+		return nil
 	}
+	return u.fail(ctx, &UnitError{Op: "kill"}, err)
+}
+
+// fail returns e with its cause and the evidence for it.
+func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
+	e.Unit, e.Err = u.name, public(err)
+	if errors.As(e.Err, new(*GuestError)) || errors.As(err, new(*systemd.StateError)) {
+		return e.plain() // nobody is left to ask for more, or there is nothing to ask
+	}
+	if job, ok := errors.AsType[*systemd.JobError](err); ok {
+		e.JobResult = job.Result
+	}
+	u.addEvidence(ctx, e)
 	return e
 }
 
@@ -96,9 +106,39 @@ func (g *Guest) Unit(name string) *Unit { return &Unit{g, g.Machine.Unit(name)} 
 // Name returns the name of the unit.
 func (u *Unit) Name() string { return u.unit.name }
 
-// Wait waits until the unit's ActiveState or SubState is state, as MachineUnit.Wait, and
-// fails the test at once if the unit fails instead.
+// Wait waits until the unit's ActiveState or SubState is state, as MachineUnit.Wait. It
+// fails the test at once if the unit fails, or cannot get there by itself.
 func (u *Unit) Wait(t testing.TB, state string) {
 	t.Helper()
 	u.guest.do(t, func(ctx context.Context) error { return u.unit.Wait(ctx, state) })
+}
+
+// Start starts the unit, as MachineUnit.Start.
+func (u *Unit) Start(t testing.TB) {
+	t.Helper()
+	u.guest.do(t, u.unit.Start)
+}
+
+// Stop stops the unit, as MachineUnit.Stop.
+func (u *Unit) Stop(t testing.TB) {
+	t.Helper()
+	u.guest.do(t, u.unit.Stop)
+}
+
+// Restart restarts the unit, as MachineUnit.Restart.
+func (u *Unit) Restart(t testing.TB) {
+	t.Helper()
+	u.guest.do(t, u.unit.Restart)
+}
+
+// Reload makes the unit read its configuration again, as MachineUnit.Reload.
+func (u *Unit) Reload(t testing.TB) {
+	t.Helper()
+	u.guest.do(t, u.unit.Reload)
+}
+
+// Kill sends a signal to all processes of the unit, as MachineUnit.Kill.
+func (u *Unit) Kill(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	u.guest.do(t, func(ctx context.Context) error { return u.unit.Kill(ctx, signal) })
 }

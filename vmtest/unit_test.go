@@ -2,17 +2,63 @@ package vmtest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 func TestUnitErrorText(t *testing.T) {
 	failed := errors.New("the unit failed")
 	err := &UnitError{
-		Unit: "a.service", Want: "active", ActiveState: "failed", SubState: "failed", Result: "exit-code",
+		Op: "wait", Unit: "a.service", Want: "active", ActiveState: "failed", SubState: "failed", Result: "exit-code",
 		Journal: []string{"systemd[1]: a.service: Failed"}, Err: failed,
 	}
 	assert.EqualError(t, err, "wait for a.service to be active: the unit failed; it is failed (failed), result exit-code\n  | systemd[1]: a.service: Failed")
 	assert.ErrorIs(t, err, failed)
+}
+
+func TestUnitErrorHasWhatDecides(t *testing.T) {
+	err := &UnitError{
+		Op: "start", Unit: "a.service", ActiveState: "inactive", SubState: "dead", Err: errors.New("job 7 is not done"),
+		Unmet: []string{"ConditionPathExists=/x", "AssertUser=root"},
+		Jobs: []Job{{ID: 7, Unit: "a.service", Type: "start", State: "waiting", After: []Job{
+			{ID: 8, Unit: "dev-x.device", Type: "start", State: "running"},
+		}}},
+	}
+	assert.EqualError(t, err, "start a.service: job 7 is not done; it is inactive (dead)"+
+		"; false at its last start: ConditionPathExists=/x, AssertUser=root"+
+		"; it has job 7 (start a.service, waiting), which waits for job 8 (start dev-x.device, running)\nits journal is empty")
+}
+
+func TestUnitErrorWithoutAState(t *testing.T) {
+	err := &UnitError{Op: "wait", Unit: "a.service", Want: "active", Err: errors.New("no answer")}
+	assert.EqualError(t, err, "wait for a.service to be active: no answer; no state was seen\nits journal is empty")
+}
+
+// A condition that kept a unit from its start is named once.
+func TestUnitErrorNamesAConditionOnce(t *testing.T) {
+	unmet := &systemd.UnmetError{Conditions: []string{"ConditionPathExists=/x"}, Known: true}
+	err := &UnitError{Op: "start", Unit: "a.service", ActiveState: "inactive", SubState: "dead", Err: unmet, Unmet: unmet.Conditions}
+	assert.EqualError(t, err, "start a.service: it did not start because a condition was false: ConditionPathExists=/x; it is inactive (dead)\nits journal is empty")
+}
+
+// Two queries of the journal give one list in the journal's order, whatever the guest's
+// wall clock did.
+func TestMergeEntries(t *testing.T) {
+	entry := func(monotonic int, cursor string) Entry {
+		return Entry{Cursor: cursor, Fields: map[string]string{"__MONOTONIC_TIMESTAMP": fmt.Sprint(monotonic)}}
+	}
+	cursors := func(entries []Entry) (all []string) {
+		for _, e := range entries {
+			all = append(all, e.Cursor)
+		}
+		return all
+	}
+	own := []Entry{entry(900, "a"), entry(1000, "c"), entry(2000, "d")}
+	about := []Entry{entry(950, "b"), entry(1000, "c"), entry(2000, "e")}
+	assert.Equal(t, []string{"a", "b", "c", "d", "e"}, cursors(mergeEntries(own, about)))
+	assert.Empty(t, mergeEntries(nil, nil))
 }

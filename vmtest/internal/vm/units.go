@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
@@ -16,6 +17,29 @@ func (m *Machine) WaitUnit(ctx context.Context, unit, want string) (systemd.Unit
 	defer cancel()
 	saw, err := m.Systemd.WaitUnit(ctx, unit, want)
 	return saw, m.explainSystemd(ctx, err)
+}
+
+// RunUnit starts, stops, restarts or reloads a unit, as systemd.Manager.Run.
+func (m *Machine) RunUnit(ctx context.Context, verb systemd.Verb, unit string) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.explainSystemd(ctx, m.Systemd.Run(ctx, verb, unit))
+}
+
+// KillUnit sends a signal to all processes of a unit, as systemd.Manager.Kill.
+func (m *Machine) KillUnit(ctx context.Context, unit string, signal syscall.Signal) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.explainSystemd(ctx, m.Systemd.Kill(ctx, unit, int32(signal)))
+}
+
+// InspectUnit returns the state of a unit and what may explain it, as
+// systemd.Manager.Inspect.
+func (m *Machine) InspectUnit(ctx context.Context, unit string) (systemd.Details, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	d, err := m.Systemd.Inspect(ctx, unit)
+	return d, m.explainSystemd(ctx, err)
 }
 
 // Watch calls look after each signal of systemd, as systemd.Manager.Watch.

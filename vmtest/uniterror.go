@@ -1,0 +1,167 @@
+package vmtest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
+)
+
+// UnitError reports that a unit did not reach the state that was waited for, or did not do
+// what was asked of it.
+type UnitError struct {
+	Op   string // "wait", "start", "stop", "restart", "reload" or "kill"
+	Unit string // the name that the caller used
+	Want string // the state that was waited for, if Op is "wait"
+
+	// ActiveState and SubState are what was seen last, or "" if nothing was seen.
+	ActiveState, SubState string
+	// Result is why the unit failed, such as "exit-code", or "".
+	Result string
+	// JobResult is how the job that Op queued ended, such as "dependency", or "" if it
+	// has not ended, or there was none.
+	JobResult string
+	// Jobs has the jobs that the unit has now.
+	Jobs []Job
+	// Unmet has the conditions and assertions that were false at the unit's last start,
+	// as lines of a unit file.
+	Unmet []string
+	// Journal has the last lines of the journal that the unit wrote or that are about it.
+	Journal []string
+	// Err is why the call failed.
+	Err error
+}
+
+// Job is a job of systemd: a change of a unit's state that was asked for and is not done.
+type Job struct {
+	ID    uint32
+	Unit  string
+	Type  string // such as "start"
+	State string // "waiting" or "running"
+	After []Job  // the jobs that it waits for; their own After is empty
+}
+
+// String returns the job in one line, with the jobs that it waits for.
+func (j Job) String() string { return tail.Printable(j.internal().String()) }
+
+func (j Job) internal() systemd.Job {
+	after := make([]systemd.Job, len(j.After))
+	for i, a := range j.After {
+		after[i] = a.internal()
+	}
+	return systemd.Job{ID: j.ID, Unit: j.Unit, Type: j.Type, State: j.State, After: after}
+}
+
+func publicJobs(jobs []systemd.Job) []Job {
+	var all []Job
+	for _, j := range jobs {
+		all = append(all, Job{ID: j.ID, Unit: j.Unit, Type: j.Type, State: j.State, After: publicJobs(j.After)})
+	}
+	return all
+}
+
+// Error returns the cause and what was seen on the first line, and the journal on those
+// below it.
+func (e *UnitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %v", e.doing(), e.Err)
+	if e.ActiveState == "" {
+		b.WriteString("; no state was seen")
+	} else {
+		fmt.Fprintf(&b, "; it is %s (%s)", e.ActiveState, e.SubState)
+	}
+	if e.Result != "" {
+		b.WriteString(", result " + e.Result)
+	}
+	if len(e.Unmet) > 0 && !errors.As(e.Err, new(*systemd.UnmetError)) {
+		b.WriteString("; false at its last start: " + strings.Join(e.Unmet, ", "))
+	}
+	for _, job := range e.Jobs {
+		b.WriteString("; it has " + job.String())
+	}
+	if len(e.Journal) == 0 {
+		b.WriteString("\nits journal is empty")
+	}
+	for _, line := range e.Journal {
+		b.WriteString("\n  | " + line)
+	}
+	return tail.Printable(b.String()) // the guest writes states and causes
+}
+
+// Unwrap returns Err.
+func (e *UnitError) Unwrap() error { return e.Err }
+
+func (e *UnitError) doing() string {
+	if e.Want != "" {
+		return fmt.Sprintf("wait for %s to be %s", e.Unit, e.Want)
+	}
+	return e.Op + " " + e.Unit
+}
+
+// plain returns the error without evidence.
+func (e *UnitError) plain() error { return fmt.Errorf("%s: %w", e.doing(), e.Err) }
+
+// unitJournal is how many lines of the journal a UnitError has.
+const unitJournal = 20
+
+// addEvidence adds to e what PID 1 and the journal have about the unit.
+func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) {
+	// The call's own time may be over.
+	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
+	defer cancel()
+	d, err := u.machine.vm.InspectUnit(ctx, u.name)
+	if err != nil {
+		e.Journal = append(e.Journal, "its jobs cannot be read: "+err.Error())
+	}
+	e.Jobs, e.Unmet = publicJobs(d.Jobs), d.Unmet
+	if e.Op != "wait" { // a wait has what it saw itself
+		e.ActiveState, e.SubState, e.Result = d.ActiveState, d.SubState, d.Result
+	}
+	if unmet, ok := errors.AsType[*systemd.UnmetError](e.Err); ok && unmet.Known {
+		e.Unmet = unmet.Conditions
+	}
+	entries, err := u.about(ctx, cmp.Or(d.ID, u.name))
+	if err != nil {
+		e.Journal = append(e.Journal, "its journal cannot be read: "+err.Error())
+	}
+	for _, entry := range entries {
+		e.Journal = append(e.Journal, entry.String())
+	}
+}
+
+// about returns the last entries of the journal that a unit wrote or that are about it.
+// The journal has them under the unit's own name, id.
+//
+// An entry of a process that systemd forked for the unit, and that ended before journald
+// looked whose it was, is not the unit's own: journalctl -u does not show it. It often is
+// the one that decides.
+func (u *MachineUnit) about(ctx context.Context, id string) ([]Entry, error) {
+	own, err := u.machine.Journal(ctx, JournalQuery{Unit: id, Last: unitJournal})
+	if err != nil {
+		return nil, err
+	}
+	about, err := u.machine.Journal(ctx, JournalQuery{Match: []string{"UNIT=" + id}, Last: unitJournal})
+	entries := mergeEntries(own, about)
+	return entries[max(0, len(entries)-unitJournal):], err
+}
+
+// mergeEntries returns the entries of both in the order of the journal, each once. The
+// guest's wall clock may have been set back between two of them.
+func mergeEntries(a, b []Entry) []Entry {
+	all := slices.Concat(a, b)
+	since := func(e Entry) uint64 {
+		n, _ := strconv.ParseUint(e.Fields["__MONOTONIC_TIMESTAMP"], 10, 64)
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(since(a), since(b)), cmp.Compare(a.Cursor, b.Cursor))
+	})
+	return slices.CompactFunc(all, func(a, b Entry) bool { return a.Cursor == b.Cursor })
+}
