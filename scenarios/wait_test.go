@@ -17,9 +17,8 @@ import (
 // waitShow waits until a property of a unit has a value, written as systemctl
 // show prints it.
 //
-// systemd announces no change of NConnections and NAccepted by itself, but it does
-// so of the instances whose coming and going they count; every signal is a reason
-// to look again.
+// systemd announces no change of NConnections and NAccepted. It announces the instances
+// that they count, and each signal is a reason to look again.
 func waitShow(t testing.TB, g *vmtest.Guest, unit, property, want string) {
 	t.Helper()
 	waitSystemd(t, g, fmt.Sprintf("%s of %s to be %s", property, unit, want),
@@ -45,7 +44,7 @@ func waitGone(t testing.TB, g *vmtest.Guest, pattern string) {
 		})
 }
 
-// waitSystemd waits, no longer than patience, for what look is to see.
+// waitSystemd calls look until it reports that it is done, for patience at most.
 func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.Context, *dbus.Conn) (state string, ok bool, err error)) {
 	t.Helper()
 	ctx, cancel := vmtest.WithTimeout(t.Context(), patience)
@@ -53,7 +52,7 @@ func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.C
 	require.NoError(t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
 }
 
-// A wait for a guest that goes away says that it did, and not what D-Bus made of it.
+// A wait for a guest that goes away reports that, and not the error of D-Bus.
 func TestWaitForAGuestThatGoes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, ends, want string }{
@@ -63,7 +62,7 @@ func TestWaitForAGuestThatGoes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			g := vmtest.Start(t, vmtest.Config{})
-			// Later, so that it comes under the wait and not before it.
+			// Later, so that it happens during the wait and not before it.
 			g.Run(t, "systemd-run", "--on-active=1s", "sh", "-c", test.ends)
 			err := g.Machine.Unit("multi-user.target").Wait(t.Context(), "inactive")
 			var gone *vmtest.GuestError
