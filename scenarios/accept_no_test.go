@@ -9,9 +9,9 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// The echo daemon's own units for Accept=no: no process before the first client,
-// then one for all of them, which inherits the listening socket. See
-// systemd.socket(5), Accept=, and sd_listen_fds(3).
+// With Accept=no, systemd starts the service for the first client. One process serves all
+// clients, and inherits the listening socket. See systemd.socket(5), Accept=, and
+// sd_listen_fds(3).
 func TestAcceptNo(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
@@ -30,26 +30,25 @@ func TestAcceptNo(t *testing.T) {
 	assertShow(t, g, echoSocket, properties{"SubState": "running"})
 
 	second := connect(t, g, "tcp", echoAddress)
-	second.echo(t, "second client, beside the first")
+	second.echo(t, "second client, with the first still connected")
 	first.echo(t, "first client again")
 	first.finish(t)
 	second.finish(t)
 	third := connect(t, g, "tcp", echoAddress)
-	third.echo(t, "third client, after the others")
+	third.echo(t, "third client, after the others have left")
 	third.finish(t)
 
 	assertShow(t, g, echoService, properties{"ActiveState": "active", "MainPID": pid})
 	assert.Equal(t, []string{pid, pid, pid}, field(echoEvents(t, g, "accept"), "_PID"), "process of each connection")
 	assert.Equal(t, []string{"demo-echo.socket"}, field(echoEvents(t, g, "listen"), "ECHO_LISTENER"), "names of the inherited listeners")
-	// These count the instances of Accept=yes.
+	// Only Accept=yes counts.
 	assertShow(t, g, echoSocket, properties{"NAccepted": "0", "NConnections": "0"})
 	assertJournal(t, g, echoService, "connection accepted")
 }
 
-// A restart of the service of an Accept=no socket turns nobody away: the socket
-// unit keeps the listening socket, and who connects meanwhile is served by the new
-// process. See systemd.socket(5), Accept=, systemctl(1), restart, and, for the
-// drop-in, systemd.unit(5).
+// A restart of an Accept=no service refuses no client. The socket unit keeps listening,
+// and the new process serves the clients that connect during the restart. See
+// systemd.socket(5), Accept=; systemctl(1), restart; systemd.unit(5) for the drop-in.
 func TestAcceptNoRestart(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
@@ -63,8 +62,8 @@ func TestAcceptNoRestart(t *testing.T) {
 	before.echo(t, "before the restart")
 	oldPID := mainPID(t, g)
 
-	// The old process waits for its client before it ends, which holds the restart
-	// in the middle for as long as this test wants.
+	// The old process waits until its client leaves. So the restart lasts until
+	// before.finish below.
 	systemctl(t, g, "restart", "--no-block", echoService)
 	waitEcho(t, g, "drain", anyEntry)
 	during := connect(t, g, "tcp", echoAddress)
@@ -76,21 +75,21 @@ func TestAcceptNoRestart(t *testing.T) {
 
 	during.expect(t, "during the restart")
 	newPID := mainPID(t, g)
-	assert.NotEqual(t, oldPID, newPID, "MainPID after the restart, against the one before")
+	assert.NotEqual(t, oldPID, newPID, "MainPID after the restart")
 	after := connect(t, g, "tcp", echoAddress)
 	after.echo(t, "after the restart")
 	assert.Equal(t, []string{oldPID, newPID, newPID}, field(echoEvents(t, g, "accept"), "_PID"),
 		"process of the connection before, during and after the restart")
 	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running", "Result": "success"})
-	// Had the socket been bound anew, it would have a new invocation.
+	// The same invocation shows that systemd did not bind the socket again.
 	assertShow(t, g, echoSocket, properties{
 		"ActiveState": "active", "SubState": "running", "Result": "success", "InvocationID": invocation,
 	})
 }
 
-// Stopping the service of an Accept=no socket leaves the socket listening, and the
-// next client starts the service again; stopping the socket leaves the service to
-// its clients. See systemd.socket(5) and systemctl(1), stop.
+// After a stop of an Accept=no service its socket still listens, and the next client
+// starts the service again. A stop of the socket does not stop the service. See
+// systemd.socket(5) and systemctl(1), stop.
 func TestAcceptNoStop(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
@@ -102,7 +101,7 @@ func TestAcceptNoStop(t *testing.T) {
 
 	stop := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "stop", echoService}})
 	assert.Equal(t, 0, stop.ExitCode, "exit status of systemctl stop")
-	assert.Contains(t, string(stop.Stderr), echoSocket, "systemctl stop warns of what can start the service again")
+	assert.Contains(t, string(stop.Stderr), echoSocket, "warning of systemctl stop about the unit that can start the service again")
 	assertShow(t, g, echoService, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "MainPID": "0"})
 	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening"})
 	drain := waitEcho(t, g, "drain", anyEntry)
@@ -110,7 +109,7 @@ func TestAcceptNoStop(t *testing.T) {
 
 	c = connect(t, g, "tcp", echoAddress)
 	c.echo(t, "client after the stop")
-	assert.NotEqual(t, oldPID, mainPID(t, g), "MainPID after the next client, against the one before")
+	assert.NotEqual(t, oldPID, mainPID(t, g), "MainPID after the stop")
 
 	systemctl(t, g, "stop", echoSocket)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead"})
@@ -119,7 +118,7 @@ func TestAcceptNoStop(t *testing.T) {
 	c.finish(t)
 }
 
-// mainPID returns the process of the service, which must have one.
+// mainPID returns the main process of the echo service, which must be running.
 func mainPID(t testing.TB, g *vmtest.Guest) string {
 	t.Helper()
 	pid := show(t, g, echoService, "MainPID")

@@ -9,9 +9,9 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// The echo daemon's own units for Accept=yes: each connection has an instance of
-// demo-echo@.service to itself, several at a time, each gone with its client, and
-// told in REMOTE_ADDR and REMOTE_PORT who that is. See systemd.socket(5), Accept=.
+// With Accept=yes, systemd starts an instance of demo-echo@.service for each connection.
+// The instances run at the same time, and each ends with its client. REMOTE_ADDR and
+// REMOTE_PORT name the client. See systemd.socket(5), Accept=.
 func TestAcceptYes(t *testing.T) {
 	t.Parallel()
 	const clients = 3
@@ -42,13 +42,12 @@ func TestAcceptYes(t *testing.T) {
 		pids = append(pids, show(t, g, unit, "MainPID"))
 	}
 	accepts := echoEvents(t, g, "accept")
-	assert.ElementsMatch(t, pids, field(accepts, "_PID"), "processes that accepted, against MainPID of the instances")
+	assert.ElementsMatch(t, pids, field(accepts, "_PID"), "processes that accepted a connection")
 	for _, e := range accepts {
 		assert.Equal(t, "127.0.0.1", e.Fields["ECHO_REMOTE_ADDR"], "REMOTE_ADDR in %q", e.Message)
-		assert.Equal(t, e.Fields["ECHO_PEER"], "127.0.0.1:"+e.Fields["ECHO_REMOTE_PORT"], "peer of the connection, against REMOTE_PORT, in %q", e.Message)
+		assert.Equal(t, e.Fields["ECHO_PEER"], "127.0.0.1:"+e.Fields["ECHO_REMOTE_PORT"], "REMOTE_PORT and the peer of the connection in %q", e.Message)
 	}
 
-	// One leaves: its instance ends, and the others serve on.
 	open[0].finish(t)
 	waitShow(t, g, echoSocket, "NConnections", fmt.Sprint(clients-1))
 	open[1].echo(t, "still served")
@@ -62,25 +61,24 @@ func TestAcceptYes(t *testing.T) {
 	assertShow(t, g, echoSocket, properties{
 		"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(clients), "NConnections": "0",
 	})
-	// 20 bytes of "hello from client N\n", and 13 more for the one that was still served.
+	// Each echoes 20 bytes of "hello from client N\n"; one also "still served\n".
 	assert.ElementsMatch(t, []string{"20", "33", "20"}, field(echoEvents(t, g, "close"), "ECHO_BYTES"), "bytes echoed by each instance")
 }
 
-// Stopping the socket of Accept=yes closes the door and leaves who is inside: an
-// instance keeps its connection, since that is not the socket's any more. See
-// systemd.socket(5), Accept=.
+// A stop of an Accept=yes socket ends no connection, because each belongs to its
+// instance. New clients are refused. See systemd.socket(5), Accept=.
 func TestAcceptYesStopSocket(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-yes")
 	systemctl(t, g, "start", echoSocket)
-	inside := connect(t, g, "tcp", echoAddress)
-	inside.echo(t, "before")
+	open := connect(t, g, "tcp", echoAddress)
+	open.echo(t, "before")
 
 	systemctl(t, g, "stop", echoSocket)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "NConnections": "1"})
 	refused := g.Exec(t, vmtest.Command{Args: []string{"nc", "-N", "127.0.0.1", "9091"}})
-	assert.Equal(t, 1, refused.ExitCode, "exit status of nc, for nothing is to listen any more")
-	inside.echo(t, "after")
-	inside.finish(t)
+	assert.Equal(t, 1, refused.ExitCode, "exit status of nc after the stop of the socket")
+	open.echo(t, "after")
+	open.finish(t)
 	waitGone(t, g, echoInstances)
 }

@@ -16,11 +16,11 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// otherGuest asks TestCacheUser for a guest that has a snapshot of its own.
+// otherGuest makes TestCacheUser start a guest that needs another snapshot.
 const otherGuest = "VMTEST_OTHER_GUEST"
 
-// TestCacheUser is what the tests below run in processes of their own, too: a test
-// like any other, whose guest must be a healthy one of the right version.
+// TestCacheUser starts a guest, which must be healthy and have the right version. The
+// tests below run it in other processes.
 func TestCacheUser(t *testing.T) {
 	var config vmtest.Config
 	other := os.Getenv(otherGuest) == "1"
@@ -33,7 +33,7 @@ func TestCacheUser(t *testing.T) {
 	assert.Equal(t, other, strings.Contains(g.Run(t, "cat", "/proc/cmdline"), "vmtest.other"))
 }
 
-// newCacheUser prepares a process that runs TestCacheUser with the cache in a folder.
+// newCacheUser returns a command that runs TestCacheUser with the given cache directory.
 func newCacheUser(t *testing.T, cache string, env ...string) (cmd *exec.Cmd, output *bytes.Buffer) {
 	cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCacheUser$", "-test.timeout=5m")
 	cmd.Env = append(append(os.Environ(), "VMTEST_CACHE="+cache), env...)
@@ -42,14 +42,14 @@ func newCacheUser(t *testing.T, cache string, env ...string) (cmd *exec.Cmd, out
 	return cmd, output
 }
 
-// useCache runs TestCacheUser, which must pass, and returns what was said.
+// useCache runs TestCacheUser, which must pass, and returns its output.
 func useCache(t *testing.T, cache string, env ...string) string {
 	cmd, output := newCacheUser(t, cache, env...)
 	require.NoError(t, cmd.Run(), "output:\n%s", output)
 	return output.String()
 }
 
-// useCacheTwice does so with two processes at once.
+// useCacheTwice runs two processes with TestCacheUser at once, and returns their output.
 func useCacheTwice(t *testing.T, cache string, env ...string) string {
 	first, out1 := newCacheUser(t, cache, env...)
 	second, out2 := newCacheUser(t, cache, env...)
@@ -60,23 +60,23 @@ func useCacheTwice(t *testing.T, cache string, env ...string) string {
 	return out1.String() + out2.String()
 }
 
-// What is said on stderr of work that should be done once.
+// Notices on stderr of work that should be done once.
 const (
-	saidBuild = "not in the cache; building it"
-	saidBoot  = "booting once; tests fork from the snapshot"
+	buildNotice = "not in the cache; building it"
+	bootNotice  = "booting once; tests fork from the snapshot"
 )
 
-// programs are those that the go command has built.
+// programs is a pattern of the executables in the cache.
 var programs = "go/" + strings.Repeat("[0-9a-f]", 24)
 
-// Two processes with an empty cache make one snapshot and both pass. From then on a
-// file of the cache that was spoiled is noticed, or does no harm.
+// Two processes that share an empty cache make one snapshot, and both pass. Afterwards a
+// damaged file in the cache is found, or does no harm.
 func TestCache(t *testing.T) {
 	cache := t.TempDir()
 	image := "VMTEST_IMAGE=" + imageDir(t)
 
-	said := useCacheTwice(t, cache, image)
-	assert.Equal(t, 1, strings.Count(said, saidBoot), "boots\n%s", said)
+	output := useCacheTwice(t, cache, image)
+	assert.Equal(t, 1, strings.Count(output, bootNotice), "boots\n%s", output)
 	assertTidy(t, cache)
 
 	type file struct{ name, pattern string }
@@ -84,7 +84,7 @@ func TestCache(t *testing.T) {
 		{"stamp of the image", "images/*.stamp"},
 		{"queue", "queue"},
 	}
-	if os.Getenv("VMTEST_AGENT") == "" { // or the agent is not built here
+	if os.Getenv("VMTEST_AGENT") == "" { // else no agent is built
 		harmless = append(harmless, []file{
 			{"program", programs},
 			{"digest of the program", "go/*.sha256"},
@@ -92,19 +92,19 @@ func TestCache(t *testing.T) {
 		}...)
 	}
 	if kept, err := filepath.Glob(filepath.Join(cache, "accel/*")); err == nil && len(kept) > 0 {
-		// There is none where KVM needs no trial to be ruled out.
+		// The cache has no verdict if the host has no KVM to try.
 		harmless = append(harmless, file{"verdict on KVM", "accel/*"})
 	}
 	for _, f := range harmless {
 		flip(t, cacheFile(t, cache, f.pattern))
 	}
-	said = useCache(t, cache, image)
-	assert.NotContains(t, said, saidBoot, "with a byte flipped in each of %v", harmless)
+	output = useCache(t, cache, image)
+	assert.NotContains(t, output, bootNotice, "with a byte flipped in each of %v", harmless)
 	for _, f := range harmless {
 		require.NoError(t, os.Truncate(cacheFile(t, cache, f.pattern), 0))
 	}
-	said = useCache(t, cache, image)
-	assert.NotContains(t, said, saidBoot, "with each emptied of %v", harmless)
+	output = useCache(t, cache, image)
+	assert.NotContains(t, output, bootNotice, "with each of %v emptied", harmless)
 	assertTidy(t, cache)
 
 	if soak() {
@@ -112,8 +112,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// spoilSnapshots spoils the one snapshot of a cache in each way, and in the end swaps
-// the memory of two.
+// spoilSnapshots damages the only snapshot of a cache in several ways. At last it swaps
+// the memory files of two snapshots.
 func spoilSnapshots(t *testing.T, cache, image string) {
 	for _, tc := range []struct {
 		name  string
@@ -127,15 +127,15 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 	} {
 		tc.spoil(cacheFile(t, cache, "snapshots/*/ram"), cacheFile(t, cache, "snapshots/*/state"),
 			cacheFile(t, cache, "snapshots/*/snapshot.json"))
-		said := useCacheTwice(t, cache, image)
-		assert.Contains(t, said, "is unusable ("+tc.want, tc.name)
-		assert.Equal(t, 1, strings.Count(said, saidBoot), "boots after: %s\n%s", tc.name, said)
+		output := useCacheTwice(t, cache, image)
+		assert.Contains(t, output, "is unusable ("+tc.want, tc.name)
+		assert.Equal(t, 1, strings.Count(output, bootNotice), "boots after: %s\n%s", tc.name, output)
 		assertTidy(t, cache)
 	}
 
 	plain := cacheFile(t, cache, "snapshots/*/ram")
-	said := useCache(t, cache, image, otherGuest+"=1")
-	assert.Contains(t, said, saidBoot, "a guest of another kind")
+	output := useCache(t, cache, image, otherGuest+"=1")
+	assert.Contains(t, output, bootNotice, "output for a guest with another snapshot")
 	all, err := filepath.Glob(filepath.Join(cache, "snapshots/*/ram"))
 	require.NoError(t, err)
 	require.Len(t, all, 2)
@@ -147,43 +147,45 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 	require.NoError(t, os.Rename(other, plain))
 	require.NoError(t, os.Rename(plain+"~", other))
 	for _, other := range []string{"0", "1"} {
-		said := useCache(t, cache, image, otherGuest+"="+other)
-		assert.Contains(t, said, "is unusable (its memory was altered", "memory swapped, other guest %s", other)
+		output := useCache(t, cache, image, otherGuest+"="+other)
+		assert.Contains(t, output, "is unusable (its memory was altered", "memory swapped, other guest %s", other)
 	}
 	assertTidy(t, cache)
 }
 
-// Two processes with nothing at all in the cache build one image, boot it once, and
-// both pass. A byte of it flipped, it is built anew, and the snapshot still fits.
+// Two processes that share an empty cache build one image and boot it once, and both
+// pass. After a byte of the image is flipped, it is built again, and the snapshot still
+// fits.
 func TestEmptyCache(t *testing.T) {
 	forSoak(t)
 	if image := os.Getenv("VMTEST_IMAGE"); strings.Contains(image, "/") {
-		t.Skipf("%s is not an image that could be built here", image)
+		t.Skipf("VMTEST_IMAGE=%s is a path, so there is nothing to build", image)
 	}
 	cache := t.TempDir()
-	said := useCacheTwice(t, cache)
-	assert.Equal(t, 1, strings.Count(said, saidBuild), "image builds\n%s", said)
-	assert.Equal(t, 1, strings.Count(said, saidBoot), "boots\n%s", said)
+	output := useCacheTwice(t, cache)
+	assert.Equal(t, 1, strings.Count(output, buildNotice), "image builds\n%s", output)
+	assert.Equal(t, 1, strings.Count(output, bootNotice), "boots\n%s", output)
 	assertTidy(t, cache)
 
 	flip(t, cacheFile(t, cache, "images/*/rootfs.squashfs"))
-	said = useCacheTwice(t, cache)
-	assert.Equal(t, 1, strings.Count(said, "rootfs.squashfs does not match its manifest; rebuilding"), said)
-	assert.NotContains(t, said, saidBoot)
+	output = useCacheTwice(t, cache)
+	assert.Equal(t, 1, strings.Count(output, "rootfs.squashfs does not match its manifest; rebuilding"), output)
+	assert.NotContains(t, output, bootNotice)
 	assertTidy(t, cache)
 }
 
-// soak tells whether tests may take minutes, as in "make soak".
+// soak reports whether tests may take minutes, as in "make soak".
 func soak() bool { return os.Getenv("VMTEST_SOAK") == "1" }
 
+// forSoak skips a test that takes minutes, unless soak returns true.
 func forSoak(t *testing.T) {
 	t.Helper()
 	if !soak() {
-		t.Skip("takes minutes: VMTEST_SOAK=1, or make soak")
+		t.Skip("takes minutes; set VMTEST_SOAK=1, or run make soak")
 	}
 }
 
-// imageDir is the folder of the image that this run tests.
+// imageDir returns the directory of the image that this run tests.
 func imageDir(t *testing.T) string {
 	name := os.Getenv("VMTEST_IMAGE")
 	if name == "" {
@@ -194,7 +196,7 @@ func imageDir(t *testing.T) string {
 	return image.Dir()
 }
 
-// cacheFile finds the one file that a pattern below the cache names.
+// cacheFile returns the only file in the cache that matches a pattern.
 func cacheFile(t *testing.T, cache, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(cache, pattern))
@@ -203,8 +205,8 @@ func cacheFile(t *testing.T, cache, pattern string) string {
 	return found[0]
 }
 
-// flip changes the byte in the middle of a file, or adds one to an empty file, and
-// puts back the time of the last change, as far as a program can.
+// flip changes the byte in the middle of a file, or adds one to an empty file. It
+// restores the modification time.
 func flip(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -222,11 +224,11 @@ func flip(t *testing.T, path string) {
 	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 }
 
-// assertTidy asserts that a cache holds whole things alone, with their locks, and
-// what a test has put there.
-func assertTidy(t *testing.T, cache string, but ...string) {
+// assertTidy asserts that a cache has only finished files, locks, and files that match
+// the patterns in others.
+func assertTidy(t *testing.T, cache string, others ...string) {
 	t.Helper()
-	whole := append(but,
+	known := append(others,
 		"queue", "accel/*.json", programs, "go/*.lock", "go/*.sha256",
 		"images/[a-z]*", "snapshots/*/ram", "snapshots/*/state", "snapshots/*/moment", "snapshots/*/snapshot.json",
 	)
@@ -240,9 +242,9 @@ func assertTidy(t *testing.T, cache string, but ...string) {
 			return err
 		}
 		if strings.HasPrefix(rel, "images/") && strings.Count(rel, "/") > 1 {
-			return nil // of an image, which is compared with its manifest
+			return nil // opening the image compares these with its manifest
 		}
-		for _, pattern := range whole {
+		for _, pattern := range known {
 			if ok, err := filepath.Match(pattern, rel); ok || err != nil {
 				return err
 			}

@@ -13,17 +13,18 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// patience is how long a test waits for one thing to happen in a guest; an
-// instance of a service takes seconds to start on a busy host without KVM.
+// patience is how long a test waits for one event in a guest. Without KVM a busy host
+// takes seconds to start an instance of a service.
 const patience = 45 * time.Second
 
-// client is one connection into the guest. It has the deadline of Guest.Dial, so that
-// a service that does not answer fails the test and not the whole run.
+// client is a connection to the guest. Its deadline is that of Guest.Dial, so a service
+// that does not answer fails only its test.
 type client struct {
 	net.Conn
 	in *bufio.Reader
 }
 
+// connect connects to an address in the guest.
 func connect(t testing.TB, g *vmtest.Guest, network, address string) *client {
 	t.Helper()
 	conn := g.Dial(t, network, address)
@@ -37,11 +38,11 @@ func (c *client) send(t testing.TB, line string) {
 	require.NoError(t, err, "send %q", line)
 }
 
-// expect receives a line.
+// expect receives a line, which must be the given one.
 func (c *client) expect(t testing.TB, line string) {
 	t.Helper()
 	got, err := c.in.ReadString('\n')
-	require.Equal(t, line+"\n", got, "line that comes back (the read ended with error: %v)", err)
+	require.Equal(t, line+"\n", got, "line received (error: %v)", err)
 }
 
 // echo sends a line and receives it back.
@@ -51,14 +52,14 @@ func (c *client) echo(t testing.TB, line string) {
 	c.expect(t, line)
 }
 
-// finish ends the sending side, as nc -N does, and expects that the service ends
-// the connection without another byte.
+// finish closes the sending side, as nc -N does. The service must then close the
+// connection without sending another byte.
 func (c *client) finish(t testing.TB) {
 	t.Helper()
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	require.True(t, ok, "%T has no CloseWrite", c.Conn)
-	require.NoError(t, half.CloseWrite(), "half-close the connection")
+	require.NoError(t, half.CloseWrite(), "close the sending side")
 	rest, err := io.ReadAll(c.in)
-	assert.NoError(t, err, "wait for the service to end the connection")
+	assert.NoError(t, err, "wait for the service to close the connection")
 	assert.Empty(t, string(rest), "bytes after the last line")
 }

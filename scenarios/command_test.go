@@ -15,8 +15,8 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A command has its arguments to the letter, its environment, folder and input,
-// and its ends are told apart: status, signal, not started.
+// A command receives its arguments unchanged, and its environment, directory and input.
+// An exit status, a signal and a failed start are distinct.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
@@ -41,16 +41,16 @@ func TestCommands(t *testing.T) {
 	assert.ErrorContains(t, err, "no such file or directory")
 }
 
-// A test's clean-ups have its guest to look at and to tidy.
-func TestCommandInCleanUp(t *testing.T) {
+// A clean-up function can run commands.
+func TestCommandInCleanup(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	t.Cleanup(func() { assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running")) })
 }
 
-// A command that prints without end fills no memory: a Result keeps 16 MiB and says
-// that there was more; a writer of the caller's gets all.
-func TestCommandPrintsMuch(t *testing.T) {
+// A Result keeps 16 MiB of a command's output and says how much more there was. A writer
+// in Command.Stdout receives all.
+func TestLargeOutput(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	const size = 20 << 20
@@ -72,7 +72,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Files go in and out with their modes; what cannot be done is said.
+// Copies keep modes and symbolic links. Errors name the cause.
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
@@ -85,23 +85,23 @@ func TestFiles(t *testing.T) {
 	g.Copy(t, tree, "/opt/tree")
 	assert.Equal(t, "ran\n", g.Run(t, "/opt/tree/link"))
 	assert.Equal(t, "700 750\n", g.Run(t, "sh", "-c", "echo $(stat -c %a /opt/tree/sub/run.sh /opt/tree/sub)"))
-	assert.Equal(t, "sub/run.sh\n", g.Run(t, "readlink", "/opt/tree/link"), "a link stays a link")
+	assert.Equal(t, "sub/run.sh\n", g.Run(t, "readlink", "/opt/tree/link"), "target of the copied link")
 
 	g.WriteFile(t, "/etc/motd", []byte("hello\n"), 0o640)
 	assert.Equal(t, "hello\n", string(g.ReadFile(t, "/etc/motd")))
 
 	ctx := t.Context()
 	file := filepath.Join(tree, "sub", "run.sh")
-	err := g.Machine.Copy(ctx, file, "/no/such/folder/run.sh")
+	err := g.Machine.Copy(ctx, file, "/no/such/directory/run.sh")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
-	assert.ErrorContains(t, err, "directory /no/such/folder of the guest")
+	assert.ErrorContains(t, err, " /no/such/directory of the guest: file does not exist")
 	assert.ErrorIs(t, g.Machine.Copy(ctx, file, "/etc"), syscall.EISDIR)
 	assert.ErrorIs(t, g.Machine.Copy(ctx, filepath.Join(dir, "absent"), "/etc/absent"), fs.ErrNotExist)
 	_, err = g.Machine.ReadFile(ctx, "/no/such/file")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// A file of 200 MB gets in whole, through a guest that has 512 MB.
+// A guest with 512 MB of memory receives a file of 200 MB.
 func TestLargeFile(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})

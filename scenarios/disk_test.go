@@ -11,10 +11,9 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A machine that loses its power comes up with what was synced before: files, its
-// identity, and a unit that systemd starts at boot because it was enabled. A file that
-// is replaced by rename(2) is the old or the new one, never half of either; without a
-// sync of its folder nothing says which. See sync(1), machine-id(5).
+// After a power loss a machine boots with all that was synced before: files, its machine
+// ID, and an enabled unit. A file that rename(2) replaced without a sync of the directory
+// is either the old or the new one, but never a mixture. See sync(1), machine-id(5).
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	config := vmtest.Config{Disk: vmtest.NewDisk(t, 0)}
@@ -43,8 +42,8 @@ func TestPowerLoss(t *testing.T) {
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
 	want, boots := "active", 2
 	if g.Machine.Image().RuntimeUnits() {
-		want, boots = "inactive", 1 // what is below /run is in RAM
+		want, boots = "inactive", 1 // /run is in RAM
 	}
 	assert.Equal(t, want, g.Unit("boots.service").Show(t, "ActiveState")["ActiveState"])
-	assert.Len(t, strings.Fields(string(g.ReadFile(t, "/var/lib/boots/ids"))), boots, "boots noted by the unit")
+	assert.Len(t, strings.Fields(string(g.ReadFile(t, "/var/lib/boots/ids"))), boots, "boots recorded by the unit")
 }

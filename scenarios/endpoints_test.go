@@ -11,8 +11,8 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// An IPv6 address: ListenStream= in brackets, BindIPv6Only=, and the instance's
-// REMOTE_ADDR in IPv6's notation. See systemd.socket(5).
+// A socket listens on an IPv6 address: ListenStream= in brackets, and BindIPv6Only=. The
+// instance gets an IPv6 address in REMOTE_ADDR. See systemd.socket(5).
 func TestListenIPv6(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "testdata/ipv6")
@@ -25,20 +25,19 @@ func TestListenIPv6(t *testing.T) {
 	c.echo(t, "over IPv6")
 	accept := waitEcho(t, g, "accept", anyEntry)
 	assert.Equal(t, "::1", accept.Fields["ECHO_REMOTE_ADDR"], "REMOTE_ADDR in %q", accept.Message)
-	assert.Equal(t, "[::1]:"+accept.Fields["ECHO_REMOTE_PORT"], accept.Fields["ECHO_PEER"], "REMOTE_PORT, against the peer of the connection")
+	assert.Equal(t, "[::1]:"+accept.Fields["ECHO_REMOTE_PORT"], accept.Fields["ECHO_PEER"], "peer of the connection")
 	assertShow(t, g, echoSocket, properties{"NAccepted": "1", "NConnections": "1"})
 	c.finish(t)
 	waitShow(t, g, echoSocket, "NConnections", "0")
 
 	v4 := g.Exec(t, vmtest.Command{Args: []string{"nc", "-N", "127.0.0.1", "9092"}})
-	assert.Equal(t, 1, v4.ExitCode, "exit status of nc to the same port of 127.0.0.1, where nothing listens")
+	assert.Equal(t, 1, v4.ExitCode, "exit status of nc to the same port of 127.0.0.1")
 	assertShow(t, g, echoSocket, properties{"NAccepted": "1"})
 	assertJournal(t, g, echoSocket, "Echo socket on the IPv6 loopback")
 }
 
-// A socket in the file system: ListenStream= with a path, SocketMode=,
-// SocketGroup=, DirectoryMode= and RemoveOnStop=. See systemd.socket(5) and unix(7)
-// for who may connect.
+// A socket listens on a path: ListenStream=, SocketMode=, SocketGroup=, DirectoryMode=
+// and RemoveOnStop=. See systemd.socket(5); unix(7) says which users may connect.
 func TestListenUnixPath(t *testing.T) {
 	t.Parallel()
 	const path = "/run/demo/echo.sock"
@@ -49,7 +48,7 @@ func TestListenUnixPath(t *testing.T) {
 		"ActiveState": "active", "SubState": "listening",
 	})
 	assert.Equal(t, "socket 660 root daemon", stat(t, g, path), "type, mode, owner and group of %s", path)
-	assert.Equal(t, "directory 750 root root", stat(t, g, "/run/demo"), "type, mode, owner and group of the folder")
+	assert.Equal(t, "directory 750 root root", stat(t, g, "/run/demo"), "type, mode, owner and group of /run/demo")
 	assertShow(t, g, echoService, properties{"ActiveState": "inactive"})
 
 	c := connect(t, g, "unix", path)
@@ -58,18 +57,18 @@ func TestListenUnixPath(t *testing.T) {
 	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running"})
 	listen := waitEcho(t, g, "listen", anyEntry)
 	assert.Equal(t, path, listen.Fields["ECHO_ADDRESS"], "address of the inherited listener")
-	// Without FileDescriptorName= it has the name of the socket unit.
+	// FileDescriptorName= is by default the name of the socket unit.
 	assert.Equal(t, echoSocket, listen.Fields["ECHO_LISTENER"], "name of the inherited listener")
 
 	systemctl(t, g, "stop", echoSocket, echoService)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success"})
 	gone := g.Exec(t, vmtest.Command{Args: []string{"stat", path}})
-	assert.Equal(t, 1, gone.ExitCode, "exit status of stat, for %s is to be gone", path)
+	assert.Equal(t, 1, gone.ExitCode, "exit status of stat %s after RemoveOnStop=", path)
 }
 
-// Listeners of several socket units for one service, told apart by name:
-// FileDescriptorName=, Service= and Sockets=. All listeners of one socket unit have
-// the same name. See systemd.socket(5) and sd_listen_fds_with_names(3).
+// A service has listeners of several socket units and distinguishes them by name:
+// FileDescriptorName=, Service= and Sockets=. All listeners of one socket unit have the
+// same name. See systemd.socket(5) and sd_listen_fds_with_names(3).
 func TestListenerNames(t *testing.T) {
 	t.Parallel()
 	const public, admin, service = "demo-public.socket", "demo-admin.socket", "demo-names.service"
@@ -102,10 +101,10 @@ func TestListenerNames(t *testing.T) {
 	for _, e := range echoEvents(t, g, "listen") {
 		named[e.Fields["ECHO_ADDRESS"]] = e.Fields["ECHO_LISTENER"]
 	}
-	assert.Equal(t, addresses, named, "names that the service has of its listeners, by address")
+	assert.Equal(t, addresses, named, "names of the listeners by address")
 	assert.ElementsMatch(t, []string{"public", "public", "admin"}, field(echoEvents(t, g, "accept"), "ECHO_LISTENER"), "listeners that accepted")
 	pid := show(t, g, service, "MainPID")
-	assert.Equal(t, []string{pid, pid, pid}, field(echoEvents(t, g, "accept"), "_PID"), "process of each connection, against MainPID of %s", service)
+	assert.Equal(t, []string{pid, pid, pid}, field(echoEvents(t, g, "accept"), "_PID"), "process of each connection")
 	assertShow(t, g, public, properties{"ActiveState": "active", "SubState": "running"})
 	assertShow(t, g, admin, properties{"ActiveState": "active", "SubState": "running"})
 }
@@ -116,8 +115,7 @@ func stat(t testing.TB, g *vmtest.Guest, path string) string {
 	return strings.TrimSpace(g.Run(t, "stat", "--format=%F %a %U %G", path))
 }
 
-// A guest has no name server, and knows the name of its loopback all the same: for
-// its programs, and for those that connect from the host.
+// A guest resolves localhost without a name server, for its programs and for Guest.Dial.
 func TestLocalhost(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/guide")

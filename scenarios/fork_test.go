@@ -13,12 +13,12 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A fork has the host's time, and its monotonic clock goes forward.
-func TestForkHasTheRightTime(t *testing.T) {
+// A fork has the time of the host, and its monotonic clock does not go back.
+func TestForkTime(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	// The guest's clock is read somewhere between the two looks at the host's. Of
-	// several tries the tightest counts: a busy host stretches the others.
+	// The guest reads its clock between the two reads of the host's clock. The
+	// closest pair of several counts, because a busy host delays the others.
 	best := time.Hour
 	var off time.Duration
 	for range 5 {
@@ -32,7 +32,7 @@ func TestForkHasTheRightTime(t *testing.T) {
 			off = max(0, before.Sub(guest), guest.Sub(after))
 		}
 	}
-	assert.LessOrEqual(t, off, 50*time.Millisecond, "distance of the guest's clock from the host's")
+	assert.LessOrEqual(t, off, 50*time.Millisecond, "difference between the clocks of the guest and the host")
 
 	uptime := func() float64 {
 		s, err := strconv.ParseFloat(strings.Fields(g.Run(t, "cat", "/proc/uptime"))[0], 64)
@@ -43,7 +43,7 @@ func TestForkHasTheRightTime(t *testing.T) {
 	assert.GreaterOrEqual(t, uptime(), first)
 }
 
-// Two forks of one snapshot share no random numbers, in the kernel or made from it.
+// Forks of one snapshot have different random numbers.
 func TestForksAreUnique(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]int)
@@ -55,14 +55,14 @@ func TestForksAreUnique(t *testing.T) {
 				g.Run(t, "od", "-An", "-tx8", "-N16", "/dev/urandom"),
 			} {
 				before, again := seen[id]
-				assert.False(t, again, "fork %d drew %q as fork %d did", i, id, before)
+				assert.False(t, again, "fork %d returned %q, as fork %d did", i, id, before)
 				seen[id] = i
 			}
 		}
 	}
 }
 
-// What one fork writes, no other sees; nothing of a fork gets into the snapshot.
+// No other fork sees the files that a fork writes, whether it began before or after.
 func TestForksAreIsolated(t *testing.T) {
 	t.Parallel()
 	a, b := vmtest.Start(t, vmtest.Config{}), vmtest.Start(t, vmtest.Config{})
@@ -76,8 +76,7 @@ func TestForksAreIsolated(t *testing.T) {
 	}
 }
 
-// A fork is a healthy system whose journal shows no damage, and a timer that is
-// armed in it goes off.
+// A fork is a healthy system. Its journal shows no damage, and a timer elapses.
 func TestForkIsHealthy(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
@@ -91,14 +90,14 @@ func TestForkIsHealthy(t *testing.T) {
 	g.WaitJournal(t, vmtest.JournalQuery{Unit: "alarm.service"}, func(e vmtest.Entry) bool { return e.Message == "the alarm rang" })
 }
 
-// A fork has the host name that it was given.
-func TestForkHasItsName(t *testing.T) {
+// A fork has the host name of its Config.
+func TestForkHostname(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{Hostname: "fork-7.example"})
 	assert.Equal(t, "fork-7.example\n", g.Run(t, "uname", "-n"))
 }
 
-// prepared is a machine with a file and a running service.
+// prepared makes a machine with a file and a running service.
 var prepared = vmtest.Template{
 	Prepare: func(ctx context.Context, m *vmtest.Machine) error {
 		if err := m.WriteFile(ctx, "/etc/prepared", []byte("yes"), 0o644); err != nil {
@@ -109,8 +108,8 @@ var prepared = vmtest.Template{
 	},
 }
 
-// Tests that fork a template find what was prepared, down to a running process, and
-// not what another of its forks did.
+// The forks of a template have its files and running processes, but none of the changes
+// of other forks.
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	a, b := prepared.Start(t), prepared.Start(t)
@@ -122,17 +121,16 @@ func TestTemplate(t *testing.T) {
 		pids[show["MainPID"]] = true
 		g.WriteFile(t, "/etc/prepared", []byte("changed"), 0o644)
 	}
-	assert.Len(t, pids, 1, "both go on with the same process")
+	assert.Len(t, pids, 1, "process IDs of the service in the forks")
 
-	// A fork of a fork.
 	snapshot, err := a.Machine.Snapshot(t.Context())
 	require.NoError(t, err)
 	defer snapshot.Close()
 	assert.Equal(t, "changed", string(snapshot.Start(t, vmtest.Fork{}).ReadFile(t, "/etc/prepared")))
 }
 
-// A Prepare that fails says what the machine can tell of it, as a failed test does.
-func TestTemplateFails(t *testing.T) {
+// The error of a Prepare that fails has evidence from the machine, as a failed test has.
+func TestTemplateError(t *testing.T) {
 	t.Parallel()
 	template := vmtest.Template{Prepare: func(ctx context.Context, m *vmtest.Machine) error {
 		_, err := m.Run(ctx, "systemd-run", "--unit=bad", "--property=Type=oneshot", "false")

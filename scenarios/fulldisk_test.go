@@ -19,16 +19,17 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// fullDisk marks a process in which TestFullDisk has small file systems of its own.
+// fullDisk is set in a process where TestFullDisk can mount small file systems. Its value
+// is a directory for them.
 const fullDisk = "VMTEST_FULL_DISK"
 
-// fullDiskBuild has that process build an image, too, for which the one user ID of an
-// ordinary user's namespace is too few.
+// fullDiskBuild makes that process also build an image. An ordinary user's namespace has
+// only one user ID, which is not enough for that.
 const fullDiskBuild = "VMTEST_FULL_DISK_BUILD"
 
-// A full disk under the cache, from the beginning or while the snapshot is written,
-// is said as what it is, in a line with the cure, and leaves nothing half-made. A full
-// one under the temporary files is none of a running guest's business.
+// A cache on a full disk yields an error of one line with the cure, and leaves no
+// unfinished files. The disk may be full from the beginning, or become so during the
+// work. A full disk under the temporary files does not disturb a running guest.
 func TestFullDisk(t *testing.T) {
 	forSoak(t)
 	if dir := os.Getenv(fullDisk); dir != "" {
@@ -40,7 +41,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDisk$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), fullDisk+"="+t.TempDir(), "VMTEST_IMAGE="+imageDir(t))
-	// Its mounts end with it.
+	// The mounts vanish with the process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() == 0 {
 		cmd.Env = append(cmd.Env, fullDiskBuild+"=1")
@@ -53,7 +54,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	output, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
-		t.Skipf("this host has no mount namespaces for the user: %v", err)
+		t.Skipf("this user cannot make mount namespaces: %v", err)
 	}
 	require.NoError(t, err, "output:\n%s", output)
 }
@@ -79,8 +80,9 @@ func buildOnFullDisk(t *testing.T, dir string) {
 	assert.NoError(t, unix.Unmount(tmp, unix.MNT_DETACH))
 }
 
+// onFullDisks starts guests while the disk of the cache or of the temporary files is full.
 func onFullDisks(t *testing.T, dir string) {
-	// With the memory of a small guest everything here is half as long.
+	// A guest with little memory halves the time of this test.
 	config := vmtest.Config{Memory: 256}
 	cache, tmp := filepath.Join(dir, "cache"), filepath.Join(dir, "tmp")
 	t.Setenv("VMTEST_CACHE", cache)
@@ -92,11 +94,11 @@ func onFullDisks(t *testing.T, dir string) {
 	mountDisk(t, cache, "size=320m,mode=700")
 	filled := config
 	filled.Progress = func(p images.Progress) {
-		if strings.Contains(p.Text, saidBoot) {
+		if strings.Contains(p.Text, bootNotice) {
 			fill(t, cache, 30<<20)
 		}
 	}
-	// What has failed in a process is not tried there again, but for another guest.
+	// The process tries a failed snapshot only once, so take another guest.
 	filled.KernelArgs = []string{"vmtest.filled"}
 	assertNoSpace(t, filled)
 	require.NoError(t, os.Remove(filepath.Join(cache, "filler")))
@@ -105,7 +107,7 @@ func onFullDisks(t *testing.T, dir string) {
 	t.Setenv("TMPDIR", tmp)
 	config.KernelArgs = []string{"vmtest.tmp"}
 	config.Progress = func(p images.Progress) {
-		if strings.Contains(p.Text, saidBoot) {
+		if strings.Contains(p.Text, bootNotice) {
 			fill(t, tmp, 0)
 		}
 	}
@@ -114,8 +116,8 @@ func onFullDisks(t *testing.T, dir string) {
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
 }
 
-// assertNoSpace asserts that a guest is not to be had for want of space, and that
-// nothing half-made is left of it.
+// assertNoSpace asserts that a guest does not start because the disk is full, and that
+// this leaves no unfinished files.
 func assertNoSpace(t *testing.T, config vmtest.Config) {
 	t.Helper()
 	m, err := vmtest.Launch(t.Context(), config)
@@ -129,6 +131,7 @@ func assertNoSpace(t *testing.T, config vmtest.Config) {
 	assertTidy(t, os.Getenv("VMTEST_CACHE"), "filler")
 }
 
+// assertSaysNoSpace asserts that err reports a full disk and its cure in one line.
 func assertSaysNoSpace(t *testing.T, err error) {
 	t.Helper()
 	var host *vmtest.HostError
@@ -146,13 +149,13 @@ func mountDisk(t *testing.T, dir, options string) {
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, options))
 }
 
-// fill takes the room of a folder's file system but for so many bytes.
-func fill(t *testing.T, dir string, but int64) {
+// fill writes a file to dir that leaves free bytes in the file system.
+func fill(t *testing.T, dir string, free int64) {
 	var st unix.Statfs_t
 	require.NoError(t, unix.Statfs(dir, &st))
 	f, err := os.Create(filepath.Join(dir, "filler"))
 	require.NoError(t, err)
 	defer f.Close()
-	_, err = io.CopyN(f, zeros{}, int64(st.Bavail)*st.Bsize-but)
+	_, err = io.CopyN(f, zeros{}, int64(st.Bavail)*st.Bsize-free)
 	require.NoError(t, err)
 }

@@ -10,9 +10,9 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// Socket activation with an instance of cat for each connection, from the unit
-// files to the connection and back: ListenStream=, Accept=yes, StandardInput=socket,
-// WantedBy=. See systemd.socket(5), systemd.exec(5) and systemctl(1).
+// The guide: socket activation with an instance of cat for each connection. It verifies
+// and enables the units, connects twice, and disables them: ListenStream=, Accept=yes,
+// StandardInput=socket, WantedBy=. See systemd.socket(5), systemd.exec(5), systemctl(1).
 func TestGuide(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
@@ -22,8 +22,8 @@ func TestGuide(t *testing.T) {
 	copyUnits(t, g, "testdata/guide")
 	g.Verify(t, unitFile(g, echoTemplate), unitFile(g, echoSocket))
 	g.DaemonReload(t)
-	// The service has the connection on both sides. Should StandardOutput= be
-	// missing, cat would still answer: without it output goes where input is from.
+	// The answer alone would not show a missing StandardOutput=: by default output
+	// goes where input comes from.
 	assertShow(t, g, "demo-echo@any.service", properties{
 		"LoadState": "loaded", "StandardInput": "socket", "StandardOutput": "socket", "StandardError": "journal",
 	})
@@ -39,7 +39,7 @@ func TestGuide(t *testing.T) {
 
 	for n := 1; n <= 2; n++ {
 		echo := g.Run(t, "sh", "-c", `printf 'socket activation works\n' | nc -N 127.0.0.1 9091`)
-		assert.Equal(t, "socket activation works\n", echo, "what nc received on connection %d", n)
+		assert.Equal(t, "socket activation works\n", echo, "output of nc for connection %d", n)
 		waitShow(t, g, echoSocket, "NConnections", "0")
 		assertShow(t, g, echoSocket, properties{
 			"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(n), "NConnections": "0",
@@ -55,19 +55,19 @@ func TestGuide(t *testing.T) {
 	out = g.Disable(t, echoSocket)
 	assert.Equal(t, fmt.Sprintf(texts.removed, link), strings.TrimSpace(out), "systemctl disable")
 	gone := g.Exec(t, vmtest.Command{Args: []string{"readlink", link}})
-	assert.Equal(t, 1, gone.ExitCode, "exit status of readlink, for %s is to be gone", link)
-	// Disabled is not stopped.
+	assert.Equal(t, 1, gone.ExitCode, "exit status of readlink %s after systemctl disable", link)
+	// systemctl disable does not stop the unit.
 	assertShow(t, g, echoSocket, properties{"UnitFileState": "disabled", "ActiveState": "active", "SubState": "listening"})
 }
 
-// guideTexts are what systemctl and systemd say for people to read, which differs
-// between versions.
+// guideTexts are messages of systemctl and systemd, which differ between versions.
 type guideTexts struct {
 	created   string // link, its target
 	removed   string // link
 	listening string
 }
 
+// guideTextsOf returns the messages of the systemd in the guest.
 func guideTextsOf(g *vmtest.Guest) guideTexts {
 	const description = "Listening socket of the echo demonstration"
 	texts := guideTexts{
@@ -87,8 +87,8 @@ func guideTextsOf(g *vmtest.Guest) guideTexts {
 	return texts
 }
 
-// assertStatus asserts how the line of systemctl status goes on that begins with
-// the label.
+// assertStatus asserts that the line of systemctl status with the given label has a text
+// that begins with want.
 func assertStatus(t testing.TB, status, label, want string) {
 	t.Helper()
 	for line := range strings.Lines(status) {

@@ -17,11 +17,11 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// unitDir is where the guest takes units from a test, systemd.unit(5).
+// unitDir returns the guest's directory for the units of a test; see systemd.unit(5).
 func unitDir(g *vmtest.Guest) string { return g.Machine.Image().UnitDir() }
 
-// enabledState is the UnitFileState of a unit that is enabled there, systemctl(1):
-// in /run it lasts until the next boot.
+// enabledState returns the UnitFileState of an enabled unit in unitDir. A unit in /run is
+// enabled until the next boot; see systemctl(1).
 func enabledState(g *vmtest.Guest) string {
 	if g.Machine.Image().RuntimeUnits() {
 		return "enabled-runtime"
@@ -29,12 +29,12 @@ func enabledState(g *vmtest.Guest) string {
 	return "enabled"
 }
 
-// copyUnits puts the unit files of a folder into the guest. What they run from /bin
-// is run from where the guest has its programs.
-func copyUnits(t testing.TB, g *vmtest.Guest, unitFolder string) {
+// copyUnits copies the unit files in dir to the guest. It replaces /bin in them by the
+// guest's directory of programs.
+func copyUnits(t testing.TB, g *vmtest.Guest, dir string) {
 	t.Helper()
 	units := fstest.MapFS{}
-	files := os.DirFS(unitFolder)
+	files := os.DirFS(dir)
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -48,7 +48,7 @@ func copyUnits(t testing.TB, g *vmtest.Guest, unitFolder string) {
 	g.CopyFS(t, units, unitDir(g))
 }
 
-// What most units of these tests are called, and where they listen.
+// Names and address of most units in these tests.
 const (
 	echoSocket    = "demo-echo.socket"
 	echoService   = "demo-echo.service"  // Accept=no
@@ -57,37 +57,36 @@ const (
 	echoAddress   = "127.0.0.1:9091"
 )
 
-// startGuest starts a machine and puts the unit files of a folder into it. systemd
-// finds units that it has not loaded yet by itself; only a changed one needs a
-// daemon-reload.
-func startGuest(t testing.TB, unitFolder string) *vmtest.Guest {
+// startGuest starts a guest and copies the unit files in dir to it. It needs no
+// daemon-reload, because systemd has not loaded these units yet.
+func startGuest(t testing.TB, dir string) *vmtest.Guest {
 	t.Helper()
 	g := vmtest.Start(t, vmtest.Config{})
-	copyUnits(t, g, unitFolder)
+	copyUnits(t, g, dir)
 	return g
 }
 
 // startEchoGuest is startGuest with the echo daemon installed.
-func startEchoGuest(t testing.TB, unitFolder string) *vmtest.Guest {
+func startEchoGuest(t testing.TB, dir string) *vmtest.Guest {
 	t.Helper()
-	g := startGuest(t, unitFolder)
+	g := startGuest(t, dir)
 	g.InstallGo(t, "example.org/systemd-vmtest/echo/cmd/demo-echo", "/usr/local/bin/demo-echo")
 	return g
 }
 
-// systemctl runs systemctl, which must succeed.
+// systemctl runs systemctl, which must succeed, and returns its output.
 func systemctl(t testing.TB, g *vmtest.Guest, args ...string) string {
 	t.Helper()
 	return g.Run(t, append([]string{"systemctl"}, args...)...)
 }
 
-// unitFile is where a unit's file is in the guest.
+// unitFile returns the path of a unit's file in the guest.
 func unitFile(g *vmtest.Guest, unit string) string { return path.Join(unitDir(g), unit) }
 
-// properties of a unit, by name.
+// properties are the properties of a unit by name.
 type properties = map[string]string
 
-// assertShow compares properties of a unit, as systemctl show prints them.
+// assertShow asserts the values of a unit's properties, as systemctl show prints them.
 func assertShow(t testing.TB, g *vmtest.Guest, unit string, want properties) {
 	t.Helper()
 	names := slices.Sorted(maps.Keys(want))

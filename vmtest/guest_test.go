@@ -48,7 +48,7 @@ func fatal(t *testing.T, test func(testing.TB)) string {
 // OpTimeout does not limit a build on the host.
 func TestOpTimeoutDoesNotLimitBuild(t *testing.T) {
 	dir := t.TempDir()
-	// A fake go command that takes longer than OpTimeout.
+	// A fake go command takes longer than OpTimeout.
 	const fake = "#!/bin/sh\ntest \"$1\" = list && exit\nsleep 1\necho built to the end\nexit 1\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fake), 0o700))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

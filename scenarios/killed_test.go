@@ -1,0 +1,177 @@
+package scenarios
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// A killed test binary leaves no process, no temporary file, and no unfinished snapshot or
+// image. The test kills it at the first event on a file of the cache, then at the second,
+// and so on: while it takes a slot, opens the snapshot, starts QEMU, loads the state of
+// the devices, runs a command and closes the machine.
+func TestKilledTestLeavesNothing(t *testing.T) {
+	const mark = "VMTEST_KILLED_TEST"
+	if os.Getenv(mark) != "" {
+		for {
+			g := vmtest.Start(t, vmtest.Config{})
+			queue := filepath.Join(os.Getenv("VMTEST_CACHE"), "queue")
+			g.Exec(t, vmtest.Command{Args: []string{"echo"}, Stdout: opener(queue)})
+			require.NoError(t, g.Machine.Close())
+		}
+	}
+	cache := t.TempDir() // no other process uses it, or its queue
+	image := "VMTEST_IMAGE=" + imageDir(t)
+	useCache(t, cache, image)
+	before := cacheFiles(t, cache)
+	for i := range times(t, "VMTEST_KILLS", 14) {
+		temp := t.TempDir()
+		id := fmt.Sprintf("%s=%d-%d", mark, os.Getpid(), i)
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledTestLeavesNothing$")
+		cmd.Env = append(os.Environ(), id, image, "VMTEST_CACHE="+cache, "TMPDIR="+temp)
+		event := killAtEvent(t, cmd, i+1, cache)
+		t.Logf("kill %d: %s", i+1, event)
+
+		end := time.Now().Add(2 * time.Second)
+		left := marked(t, id)
+		for len(left) > 0 && time.Now().Before(end) {
+			for pid := range left {
+				waitExit(t, pid, time.Until(end))
+			}
+			left = marked(t, id)
+		}
+		assert.Empty(t, left, "processes left 2 s after kill %d", i+1)
+		assert.Empty(t, fileNames(t, temp), "temporary files left by kill %d", i+1)
+		assert.Equal(t, before, cacheFiles(t, cache), "files in the cache after kill %d", i+1)
+	}
+}
+
+// opener is a writer that opens and closes the file of that name.
+type opener string
+
+func (o opener) Write(p []byte) (int, error) {
+	f, err := os.Open(string(o))
+	if err != nil {
+		return 0, err
+	}
+	return len(p), f.Close()
+}
+
+// killAtEvent starts cmd and kills it at the n-th event on a file of the cache or of its
+// snapshots. It returns the event as text.
+func killAtEvent(t *testing.T, cmd *exec.Cmd, n int, cache string) string {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	require.NoError(t, err)
+	watch := os.NewFile(uintptr(fd), "inotify")
+	defer watch.Close()
+	dirs, err := filepath.Glob(filepath.Join(cache, "snapshots", "*"))
+	require.NoError(t, err)
+	paths := make(map[int32]string)
+	for _, dir := range append(dirs, cache) {
+		wd, err := unix.InotifyAddWatch(fd, dir, unix.IN_OPEN|unix.IN_CLOSE)
+		require.NoError(t, err, dir)
+		paths[int32(wd)] = dir
+	}
+
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		watch.Close() // ends the loop below if cmd ends too early
+	}()
+	events := bufio.NewReaderSize(watch, 64<<10)
+	var file string
+	var event unix.InotifyEvent
+	for i := 0; i < n && err == nil; {
+		if err = binary.Read(events, binary.NativeEndian, &event); err != nil {
+			break
+		}
+		name := make([]byte, event.Len)
+		_, err = io.ReadFull(events, name)
+		if event.Mask&unix.IN_ISDIR == 0 {
+			file = filepath.Join(paths[event.Wd], string(bytes.TrimRight(name, "\x00")))
+			i++
+		}
+	}
+	require.NoError(t, cmd.Process.Kill())
+	require.NoError(t, err, "read event %d", n)
+	var exit *exec.ExitError
+	require.ErrorAs(t, <-ended, &exit)
+	require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "signal that ended the test binary")
+	if event.Mask&unix.IN_OPEN != 0 {
+		return "open " + file
+	}
+	return "close " + file
+}
+
+// waitExit waits until the process ends, for at most the given time.
+func waitExit(t *testing.T, pid int, limit time.Duration) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return
+	}
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(limit, 0).Milliseconds()))
+	if err != unix.EINTR { // the caller looks again
+		require.NoError(t, err)
+	}
+}
+
+// fileNames returns the names of the files in a directory.
+func fileNames(t *testing.T, dir string) []string {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// marked returns the processes that have the mark in their environment, by ID: the test
+// binary and its descendants.
+func marked(t *testing.T, mark string) map[int]string {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(t, err)
+	found := make(map[int]string)
+	for _, path := range environs {
+		env, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(env, []byte(mark+"\x00")) {
+			dir := filepath.Dir(path)
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			require.NoError(t, err)
+			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
+			found[pid] = string(bytes.TrimSpace(name))
+		}
+	}
+	return found
+}
+
+// cacheFiles returns the paths of the snapshots and images in a cache, and of unfinished
+// ones.
+func cacheFiles(t *testing.T, cache string) []string {
+	var files []string
+	for _, pattern := range []string{"snapshots/*", "snapshots/.*", "images/.*"} {
+		found, err := filepath.Glob(filepath.Join(cache, pattern))
+		require.NoError(t, err)
+		files = append(files, found...)
+	}
+	return files
+}
