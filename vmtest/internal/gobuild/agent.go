@@ -58,7 +58,18 @@ func explainAgent(ctx context.Context, err error) error {
 		return &host.Error{Cause: "build the guest's agent: its package is not in " + vendor,
 			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Err: err}
 	}
+	if untidy(err) {
+		return &host.Error{Cause: "build the guest's agent: " + gomod + " is not tidy",
+			Cure: "run go mod tidy" + otherwise, Err: err}
+	}
 	return err
+}
+
+// untidy reports whether the go command refused a build because go.mod or go.sum lacks
+// what the modules in it require.
+func untidy(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "updates to go.mod needed") || strings.Contains(text, "missing go.sum entry")
 }
 
 func exists(path string) bool {

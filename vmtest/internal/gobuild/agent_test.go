@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +13,9 @@ import (
 
 func TestAgentBuildErrors(t *testing.T) {
 	const module = "module example.com/daemon\n\ngo 1.26\n"
+	root, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	requires := "\nrequire example.org/systemd-vmtest v0.0.0\nreplace example.org/systemd-vmtest => " + root + "\n"
 	for name, c := range map[string]struct {
 		files       map[string]string
 		path        string // PATH; "" leaves it
@@ -30,6 +34,16 @@ func TestAgentBuildErrors(t *testing.T) {
 			files: map[string]string{"go.mod": module},
 			cause: "build " + agentPackage + " for the guest: exit status 1",
 			cure:  "go get " + agentPackage, // the go command's own advice
+		},
+		"not tidy": {
+			files: map[string]string{"go.mod": module + requires},
+			cause: "/go.mod is not tidy",
+			cure:  "(run go mod tidy, or set VMTEST_AGENT to",
+		},
+		"not tidy, without sums": {
+			files: map[string]string{"go.mod": strings.Replace(module, "1.26", "1.26.0", 1) + requires},
+			cause: "/go.mod is not tidy",
+			cure:  "(run go mod tidy, or set VMTEST_AGENT to",
 		},
 		"no go command": {
 			path:  "/nowhere",
