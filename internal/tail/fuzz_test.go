@@ -14,6 +14,7 @@ import (
 func FuzzPrintable(f *testing.F) {
 	f.Add("plain\ttext\n\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b31m")
 	f.Add("\x1b\x1b[31m[31m\xc2\x9b\u202eevil\u2066")
+	f.Add("\x1b]\x1b[0m0;x\x07 caf\xe9 \r\n \x1b")
 	f.Fuzz(func(t *testing.T, s string) {
 		out := Printable(s)
 		assert.True(t, utf8.ValidString(out))
