@@ -7,7 +7,7 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 # An ordinary user's PATH may lack these directories.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test untrimmed lint setup images bench soak flake-check
+.PHONY: help demo test untrimmed lint setup images bench soak fuzz flake-check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,14 @@ bench: setup ## measure boots, forks and the guide on this machine; writes bench
 
 soak: setup ## run the long tests: 500 forks, 50 killed test binaries, damaged caches, full disks
 	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk' ./scenarios
+
+FUZZTIME ?= 10m
+fuzz: ## fuzz every parser of untrusted text; FUZZTIME=1m each instead of 10m
+	@set -e; git grep -E '^func Fuzz' -- '*_test.go' | sed 's/^\(.*\)\/[^/]*:func \(Fuzz[A-Za-z]*\).*/\1 \2/' | \
+	while read -r dir name; do \
+		echo "$$dir $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null; \
+	done
 
 flake-check: setup ## run all checks of the flake, with a stand-in for nixpkgs
 	@$(VMTEST) run true
