@@ -46,7 +46,7 @@ func (c cache) sweep(name string) error {
 	return err
 }
 
-// isOrphan reports whether a stamp is of no use, as its image is gone.
+// isOrphan reports whether the image of a stamp is gone.
 func (c cache) isOrphan(name string) bool {
 	dir := c.image(name)
 	if isExternal(name) {

@@ -129,7 +129,7 @@ func (p probe) judge(ctx context.Context, notice func(string)) (verdict, error) 
 }
 
 // dropVerdicts removes verdicts that were written before the given time. Most of them
-// are of an earlier boot of the host; any other is found anew.
+// are of an earlier boot of the host; any other is found again.
 func dropVerdicts(dir string, before time.Time) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {

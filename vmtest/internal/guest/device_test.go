@@ -80,5 +80,5 @@ func TestUevents(t *testing.T) {
 	require.NoError(t, err)
 	defer events.Close()
 	assert.NoError(t, events.wait(time.Millisecond))
-	assert.NoError(t, events.wait(-time.Second), "which must not wait for ever")
+	assert.NoError(t, events.wait(-time.Second), "which must not wait forever")
 }

@@ -20,7 +20,7 @@ import (
 var ErrNotReplayed = errors.New("this host does not repeat the recorded session")
 
 // replayTimeout bounds a replay, which waits for no guest and takes some
-// milliseconds. A program that says less than the record would wait for ever.
+// milliseconds. A program that says less than the record would wait forever.
 const replayTimeout = 10 * time.Second
 
 // Handshake is a record of how a session with an agent began. An agent that was

@@ -60,7 +60,7 @@ func TestMemoWaitsNoLongerThanItsContext(t *testing.T) {
 }
 
 // TestMemoOutlivesTheMakersContext has one caller wait for another whose context
-// ends: the one who waits makes the value itself.
+// ends: the caller that waits makes the value itself.
 func TestMemoOutlivesTheMakersContext(t *testing.T) {
 	var m Memo[string, int]
 	inMake, finish, done := make(chan struct{}), make(chan struct{}), make(chan struct{})

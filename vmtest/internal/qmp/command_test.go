@@ -163,7 +163,7 @@ func (p *peer) receive() (string, *os.File) {
 }
 
 // TestAbandonedFileIsTakenBack gives up a getfd that QEMU carries out later. QEMU
-// must not keep the file: whoever reads the other end waits for its end.
+// must not keep the file: a reader of the other end waits for its end.
 func TestAbandonedFileIsTakenBack(t *testing.T) {
 	p, c := connect(t)
 	r, w, err := os.Pipe()

@@ -21,7 +21,7 @@ const maxLine = 64 << 10
 // greeting and the answer to the command that waits for one, and keeps the events.
 //
 // go-qemu has no request IDs, reuses the buffer of an answer when the next message
-// arrives, stops for ever if nobody takes an event, and takes an event in its
+// arrives, stops forever if nobody takes an event, and takes an event in its
 // handshake for the answer. With one expected message at a time none of that happens.
 type filter struct {
 	qemu    *net.UnixConn // QEMU's monitor

@@ -10,7 +10,7 @@ import (
 
 // Holders are the slots that this process holds or waits for. A test holds one slot
 // however many machines it starts, and its subtests share it: two tests that each hold
-// one slot and wait for a second one would wait for ever. The zero value has none.
+// one slot and wait for a second one would wait forever. The zero value has none.
 //
 // A machine that no test starts has no name by which it could share a slot. So it does
 // not wait for the tests of this process, nor they for it: the test that starts it may

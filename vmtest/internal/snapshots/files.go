@@ -37,7 +37,7 @@ func (f *Files) Close() error {
 }
 
 // Discard closes the files and removes the snapshot from its store, so that the next
-// Open makes it anew. It is for a snapshot that is intact and that QEMU cannot load.
+// Open makes it again. It is for a snapshot that is intact and that QEMU cannot load.
 // Machines that run on it go on, in other processes too.
 //
 // Discard does nothing to a snapshot that another process has put in the place of this

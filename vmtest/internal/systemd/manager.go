@@ -31,7 +31,7 @@ func NewManager(dial func(context.Context) (net.Conn, error)) *Manager {
 	return &Manager{dial: dial}
 }
 
-// opening is a connection in the making, which all callers that need it share.
+// opening is a connection that is being made. All callers that need it share it.
 type opening struct {
 	cancel  context.CancelFunc
 	waiters int
