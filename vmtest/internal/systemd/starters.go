@@ -10,7 +10,8 @@ import (
 )
 
 // starter is a unit that may start another one by itself: a socket, timer, path or
-// automount that triggers it, or a unit that it is to follow or to be upheld by.
+// automount that triggers it, a unit that upholds it or starts it when it ends, or a device
+// or mount that wants it and may come.
 type starter struct {
 	name, sub string
 }
@@ -39,6 +40,12 @@ func (c *connection) starting(ctx context.Context, p properties, seen map[string
 			return nil, err
 		}
 		s := starter{name, other.text("SubState")}
+		if isKernelType(name) { // it starts what it wants when it comes
+			if other.down() {
+				live = append(live, s)
+			}
+			continue
+		}
 		if strings.HasSuffix(name, ".timer") && s.sub == "elapsed" && other.job() == 0 {
 			continue // it is active, and will not elapse again
 		}
@@ -59,6 +66,11 @@ func (c *connection) starting(ctx context.Context, p properties, seen map[string
 // time has come.
 func (c *connection) possible(ctx context.Context, p properties) ([]string, error) {
 	names := slices.Concat(p.list("TriggeredBy"), p.list("UpheldBy"), p.list("OnFailureOf"), p.list("OnSuccessOf"))
+	for _, name := range slices.Concat(p.list("WantedBy"), p.list("RequiredBy"), p.list("BoundBy")) {
+		if isKernelType(name) {
+			names = append(names, name)
+		}
+	}
 	id := p.text("Id")
 	if prefix, _, ok := strings.Cut(id, "@"); ok && unitType(id) == "service" {
 		// A socket with Accept=yes triggers its instances only once they are there.

@@ -97,6 +97,12 @@ func checkState(unit, state string) error {
 var beforeExited = words("activating auto-restart auto-restart-queued condition mounting refresh-credentials " +
 	"refresh-extensions refreshing reload reload-notify reload-post reload-signal reloading running start start-post start-pre")
 
-// kernelTypes has the types of units that change with what the kernel reports, without a
-// job: anybody can call mount(2), and a device comes when it comes.
-var kernelTypes = words("device mount swap")
+// isKernelType reports whether a unit changes with what the kernel reports, without a job:
+// any process may call mount(2), and a device comes when it comes.
+func isKernelType(unit string) bool {
+	switch unitType(unit) {
+	case "device", "mount", "swap":
+		return true
+	}
+	return false
+}

@@ -101,17 +101,15 @@ func (w *unitWait) reached() bool {
 // missing reports whether there has been no such unit at any look. A unit without a file
 // is unloaded when it ends, and a mount may come without a unit file.
 func (w *unitWait) missing() bool {
-	return !w.loaded && w.saw.ActiveState == "inactive" && !w.byKernel()
+	return !w.loaded && w.saw.ActiveState == "inactive" && !isKernelType(w.unit)
 }
-
-func (w *unitWait) byKernel() bool { return slices.Contains(kernelTypes, unitType(w.unit)) }
 
 // stuck reports whether a unit without a job cannot reach the state by itself. It is
 // certain of that for a unit that is down, and for a service that has "exited" and is to
 // go back. Any other unit may end, or change on account of its processes, at any time.
 func (w *unitWait) stuck() bool {
 	switch {
-	case w.byKernel():
+	case isKernelType(w.unit):
 		return false
 	case w.saw.ActiveState == "inactive":
 		return true

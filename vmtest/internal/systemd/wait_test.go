@@ -2,14 +2,10 @@ package systemd
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,6 +63,11 @@ func TestWaitEndsAtOnce(t *testing.T) {
 		{"timer elapsed", "a.service", "active", func(f *fakeSystemd) {
 			f.unit("a.service", "inactive", "dead", triggeredBy("a.timer"))
 			f.unit("a.timer", "active", "elapsed", nil)
+		}, "nothing that is active triggers it"},
+		{"wanted by what is up", "a.service", "active", func(f *fakeSystemd) {
+			f.unit("a.service", "inactive", "dead", props{"WantedBy": []string{"multi-user.target"}, "RequiredBy": []string{"-.mount"}})
+			f.unit("multi-user.target", "active", "active", nil)
+			f.unit("-.mount", "active", "mounted", nil)
 		}, "nothing that is active triggers it"},
 		{"triggers are down", "a.service", "active", func(f *fakeSystemd) {
 			f.unit("a.service", "inactive", "dead", triggeredBy("a.socket", "a.path"))
@@ -142,6 +143,10 @@ func TestWaitGoesOn(t *testing.T) {
 			f.unit("a.service", "inactive", "dead", props{"UpheldBy": []string{"b.target"}})
 			f.unit("b.target", "active", "active", nil)
 		}, "may still be started by b.target (active)"},
+		{"wanted by a device", "a.service", "active", func(f *fakeSystemd) {
+			f.unit("a.service", "inactive", "dead", props{"WantedBy": []string{"multi-user.target", "dev-x.device"}})
+			f.unit("multi-user.target", "active", "active", nil)
+		}, "may still be started by dev-x.device (dead)"},
 		{"instance of a socket", "a@0.service", "active", func(f *fakeSystemd) {
 			f.unit("a@0.service", "inactive", "dead", nil)
 			f.loaded["a@0.service"] = false
@@ -237,148 +242,6 @@ func TestWaitRestsOnAUnitThatIsNotLoaded(t *testing.T) {
 		f.unit("a@0.service", "active", "running", nil)
 		f.managerSignal("JobNew", uint32(4), godbus.ObjectPath("/org/freedesktop/systemd1/job/4"), "a@0.service")
 		assert.NoError(t, <-waited)
-	})
-}
-
-func TestWatchRestsOnAUnitThatIsNotLoaded(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "inactive", "dead", nil)
-		f.loaded["a.service"] = false
-		looks := 0
-		watched := make(chan error, 1)
-		go func() {
-			watched <- m.Watch(t.Context(), func(ctx context.Context, conn *dbus.Conn) (string, bool, error) {
-				looks++
-				all, err := conn.GetAllPropertiesContext(ctx, "a.service")
-				return "", all["ActiveState"] == "active", err
-			})
-		}()
-		synctest.Wait()
-		assert.Equal(t, 1, looks)
-		f.unit("a.service", "active", "running", nil)
-		f.managerSignal("UnitNew", "a.service", objectPath("a.service"))
-		assert.NoError(t, <-watched)
-	})
-}
-
-// A unit that is removed after it was there is a reason to look.
-func TestWatchSeesARemoval(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "active", "running", nil)
-		watched := make(chan error, 1)
-		go func() {
-			watched <- m.Watch(t.Context(), func(ctx context.Context, conn *dbus.Conn) (string, bool, error) {
-				units, err := conn.ListUnitsFilteredContext(ctx, []string{"active"})
-				return "", len(units) == 0, err
-			})
-		}()
-		synctest.Wait()
-		f.loaded["a.service"] = false
-		f.managerSignal("UnitRemoved", "a.service", objectPath("a.service"))
-		assert.NoError(t, <-watched)
-	})
-}
-
-func TestWatchSaysWhatItSaw(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		for saw, want := range map[string]string{"2 units": "; it is 2 units", "": "; nothing was seen"} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			err := m.Watch(ctx, func(context.Context, *dbus.Conn) (string, bool, error) { return saw, false, nil })
-			cancel()
-			assert.ErrorContains(t, err, want)
-		}
-	})
-}
-
-// A systemd that re-executes itself ends its connections, and refuses new ones until it
-// listens again.
-func TestWaitsOutliveTheirConnection(t *testing.T) {
-	for name, test := range map[string]struct {
-		wait func(context.Context, *Manager) error
-		end  func(*fakeSystemd)
-	}{
-		"unit": {
-			func(ctx context.Context, m *Manager) error {
-				_, err := m.WaitUnit(ctx, "a.service", "inactive")
-				return err
-			},
-			func(f *fakeSystemd) { f.set("a.service", props{"ActiveState": "inactive", "SubState": "dead"}) },
-		},
-		"watch": {
-			func(ctx context.Context, m *Manager) error {
-				return m.Watch(ctx, func(ctx context.Context, conn *dbus.Conn) (string, bool, error) {
-					p, err := conn.GetUnitPropertiesContext(ctx, "a.service")
-					return "", p["ActiveState"] == "inactive", err
-				})
-			},
-			func(f *fakeSystemd) { f.set("a.service", props{"ActiveState": "inactive", "SubState": "dead"}) },
-		},
-		"state": {
-			func(ctx context.Context, m *Manager) error {
-				state, err := m.WaitState(ctx)
-				if err == nil && state != "degraded" {
-					err = errors.New("state is " + state)
-				}
-				return err
-			},
-			func(f *fakeSystemd) {
-				f.state = "degraded"
-				f.managerSignal("StartupFinished", uint64(1), uint64(1), uint64(1), uint64(1), uint64(1), uint64(1))
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-				f.state = "starting"
-				f.unit("a.service", "active", "running", nil)
-				ended := make(chan error, 1)
-				go func() { ended <- test.wait(t.Context(), m) }()
-				synctest.Wait()
-				for _, refusal := range []error{fs.ErrNotExist, syscall.ECONNREFUSED} {
-					f.mu.Lock()
-					f.refusing = refusal
-					f.mu.Unlock()
-					f.hangUp()
-					time.Sleep(5 * time.Second)
-					synctest.Wait()
-					require.Empty(t, ended, "the wait ended")
-				}
-				f.mu.Lock()
-				f.refusing = nil
-				f.mu.Unlock()
-				time.Sleep(5 * time.Second)
-				synctest.Wait()
-				require.Empty(t, ended, "the wait ended")
-				test.end(f)
-				assert.NoError(t, <-ended)
-			})
-		})
-	}
-}
-
-// What came about while there was no connection is seen after it.
-func TestWaitLooksAgainOnANewConnection(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "active", "running", nil)
-		waited := waitInBackground(t.Context(), m, "a.service", "inactive")
-		synctest.Wait()
-		f.unit("a.service", "inactive", "dead", nil) // unannounced
-		f.hangUp()
-		assert.NoError(t, <-waited)
-	})
-}
-
-func TestWaitEndsWithTheGuest(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "active", "running", nil)
-		waited := waitInBackground(t.Context(), m, "a.service", "inactive")
-		synctest.Wait()
-		gone := errors.New("the link is lost")
-		f.mu.Lock()
-		f.refusing = gone
-		f.mu.Unlock()
-		f.hangUp()
-		assert.ErrorIs(t, <-waited, gone)
 	})
 }
 
