@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -74,3 +75,86 @@ func field(entries []vmtest.Entry, name string) []string {
 }
 
 func anyEntry(vmtest.Entry) bool { return true }
+
+// say logs messages by one identifier.
+func say(t testing.TB, g *vmtest.Guest, identifier string, messages ...string) {
+	t.Helper()
+	g.Exec(t, vmtest.Command{
+		Args:  []string{"systemd-cat", "--identifier=" + identifier},
+		Stdin: strings.NewReader(strings.Join(messages, "\n") + "\n"),
+	})
+}
+
+func messages(entries []vmtest.Entry) string {
+	texts := make([]string, len(entries))
+	for i, e := range entries {
+		texts[i] = e.Message
+	}
+	return strings.Join(texts, ", ")
+}
+
+// The entries after a cursor are all of those that match, from the first on, and the last
+// of them are the last. The wall clock has no say in it. journalctl --after-cursor drops
+// the first match in systemd before 255 (https://github.com/systemd/systemd/issues/30288),
+// and its --lines counts from the cursor on.
+func TestJournalAfterACursor(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	demo := []string{"SYSLOG_IDENTIFIER=demo"}
+	say(t, g, "demo", "one", "two")
+	say(t, g, "other", "between")
+	say(t, g, "demo", "three", "four")
+	g.Run(t, "date", "--set=2020-01-01")
+	say(t, g, "demo", "five", "six")
+
+	all := g.Journal(t, vmtest.JournalQuery{Match: demo})
+	require.Equal(t, "one, two, three, four, five, six", messages(all))
+	between := g.Journal(t, vmtest.JournalQuery{Match: []string{"SYSLOG_IDENTIFIER=other"}, Last: 1})
+	require.Equal(t, "between", messages(between))
+	for _, test := range []struct {
+		query vmtest.JournalQuery
+		want  string
+	}{
+		{vmtest.JournalQuery{Match: demo, After: between[0].Cursor}, "three, four, five, six"},
+		{vmtest.JournalQuery{Match: demo, After: all[1].Cursor}, "three, four, five, six"},
+		{vmtest.JournalQuery{Match: demo, After: all[5].Cursor}, ""},
+		{vmtest.JournalQuery{Match: demo, Last: 2}, "five, six"},
+		{vmtest.JournalQuery{Match: demo, After: all[0].Cursor, Last: 2}, "five, six"},
+		{vmtest.JournalQuery{Match: []string{"MESSAGE=two", "MESSAGE=four", "+", "SYSLOG_IDENTIFIER=demo", "MESSAGE=six"}}, "two, four, six"},
+	} {
+		assert.Equal(t, test.want, messages(g.Journal(t, test.query)), "%+v", test.query)
+	}
+	accept := func(text string) func(vmtest.Entry) bool {
+		return func(e vmtest.Entry) bool { return strings.HasPrefix(e.Message, text) }
+	}
+	assert.Equal(t, "three", g.WaitJournal(t, vmtest.JournalQuery{Match: demo, After: between[0].Cursor}, anyEntry).Message)
+	assert.Equal(t, "four", g.WaitJournal(t, vmtest.JournalQuery{Match: demo, After: between[0].Cursor}, accept("fo")).Message)
+	assert.Equal(t, "five", g.WaitJournal(t, vmtest.JournalQuery{Match: demo, After: all[0].Cursor, Last: 2}, accept("f")).Message)
+	// Later, so that the wait has to follow the journal.
+	g.Run(t, "sh", "-c", "(sleep 1; echo seven | systemd-cat --identifier=demo) >/dev/null 2>&1 &")
+	assert.Equal(t, "seven", g.WaitJournal(t, vmtest.JournalQuery{Match: demo, After: all[5].Cursor}, anyEntry).Message)
+}
+
+// The journal of a unit has what systemd's own helper processes say about it. They often
+// end before journald finds out whose they are, and journalctl --unit does not show their
+// lines then.
+func TestJournalAboutAUnit(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.WriteFile(t, unitFile(g, "nobody.service"), []byte("[Service]\nUser=no-such-user\nExecStart=/usr/bin/true\n"), 0o644)
+	g.WriteFile(t, unitFile(g, "nobody.socket"), []byte("[Socket]\nListenStream=/run/nobody\nSocketGroup=no-such-group\n"), 0o644)
+	for _, unit := range []string{"nobody.service", "nobody.socket"} {
+		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit}})
+	}
+	// A process that journald attributes to another unit.
+	g.Exec(t, vmtest.Command{Args: []string{"logger", "--journald"}, Stdin: strings.NewReader("MESSAGE=a helper failed\nUNIT=nobody.service\n")})
+	assertJournal(t, g, "nobody.service", "a helper failed")
+	assertJournal(t, g, "nobody.service", "Failed to determine user credentials: No such process")
+	assertJournal(t, g, "nobody.service", "status=217/USER")
+	assertJournal(t, g, "nobody.socket", "Failed to resolve group no-such-group")
+	assertJournal(t, g, "nobody.socket", "Failed with result 'exit-code'")
+	both := g.Journal(t, vmtest.JournalQuery{Unit: "nobody.service", Match: []string{"_PID=1", "PRIORITY=4"}})
+	assert.Equal(t, "nobody.service: Failed with result 'exit-code'.", messages(both))
+	last := g.Journal(t, vmtest.JournalQuery{Unit: "nobody.service", Match: []string{"_PID=1", "PRIORITY=4"}, Last: 1})
+	assert.Equal(t, fmt.Sprint(both), fmt.Sprint(last))
+}

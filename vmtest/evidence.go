@@ -6,102 +6,150 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/dbus"
+
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// journalShown is how many lines of the journal the evidence has.
-const journalShown = 60
+const (
+	// journalRead is the most entries of the journal that the evidence is made of, and
+	// journalShown the most lines that it shows of them.
+	journalRead  = 2000
+	journalShown = 60
 
-// consoleShown is how many lines of the console the evidence has.
-const consoleShown = 50
+	// consoleShown is the most lines of the console that the evidence shows.
+	consoleShown = 50
+)
 
-// evidence returns what a guest shows of a failure. It uses the time that is kept back
-// for that, also after ctx has ended. A guest that is gone or stuck yields only its
-// console.
+// evidence returns what a guest shows about a failure: the units that failed on top, and
+// below them what systemd and the journal have. A guest that is gone or stuck yields only
+// its console. evidence uses the time that is kept back for it, also after ctx has ended.
 func evidence(ctx context.Context, m *Machine) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
 	defer cancel()
-	var b strings.Builder
-	fmt.Fprintf(&b, "evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)
-	title := b.Len()
+	r := summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
 	if !h.Answers() || h.Victim != "" {
-		b.WriteString("\n" + h.String())
+		r.notes = append(r.notes, h.String())
 	}
-	whole := h.Answers() && section(ctx, &b, m, "failed units", "systemctl", "list-units", "--failed", "--no-legend", "--plain", "--no-pager") &&
-		section(ctx, &b, m, "jobs", "systemctl", "list-jobs", "--no-legend", "--no-pager") &&
-		socketSection(ctx, &b, m) &&
-		section(ctx, &b, m, fmt.Sprintf("journal since the test began, last %d lines", journalShown),
-			"journalctl", "--boot", "--quiet", "--no-pager", "--output=short-precise",
-			fmt.Sprintf("--since=@%d", m.Began().Unix()), fmt.Sprintf("--lines=%d", journalShown))
+	whole := h.Answers()
+	if whole {
+		// Each is asked even if the other does not answer.
+		journal := r.journal(ctx, m)
+		whole = r.units(ctx, m) && journal
+	}
 	if !whole {
-		indented(&b, fmt.Sprintf("console, last %d lines", consoleShown), strings.Join(m.vm.Console().Lines(consoleShown), "\n"))
+		r.section(fmt.Sprintf("console, last %d lines", consoleShown), m.vm.Console().Lines(consoleShown))
 	}
-	if b.Len() == title {
+	return r.String()
+}
+
+// summary is evidence that is being collected.
+type summary struct {
+	title  string
+	notes  []string            // lines for the top
+	failed []systemd.Failure   // according to the journal
+	states map[string]unitLook // of units that failed
+	parts  []string            // sections, from the top
+	end    string              // the section of the journal, which comes last
+}
+
+// String returns the summary. Its first lines are the verdict.
+func (r *summary) String() string {
+	var b strings.Builder
+	b.WriteString(r.title)
+	for _, note := range r.notes {
+		b.WriteString("\n" + note)
+	}
+	for _, f := range r.failed {
+		b.WriteString("\n" + f.String() + r.states[f.Unit].String())
+	}
+	for _, part := range append(r.parts, r.end) {
+		b.WriteString(part)
+	}
+	if b.Len() == len(r.title) {
 		b.WriteString(": nothing has failed there, and the journal has no line since the test began")
 	}
 	return b.String()
 }
 
-// section adds the output of a command, when there is any, and tells whether the
-// guest answered.
-func section(ctx context.Context, b *strings.Builder, m *Machine, title string, args ...string) bool {
-	r, err := m.run(ctx, Command{Args: args})
-	if !answered(b, title, err) {
-		return false
-	}
-	indented(b, title, tail.Printable(string(r.Stdout)+string(r.Stderr)))
-	return true
+// section adds lines under a title, if there are any.
+func (r *summary) section(title string, lines []string) {
+	r.parts = append(r.parts, indented(title, lines))
 }
 
-// socketSection adds the sockets that came with the test: where each listens, and in
-// what state it is.
-func socketSection(ctx context.Context, b *strings.Builder, m *Machine) bool {
-	const title = "sockets"
-	r, err := m.run(ctx, Command{Args: []string{"systemctl", "show", "*.socket", "--property=Id,FragmentPath,Listen,ActiveState,SubState,Result,NAccepted,NConnections"}})
-	if !answered(b, title, err) {
-		return false
-	}
-	indented(b, title, tail.Printable(describeSockets(string(r.Stdout))))
-	return true
-}
-
-// answered tells whether a guest answered to a command, and adds why when it did
-// not. The console of a guest that is gone is not shown here.
-func answered(b *strings.Builder, title string, err error) bool {
-	if err == nil || isExit(err) {
-		return true
-	}
-	var gone *GuestError
-	if errors.As(err, &gone) {
+// missing notes that there is no answer for a section. The console of a guest that is
+// gone is not shown here.
+func (r *summary) missing(title string, err error) {
+	if gone, ok := errors.AsType[*GuestError](err); ok {
 		err = gone.Err
 	}
-	fmt.Fprintf(b, "\n%s: %v", title, err)
-	return false
+	r.notes = append(r.notes, fmt.Sprintf("%s: %v", title, err))
 }
 
-// describeSockets makes a line of each socket whose unit file is below /etc or /run,
-// from what systemctl show prints; the distribution's own are elsewhere.
-func describeSockets(shown string) string {
-	var lines []string
-	for block := range strings.SplitSeq(shown, "\n\n") {
-		p := systemd.ParseShow(block)
-		if file := p["FragmentPath"]; !strings.HasPrefix(file, "/etc/") && !strings.HasPrefix(file, "/run/") {
-			continue
+// journal adds what was logged since the machine began, and the units that failed
+// according to that. It reports whether the journal answered.
+func (r *summary) journal(ctx context.Context, m *Machine) bool {
+	entries, all, err := m.journal().Since(ctx, m.vm.Origin(), journalRead)
+	if err != nil {
+		r.missing("journal", err)
+		return false
+	}
+	r.failed = systemd.Failures(entries)
+	lines := systemd.Lines(entries)
+	title := "journal since the test began"
+	switch {
+	case len(lines) > journalShown:
+		lines = lines[len(lines)-journalShown:]
+		title += fmt.Sprintf(", last %d lines", journalShown)
+	case !all:
+		title += fmt.Sprintf(", last %d entries", journalRead)
+	}
+	r.end = indented(title, lines)
+	return true
+}
+
+// units adds what systemd shows of units, and reports whether it answered.
+func (r *summary) units(ctx context.Context, m *Machine) bool {
+	conn, err := m.Systemd(ctx)
+	if err != nil {
+		r.missing("units", err)
+		return false
+	}
+	for _, part := range []struct {
+		title string
+		look  func(context.Context, *dbus.Conn) ([]string, error)
+	}{
+		{"failed units", failedUnits},
+		{"jobs", jobs},
+		{"sockets", sockets},
+	} {
+		lines, err := part.look(ctx, conn)
+		if err != nil {
+			r.missing(part.title, public(m.vm.Explain(ctx, "lost", err)))
+			return false
 		}
-		lines = append(lines, fmt.Sprintf("%s %s (%s), result %s; listens on %s; accepted %s, connected %s",
-			p["Id"], p["ActiveState"], p["SubState"], p["Result"], strings.ReplaceAll(p["Listen"], "\n", ", "), p["NAccepted"], p["NConnections"]))
+		r.section(part.title, lines)
 	}
-	return strings.Join(lines, "\n")
+	r.states = make(map[string]unitLook)
+	for _, f := range r.failed {
+		look, err := lookAt(ctx, conn, f.Unit)
+		if err != nil {
+			r.missing(f.Unit, public(m.vm.Explain(ctx, "lost", err)))
+			return false
+		}
+		r.states[f.Unit] = look
+	}
+	return true
 }
 
-// indented adds a text under its title, when there is any.
-func indented(b *strings.Builder, title, text string) {
-	text = strings.TrimSpace(text)
+// indented returns lines under a title, or "" if there are none.
+func indented(title string, lines []string) string {
+	text := tail.Printable(strings.TrimSpace(strings.Join(lines, "\n")))
 	if text == "" {
-		return
+		return ""
 	}
-	fmt.Fprintf(b, "\n%s:\n  | %s", title, strings.ReplaceAll(text, "\n", "\n  | "))
+	return fmt.Sprintf("\n%s:\n  | %s", title, strings.ReplaceAll(text, "\n", "\n  | "))
 }

@@ -3,54 +3,53 @@ package vmtest
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-func TestDescribeSockets(t *testing.T) {
-	assert.Equal(t,
-		"demo.socket active (listening), result success; listens on 127.0.0.1:9091 (Stream), [::1]:9091 (Stream); accepted 1, connected 0\n"+
-			"run.socket failed (failed), result resources; listens on /run/x (Stream); accepted 0, connected 0",
-		describeSockets(`Id=dbus.socket
-FragmentPath=/usr/lib/systemd/system/dbus.socket
-Listen=/run/dbus/system_bus_socket (Stream)
-
-Id=demo.socket
-ActiveState=active
-SubState=listening
-Result=success
-Listen=127.0.0.1:9091 (Stream)
-Listen=[::1]:9091 (Stream)
-NAccepted=1
-NConnections=0
-FragmentPath=/etc/systemd/system/demo.socket
-
-Id=run.socket
-ActiveState=failed
-SubState=failed
-Result=resources
-Listen=/run/x (Stream)
-NAccepted=0
-NConnections=0
-FragmentPath=/run/systemd/system/run.socket
-`))
-	assert.Empty(t, describeSockets(""))
+func TestSocketsInEvidence(t *testing.T) {
+	p := map[string]any{
+		"Id": "demo.socket", "ActiveState": "active", "SubState": "listening", "Result": "success",
+		"Listen": [][]any{{"Stream", "127.0.0.1:9091"}, {"Stream", "[::1]:9091"}},
+		"Accept": true, "NAccepted": uint32(1), "NConnections": uint32(0),
+	}
+	const socket = "demo.socket active (listening), result success; listens on 127.0.0.1:9091 (Stream), [::1]:9091 (Stream)"
+	assert.Equal(t, socket+"; accepted 1, connected 0", describeSocket(p))
+	p["Accept"] = false
+	assert.Equal(t, socket, describeSocket(p), "systemd counts connections only for Accept=yes")
+	assert.True(t, ofTest("/run/systemd/system/demo.socket"))
+	assert.False(t, ofTest("/usr/lib/systemd/system/dbus.socket"))
 }
 
-func TestEvidenceOfLostGuest(t *testing.T) {
-	var b strings.Builder
+func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
+	r := summary{
+		title:  "evidence",
+		notes:  []string{"the guest is slow"},
+		failed: []systemd.Failure{{Unit: "a.service", Times: 5, Last: "status 217/USER"}, {Unit: "b.socket", Times: 1, Last: "resources"}},
+		states: map[string]unitLook{"a.service": {active: "activating", sub: "auto-restart", restarts: 4}},
+		end:    indented("journal", []string{"line"}),
+	}
+	r.section("jobs", nil)
+	r.section("failed units", []string{"b.socket", "\x1b[2Jc.service"})
+	assert.Equal(t, `evidence
+the guest is slow
+a.service failed 5 times: status 217/USER; it is activating (auto-restart), restarts: 4
+b.socket failed once: resources
+failed units:
+  | b.socket
+  | c.service
+journal:
+  | line`, r.String())
+	empty := summary{title: "evidence"}
+	assert.Equal(t, "evidence: nothing has failed there, and the journal has no line since the test began", empty.String())
+}
+
+func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
+	var r summary
 	gone := &GuestError{Image: "debian-13", Doing: "lost", Err: errors.New("the guest powered off"), Console: []string{"line"}}
-	assert.False(t, answered(&b, "failed units", fmt.Errorf("run systemctl: %w", gone)))
-	assert.Equal(t, "\nfailed units: the guest powered off", b.String())
-	assert.True(t, answered(&b, "jobs", fmt.Errorf("run systemctl: %w", &ExitError{ExitCode: 1})))
-}
-
-func TestIndentedEvidence(t *testing.T) {
-	var b strings.Builder
-	indented(&b, "jobs", " \n")
-	assert.Empty(t, b.String(), "empty section")
-	indented(&b, "jobs", "one\ntwo\n")
-	assert.Equal(t, "\njobs:\n  | one\n  | two", b.String())
+	r.missing("failed units", fmt.Errorf("run systemctl: %w", gone))
+	assert.Equal(t, []string{"failed units: the guest powered off"}, r.notes)
 }

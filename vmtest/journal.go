@@ -13,10 +13,16 @@ import (
 // JournalQuery selects entries of the guest's journal, of this boot. The zero value
 // selects all of them.
 type JournalQuery struct {
-	Unit  string   // entries of this unit and by systemd about it, as journalctl -u
-	Match []string // FIELD=value, as journalctl takes them
-	After string   // entries after this cursor
-	Last  int      // at most the last Last entries; 0 is all
+	// Unit selects the entries of this unit, and those about it from others: from systemd
+	// and from the processes in which it prepares the unit (UNIT=), from authorized
+	// daemons (OBJECT_SYSTEMD_UNIT=), and about core dumps (COREDUMP_UNIT=). It is a full
+	// name and not a pattern.
+	Unit string
+	// Match selects entries by their fields. Each is FIELD=value. An entry must have one
+	// of the values of each field that is named; "+" begins an alternative to all before.
+	Match []string
+	After string // selects entries after the one with this cursor
+	Last  int    // selects the last entries, at most Last of them; 0 selects all
 }
 
 // Entry is one entry of the guest's journal. Its text is untrusted.
@@ -54,14 +60,15 @@ func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(En
 	return Entry(e), err
 }
 
-func (m *Machine) journal() systemd.Journal {
-	return systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
-		_, err := m.run(ctx, Command{Args: args, Stdout: stdout})
-		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-			return errors.Join(cause, err)
-		}
-		return err
-	}}
+func (m *Machine) journal() systemd.Journal { return systemd.Journal{Run: m.runTo} }
+
+// runTo runs a command that must exit with 0, and writes its standard output to stdout.
+func (m *Machine) runTo(ctx context.Context, args []string, stdout io.Writer) error {
+	_, err := m.run(ctx, Command{Args: args, Stdout: stdout})
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return errors.Join(cause, err)
+	}
+	return err
 }
 
 // Journal returns the journal entries that q selects, oldest first, as Machine.Journal.

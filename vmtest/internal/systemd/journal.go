@@ -1,44 +1,78 @@
 package systemd
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"example.org/systemd-vmtest/internal/tail"
 )
 
-// Query selects entries of the guest's journal, of this boot. The zero
-// value selects all of them.
+// Query selects entries of the guest's journal, of this boot. The zero value selects all
+// of them. vmtest.JournalQuery documents the fields.
 type Query struct {
-	Unit  string   // entries of this unit and by systemd about it, as journalctl -u
-	Match []string // FIELD=value, as journalctl takes them
-	After string   // entries after this cursor
-	Last  int      // no more than the last so many; 0 is all
+	Unit  string
+	Match []string
+	After string
+	Last  int
 }
 
-func (q Query) args() []string {
+// selection is a Query as journalctl and this package carry it out between them.
+type selection struct {
+	matches []string // for journalctl
+	keep    matches  // for this package, on the entries that journalctl returns
+	after   string
+	last    int
+}
+
+func (q Query) selection() (selection, error) {
+	s := selection{after: q.After, last: q.Last}
+	match, err := parseMatches(q.Match)
+	if err != nil {
+		return s, err
+	}
+	if q.Unit == "" {
+		s.matches = q.Match
+		return s, nil
+	}
+	if err := CheckUnitName(q.Unit); err != nil {
+		return s, err
+	}
+	// journalctl has no parentheses, so it cannot combine the two lists.
+	s.matches, s.keep = aboutUnit(q.Unit), match
+	return s, nil
+}
+
+// lastByJournalctl reports whether journalctl can count the last entries. It counts the
+// first ones after a cursor, and also those that keep drops.
+func (s selection) lastByJournalctl() bool {
+	return s.last > 0 && s.after == "" && s.keep == nil
+}
+
+func (s selection) args() []string {
 	args := []string{"journalctl", "--boot", "--output=json", "--all", "--no-pager"}
-	if q.Unit != "" {
-		args = append(args, "--unit="+q.Unit)
+	if s.after != "" {
+		// With --after-cursor, systemd before 255 drops the first entry that it finds,
+		// whether or not that is the cursor's (https://github.com/systemd/systemd/issues/30288).
+		args = append(args, "--cursor="+s.after)
 	}
-	if q.After != "" {
-		args = append(args, "--after-cursor="+q.After)
+	if s.lastByJournalctl() {
+		args = append(args, "--lines="+strconv.Itoa(s.last))
 	}
-	if q.Last > 0 {
-		args = append(args, "--lines="+strconv.Itoa(q.Last))
-	}
-	return append(args, q.Match...)
+	return args
 }
 
-// wanted says what is selected, for an error.
+// selects reports whether an entry with these fields is selected. Matches for journalctl
+// are not looked at again.
+func (s selection) selects(fields fields) bool {
+	return s.keep.accept(fields) && (s.after == "" || isAfter(fields.last("__CURSOR"), s.after))
+}
+
+// wanted names what is selected, for an error.
 func (q Query) wanted() string {
 	text := "an entry"
 	if q.Unit != "" {
@@ -48,26 +82,6 @@ func (q Query) wanted() string {
 		text += " with " + strings.Join(q.Match, " ")
 	}
 	return text
-}
-
-// Entry is one entry of the guest's journal. What a guest logs is untrusted text.
-type Entry struct {
-	Time    time.Time
-	Cursor  string
-	Message string
-	// Fields has all fields by name (systemd.journal-fields(7)); of one that
-	// occurs more than once, the last value.
-	Fields map[string]string
-}
-
-// String is the entry in one line, as journalctl's short output has it, safe to
-// print.
-func (e Entry) String() string {
-	who := e.Fields["SYSLOG_IDENTIFIER"]
-	if pid := e.Fields["_PID"]; pid != "" {
-		who += "[" + pid + "]"
-	}
-	return tail.Printable(fmt.Sprintf("%s %s: %s", e.Time.UTC().Format("15:04:05.000"), who, e.Message))
 }
 
 // Run runs a command in the guest and writes its standard output to stdout.
@@ -81,30 +95,70 @@ type Journal struct {
 // Entries returns the entries that q selects, oldest first. It first makes journald write
 // what it has received, so that a line that was logged before the call is there.
 func (j Journal) Entries(ctx context.Context, q Query) ([]Entry, error) {
-	if err := j.Run(ctx, []string{"journalctl", "--sync"}, io.Discard); err != nil {
+	s, err := q.selection()
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	if err := j.sync(ctx); err != nil {
 		return nil, err
 	}
 	var entries []Entry
-	err := j.each(ctx, q.args(), func(e Entry) bool {
+	err = j.each(ctx, append(s.args(), s.matches...), s.selects, func(e Entry) bool {
 		entries = append(entries, e)
+		if s.last > 0 && len(entries) >= 2*s.last { // keep memory for the last ones only
+			entries = append(entries[:0], entries[len(entries)-s.last:]...)
+		}
 		return true
 	})
 	if err != nil {
 		return nil, err
 	}
+	if s.last > 0 && len(entries) > s.last {
+		entries = entries[len(entries)-s.last:]
+	}
 	return entries, nil
+}
+
+func (j Journal) sync(ctx context.Context) error {
+	return j.Run(ctx, []string{"journalctl", "--sync"}, io.Discard)
 }
 
 // Wait returns the first entry that q selects and match accepts, among those that are
 // there and those still to come.
 func (j Journal) Wait(ctx context.Context, q Query, match func(Entry) bool) (Entry, error) {
-	args := append(q.args(), "--follow")
-	if q.Last == 0 {
+	e, err := j.wait(ctx, q, match)
+	if err != nil {
+		return Entry{}, fmt.Errorf("wait for %s in the journal: %w", q.wanted(), err)
+	}
+	return e, nil
+}
+
+func (j Journal) wait(ctx context.Context, q Query, match func(Entry) bool) (Entry, error) {
+	s, err := q.selection()
+	if err != nil {
+		return Entry{}, err
+	}
+	if s.last > 0 && !s.lastByJournalctl() {
+		// Nothing in journalctl's stream shows which of its entries was there already.
+		there, err := j.Entries(ctx, q)
+		if err != nil {
+			return Entry{}, err
+		}
+		for _, e := range there {
+			if match(e) {
+				return e, nil
+			}
+			s.after = e.Cursor
+		}
+		s.last = 0
+	}
+	args := append(s.args(), "--follow")
+	if s.last == 0 {
 		args = append(args, "--lines=all") // --follow alone begins ten lines before the end
 	}
 	var found Entry
 	matched := false
-	err := j.each(ctx, args, func(e Entry) bool {
+	err = j.each(ctx, append(args, s.matches...), s.selects, func(e Entry) bool {
 		found, matched = e, match(e)
 		return !matched
 	})
@@ -112,19 +166,59 @@ func (j Journal) Wait(ctx context.Context, q Query, match func(Entry) bool) (Ent
 	case matched:
 		return found, nil
 	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
-		err = context.Cause(ctx) // journalctl ended because ctx did
-	case err == nil:
-		err = errors.New("journalctl --follow ended by itself")
+		return Entry{}, context.Cause(ctx) // journalctl ended because ctx did
 	}
-	return Entry{}, fmt.Errorf("wait for %s in the journal: %w", q.wanted(), err)
+	return Entry{}, cmp.Or(err, errors.New("journalctl --follow ended by itself"))
 }
 
-// errEnough ends the journalctl of which no more entries are wanted.
-var errEnough = errors.New("no more entries are wanted")
+// End returns the moment of the last entry.
+func (j Journal) End(ctx context.Context) (Moment, error) {
+	entries, err := j.Entries(ctx, Query{Last: 1})
+	if err != nil || len(entries) == 0 {
+		return Moment{}, err
+	}
+	return momentOf(entries[0]), nil
+}
 
-// each runs journalctl and calls each with its entries as they come, until that
-// returns false.
-func (j Journal) each(ctx context.Context, args []string, each func(Entry) bool) error {
+// Since returns the entries after a moment, oldest first, but at most the last most of
+// them, and whether those are all. The fields of an entry are those that a Failure or a
+// line is made of.
+func (j Journal) Since(ctx context.Context, begin Moment, most int) (entries []Entry, all bool, err error) {
+	if err := j.sync(ctx); err != nil {
+		return nil, false, err
+	}
+	all = true
+	args := []string{"journalctl", "--boot", "--output=json", "--all", "--no-pager", "--quiet",
+		"--reverse", "--output-fields=" + strings.Join(lineFields, ",")}
+	err = j.each(ctx, args, nil, func(e Entry) bool {
+		switch {
+		case begin.includes(e):
+			return false
+		case len(entries) == most:
+			all = false
+			return false
+		case ofSync(e):
+			return true
+		}
+		entries = append(entries, e)
+		return true
+	})
+	slices.Reverse(entries)
+	return entries, all, err
+}
+
+// ofSync reports whether journald logged e because of a journalctl --sync, as this package
+// runs it.
+func ofSync(e Entry) bool {
+	return e.Fields["SYSLOG_IDENTIFIER"] == "systemd-journald" && e.Message == "Received client request to sync journal."
+}
+
+// errEnough ends the journalctl that is not to return more entries.
+var errEnough = errors.New("no more entries are needed")
+
+// each runs journalctl and calls each with the entries that keep accepts, as they come,
+// until each returns false. A nil keep accepts all.
+func (j Journal) each(ctx context.Context, args []string, keep func(fields) bool, each func(Entry) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r, w := io.Pipe()
@@ -135,7 +229,7 @@ func (j Journal) each(ctx context.Context, args []string, each func(Entry) bool)
 		w.Close()
 		ended <- err
 	}()
-	err := readEntries(r, each)
+	err := readEntries(r, keep, each)
 	r.CloseWithError(errEnough)
 	cancel(errEnough)
 	// First the command's own error: a guest that goes leaves half a line to parse.
@@ -145,78 +239,21 @@ func (j Journal) each(ctx context.Context, args []string, each func(Entry) bool)
 	return err
 }
 
-// maxEntry is the most bytes of an entry's JSON that are taken into memory.
-const maxEntry = 64 << 20
-
-// readEntries parses journalctl's JSON output, an object a line, until each
-// returns false.
-func readEntries(r io.Reader, each func(Entry) bool) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxEntry)
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		entry, err := parseEntry(lines.Bytes())
-		if err != nil {
-			return err
-		}
-		if !each(entry) {
-			return nil
-		}
-	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("read journal: an entry has more than %d MiB", maxEntry>>20)
-	} else if err != nil {
-		return fmt.Errorf("read journal: %w", err)
-	}
-	return nil
+// Moment is a moment in the life of a boot. Entries are ordered by it and not by the wall
+// clock, which may be set to any time.
+type Moment struct {
+	Boot      string        `json:"boot"`      // the boot's ID
+	Monotonic time.Duration `json:"monotonic"` // by CLOCK_MONOTONIC, clock_gettime(2)
 }
 
-func parseEntry(line []byte) (Entry, error) {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return Entry{}, fmt.Errorf("parse journal entry %.200q: %w", line, err)
-	}
-	e := Entry{Fields: make(map[string]string, len(raw))}
-	for name, value := range raw {
-		text, err := fieldText(value)
-		if err != nil {
-			return Entry{}, fmt.Errorf("parse journal field %q: %w", name, err)
-		}
-		e.Fields[name] = text
-	}
-	micros, err := strconv.ParseInt(e.Fields["__REALTIME_TIMESTAMP"], 10, 64)
-	if err != nil {
-		return Entry{}, fmt.Errorf("parse journal timestamp: %w", err)
-	}
-	e.Time = time.UnixMicro(micros)
-	e.Cursor = e.Fields["__CURSOR"]
-	e.Message = e.Fields["MESSAGE"]
-	return e, nil
+func momentOf(e Entry) Moment {
+	micros, _ := strconv.ParseInt(e.Fields["__MONOTONIC_TIMESTAMP"], 10, 64) // parseEntry checked it
+	return Moment{Boot: e.Fields["_BOOT_ID"], Monotonic: time.Duration(micros) * time.Microsecond}
 }
 
-// fieldText reads a field's value: a string; an array of numbers, for bytes that
-// are not UTF-8; an array of those, for a field that occurs more than once; or
-// null, for one that is too large to show (systemd's JOURNAL_EXPORT_FORMATS).
-func fieldText(value json.RawMessage) (string, error) {
-	var text *string
-	if json.Unmarshal(value, &text) == nil {
-		if text == nil {
-			return "", nil
-		}
-		return *text, nil
-	}
-	var octets []byte
-	if json.Unmarshal(value, &octets) == nil {
-		return string(octets), nil
-	}
-	var several []json.RawMessage
-	if err := json.Unmarshal(value, &several); err != nil {
-		return "", err
-	}
-	if len(several) == 0 {
-		return "", nil
-	}
-	return fieldText(several[len(several)-1])
+// includes reports whether an entry was logged up to the moment, in the same boot. The
+// zero Moment includes none.
+func (m Moment) includes(e Entry) bool {
+	of := momentOf(e)
+	return of.Boot == m.Boot && of.Monotonic <= m.Monotonic
 }

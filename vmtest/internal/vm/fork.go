@@ -64,6 +64,7 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
+	m.origin = s.moment.Journal
 	m.follow(client)
 	return m.wake(ctx, s.moment.Stopped)
 }

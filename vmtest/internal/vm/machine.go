@@ -30,6 +30,7 @@ type Machine struct {
 	console *tail.Buffer
 	events  *eventLog
 	began   time.Time
+	origin  systemd.Moment // of a fork
 
 	linkMu sync.Mutex
 	link   *link.Client // once connected; see Session
@@ -90,6 +91,10 @@ func (m *Machine) Spec() Spec { return m.spec }
 
 // Began returns when the machine was started, by a boot or a fork.
 func (m *Machine) Began() time.Time { return m.began }
+
+// Origin returns the end of the journal of the machine that this one was forked from. It is
+// the zero Moment if this one was booted.
+func (m *Machine) Origin() systemd.Moment { return m.origin }
 
 // Pid returns the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }

@@ -14,6 +14,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // Snapshot is a stopped machine: its memory, the state of its devices, and the session
@@ -29,6 +30,7 @@ type Snapshot struct {
 // moment is what the host has to know of the moment in which a snapshot was made.
 type moment struct {
 	Stopped time.Time      `json:"stopped"`
+	Journal systemd.Moment `json:"journal"` // the end of the journal
 	Session link.Handshake `json:"session"` // which the agent goes on with in a fork
 }
 
@@ -143,6 +145,9 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 			return at, nil, fmt.Errorf("run %s: %w", args[0], err)
 		}
 	}
+	if at.Journal, err = m.journalEnd(ctx); err != nil {
+		return at, nil, err
+	}
 	m.Systemd.Close()
 	opened := m.events.now().portOpened
 	m.Session().Close()
@@ -162,5 +167,6 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 		return at, session, err
 	}
 	err = m.events.wait(ctx, func(seen eventCount) bool { return !seen.stopped.IsZero() })
-	return moment{Stopped: m.events.now().stopped, Session: recorded}, session, err
+	at.Stopped, at.Session = m.events.now().stopped, recorded
+	return at, session, err
 }

@@ -3,10 +3,13 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -58,4 +61,16 @@ func (m *Machine) explainSystemd(ctx context.Context, err error) error {
 		}
 	}
 	return m.Explain(ctx, "lost", err)
+}
+
+// journalEnd returns the moment of the last entry in the guest's journal.
+func (m *Machine) journalEnd(ctx context.Context) (systemd.Moment, error) {
+	j := systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
+		return m.Exec(ctx, link.Command{Args: args, Stdout: stdout, Stderr: io.Discard})
+	}}
+	end, err := j.End(ctx)
+	if err != nil {
+		return end, fmt.Errorf("read the end of the journal: %w", err)
+	}
+	return end, nil
 }

@@ -1,0 +1,75 @@
+package systemd
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+)
+
+// longestBlock is the most lines of a block whose repetitions are collapsed.
+const longestBlock = 20
+
+// numbers match the parts in which the lines of a repeated event differ, such as process
+// IDs, counters and times.
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// Lines returns entries as lines, safe to print. Of a block of lines that repeats, such as
+// those of a service that restarts, it has the first occurrence and the number of the
+// others. Lines are equal if they differ in numbers only. Blocks are equal if they have
+// equal lines in any order, because the order of lines from several processes may vary.
+func Lines(entries []Entry) []string {
+	keys := make([]string, len(entries))
+	for i, e := range entries {
+		keys[i] = numbers.ReplaceAllString(e.Fields["SYSLOG_IDENTIFIER"]+": "+e.Message, "0")
+	}
+	var lines []string
+	for i := 0; i < len(entries); {
+		size, times := repetition(keys[i:])
+		for _, e := range entries[i : i+size] {
+			lines = append(lines, strings.ReplaceAll(e.String(), "\n", "\n    "))
+		}
+		if times > 1 {
+			lines = append(lines, repeated(size, times-1))
+		}
+		i += size * times
+	}
+	return lines
+}
+
+// repeated describes the repetitions that are left out.
+func repeated(size, times int) string {
+	what, count := "line", "once more"
+	if size > 1 {
+		what = fmt.Sprintf("%d lines", size)
+	}
+	if times > 1 {
+		count = fmt.Sprintf("%d more times", times)
+	}
+	return fmt.Sprintf("(last %s repeated %s)", what, count)
+}
+
+// repetition returns the size of the block at the beginning of keys, and how often it
+// occurs there in a row. It chooses the size that covers the most keys.
+func repetition(keys []string) (size, times int) {
+	size, times = 1, 1
+	for n := 1; n <= min(longestBlock, len(keys)/2); n++ {
+		first := counts(keys[:n])
+		t := 1
+		for (t+1)*n <= len(keys) && maps.Equal(first, counts(keys[t*n:(t+1)*n])) {
+			t++
+		}
+		if t > 1 && n*t > size*times {
+			size, times = n, t
+		}
+	}
+	return size, times
+}
+
+func counts(keys []string) map[string]int {
+	n := make(map[string]int, len(keys))
+	for _, k := range keys {
+		n[k]++
+	}
+	return n
+}

@@ -1,0 +1,46 @@
+package systemd
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// logged returns entries of PID 1 with these messages.
+func logged(messages ...string) []Entry {
+	var entries []Entry
+	for _, m := range messages {
+		entries = append(entries, Entry{Time: time.UnixMilli(0), Message: m, Fields: map[string]string{"SYSLOG_IDENTIFIER": "systemd", "_PID": "1"}})
+	}
+	return entries
+}
+
+func TestRepeatedLinesAreCollapsed(t *testing.T) {
+	const p = "00:00:00.000 systemd[1]: "
+	messages := []string{"before"}
+	for i := range 7 {
+		round := []string{fmt.Sprintf("restart counter is at %d", i), "Started a.", fmt.Sprintf("[%d] no such user", 100+i), "exited, status=217/USER", "Failed."}
+		if i%2 == 1 { // another process's line may come later
+			round[2], round[3] = round[3], round[2]
+		}
+		messages = append(messages, round...)
+	}
+	messages = append(messages, "after")
+	assert.Equal(t, []string{
+		p + "before",
+		p + "restart counter is at 0", p + "Started a.", p + "[100] no such user", p + "exited, status=217/USER", p + "Failed.",
+		"(last 5 lines repeated 6 more times)",
+		p + "after",
+	}, Lines(logged(messages...)))
+}
+
+func TestLinesThatDoNotRepeat(t *testing.T) {
+	const p = "00:00:00.000 systemd[1]: "
+	assert.Empty(t, Lines(nil))
+	assert.Equal(t, []string{p + "a", p + "b", p + "a"}, Lines(logged("a", "b", "a")))
+	assert.Equal(t, []string{p + "a", "(last line repeated once more)", p + "b"}, Lines(logged("a", "a", "b")))
+	assert.Equal(t, []string{p + "a", p + "a", p + "b", "(last 3 lines repeated once more)"}, Lines(logged("a", "a", "b", "a", "a", "b")), "the longest repetition")
+	assert.Equal(t, []string{p + "two\n    lines"}, Lines(logged("two\nlines")))
+}
