@@ -1,26 +1,160 @@
 package systemd
 
 import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-func TestParseShow(t *testing.T) {
-	assert.Equal(t, map[string]string{
-		"Listen":      "127.0.0.1:9091 (Stream)\n[::1]:9091 (Stream)",
-		"ActiveState": "active",
-		"Environment": "A=b=c",
-		"Empty":       "",
-	}, ParseShow("Listen=127.0.0.1:9091 (Stream)\nListen=[::1]:9091 (Stream)\nActiveState=active\nEnvironment=A=b=c\nEmpty=\n\n"))
+// fakeUnit prints properties as systemctl show does: in an order of its own, a line for
+// each structure of a list, and without quotes.
+type fakeUnit struct {
+	order  []string
+	values map[string]any // string, or [][]any of one string each
+	asked  []string       // of systemctl, names joined
+	typed  int            // calls of D-Bus
 }
 
-// A shell script in ExecStart= has lines that look like properties.
-func TestParseShowOfSeveralLines(t *testing.T) {
-	const text = "ExecStart={ argv[]=/bin/sh -c x=1\n\nSubState=running\nfoo=2 ; pid=0 }\nActiveState=active\n"
-	assert.Equal(t, map[string]string{
-		"ExecStart":   "{ argv[]=/bin/sh -c x=1\n\nSubState=running\nfoo=2 ; pid=0 }",
-		"ActiveState": "active",
-	}, ParseShow(text, "ExecStart", "ActiveState"))
-	assert.Equal(t, "running\nfoo=2 ; pid=0 }", ParseShow(text)["SubState"], "nothing tells this from a property")
+func (u *fakeUnit) shower() Shower {
+	return Shower{Run: u.systemctl, Properties: func(context.Context, string) (map[string]any, error) {
+		u.typed++
+		return u.values, nil
+	}}
+}
+
+func (u *fakeUnit) systemctl(_ context.Context, args []string, w io.Writer) error {
+	names, ok := strings.CutPrefix(args[2], "--property=")
+	if !ok || args[3] != "--" || args[4] != "demo.service" {
+		return errors.New("unexpected " + strings.Join(args, " "))
+	}
+	u.asked = append(u.asked, names)
+	for _, name := range u.order {
+		if !slices.Contains(strings.Split(names, ","), name) {
+			continue
+		}
+		switch v := u.values[name].(type) {
+		case string:
+			io.WriteString(w, name+"="+v+"\n")
+		case [][]any:
+			for _, element := range v {
+				io.WriteString(w, name+"="+element[0].(string)+"\n")
+			}
+		}
+	}
+	return nil
+}
+
+func list(values ...string) [][]any {
+	var l [][]any
+	for _, v := range values {
+		l = append(l, []any{v})
+	}
+	return l
+}
+
+// unit returns a fakeUnit with the properties in the order of their names.
+func unit(values map[string]any) *fakeUnit {
+	return &fakeUnit{order: slices.Sorted(maps.Keys(values)), values: values}
+}
+
+func TestShow(t *testing.T) {
+	for name, test := range map[string]struct {
+		values map[string]any
+		want   map[string]string
+	}{
+		"plain": {
+			map[string]any{"ActiveState": "active", "Environment": "A=b=c", "Empty": ""},
+			map[string]string{"ActiveState": "active", "Environment": "A=b=c", "Empty": ""},
+		},
+		"list": {
+			map[string]any{"Listen": list("127.0.0.1:9091 (Stream)", "[::1]:9091 (Stream)"), "ActiveState": "active", "Paths": list()},
+			map[string]string{"Listen": "127.0.0.1:9091 (Stream)\n[::1]:9091 (Stream)", "ActiveState": "active"},
+		},
+		"several lines": {
+			map[string]any{"ExecStart": list("{ argv[]=/bin/sh -c x=1\n\nfoo=2 ; pid=0 }"), "SubState": "running"},
+			map[string]string{"ExecStart": "{ argv[]=/bin/sh -c x=1\n\nfoo=2 ; pid=0 }", "SubState": "running"},
+		},
+		"a line like another property": {
+			map[string]any{"ExecStart": list("{ argv[]=/bin/sh -c x\nSubState=dead ; pid=0 }"), "SubState": "running"},
+			map[string]string{"ExecStart": "{ argv[]=/bin/sh -c x\nSubState=dead ; pid=0 }", "SubState": "running"},
+		},
+		"right before the property": {
+			map[string]any{"ExecStart": list("{ x\nSubState=dead"), "SubState": "running"},
+			map[string]string{"ExecStart": "{ x\nSubState=dead", "SubState": "running"},
+		},
+		"like an empty list": {
+			map[string]any{"ExecStart": list("{ argv[]=/bin/sh -c x\nExecStop=no ; pid=0 }"), "ExecStop": list()},
+			map[string]string{"ExecStart": "{ argv[]=/bin/sh -c x\nExecStop=no ; pid=0 }"},
+		},
+		"like an empty text": {
+			map[string]any{"Description": "x\nStatusText=ok", "StatusText": ""},
+			map[string]string{"Description": "x\nStatusText=ok", "StatusText": ""},
+		},
+		"like itself": {
+			map[string]any{"Description": "x\nDescription=y", "SubState": "running"},
+			map[string]string{"Description": "x\nDescription=y", "SubState": "running"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, names := range [][]string{nil, slices.Sorted(maps.Keys(test.values))} {
+				u := unit(test.values)
+				values, err := u.shower().Show(t.Context(), "demo.service", names...)
+				require.NoError(t, err)
+				assert.Equal(t, test.want, values, "asked for %v", names)
+			}
+		})
+	}
+}
+
+// A second command costs as much as the first.
+func TestShowAsksOnce(t *testing.T) {
+	u := unit(map[string]any{"ActiveState": "active", "Listen": list("a", "b"), "SubState": "running"})
+	_, err := u.shower().Show(t.Context(), "demo.service", "ActiveState", "SubState")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"ActiveState,SubState"}, u.asked)
+	assert.Zero(t, u.typed)
+	_, err = u.shower().Show(t.Context(), "demo.service", "Listen", "SubState")
+	require.NoError(t, err)
+	assert.Len(t, u.asked, 2)
+	assert.Equal(t, 1, u.typed)
+}
+
+func TestShowThatMakesNoSense(t *testing.T) {
+	u := unit(map[string]any{"ActiveState": "active", "ExecStart": list("a\nExecStart=b", "c")})
+	for want, ask := range map[string][]string{
+		`show demo: unit name "demo" has no type such as .service (systemd.unit(5))`:                {"demo"},
+		`show demo*.service: unit name "demo*.service" is a pattern`:                                {"demo*.service"},
+		`show demo.service: it has no property "Substate"`:                                          {"demo.service", "ActiveState", "Substate"},
+		`show demo.service: "A,B" is not the name of a property`:                                    {"demo.service", "A,B"},
+		`show demo.service: the value of ExecStart has a line that looks like the next of its list`: {"demo.service", "ExecStart"},
+	} {
+		_, err := u.shower().Show(t.Context(), ask[0], ask[1:]...)
+		assert.EqualError(t, err, want)
+	}
+}
+
+// Whatever the values are, Show returns them or an error, and never another's.
+func FuzzShow(f *testing.F) {
+	f.Add("x\nB=1", "", "\nC=2\n", true)
+	f.Add("{ A\nA=1 }", "B=2", "C", false)
+	f.Add("\nC=", "\nA=\nB=", "", true)
+	f.Fuzz(func(t *testing.T, a, b, c string, several bool) {
+		values := map[string]any{"A": a, "B": b, "C": list(c)}
+		want := map[string]string{"A": a, "B": b, "C": c}
+		if several {
+			values["C"] = list(c, c)
+			want["C"] = c + "\n" + c
+		}
+		got, err := unit(values).shower().Show(t.Context(), "demo.service", "A", "B", "C")
+		if err == nil {
+			require.Equal(t, want, got)
+		}
+	})
 }
