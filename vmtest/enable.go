@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // DaemonReload makes systemd read its unit files again.
@@ -16,10 +17,14 @@ func (m *Machine) DaemonReload(ctx context.Context) error {
 	return err
 }
 
-// EnableNow enables and starts units, and returns what systemctl printed: the
-// symbolic links that it made. Units without an [Install] section are an error, which
-// they are not to systemctl: nothing would start them after a boot.
+// EnableNow enables and starts units, and returns what systemctl printed: the symbolic
+// links that it made. A unit is a full name, or the path of a unit file in the guest. A
+// unit without an [Install] section is an error, although systemctl accepts it, because
+// nothing would start it after a boot.
 func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
+	if err := checkUnits("enable", units); err != nil {
+		return "", err
+	}
 	out, err := m.systemctl(ctx, slices.Concat([]string{"enable", "--now"}, m.runtime(), []string{"--"}, units))
 	if err == nil && strings.Contains(out, "no installation config") {
 		err = fmt.Errorf("enable %s: no [Install] section; use Start", strings.Join(units, " "))
@@ -27,14 +32,31 @@ func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error
 	return out, err
 }
 
-// Disable disables units, without stopping them, and returns what systemctl
-// printed: the symbolic links that it removed.
+// Disable disables units without stopping them, and returns what systemctl printed: the
+// symbolic links that it removed.
 func (m *Machine) Disable(ctx context.Context, units ...string) (string, error) {
+	if err := checkUnits("disable", units); err != nil {
+		return "", err
+	}
 	return m.systemctl(ctx, slices.Concat([]string{"disable"}, m.runtime(), []string{"--"}, units))
 }
 
-// runtime is the option that keeps links of enabled units in /run, for guests where
-// no others can be made.
+// checkUnits returns an error if one of the units is neither a unit's full name nor an
+// absolute path of a unit file, which systemctl enable takes too.
+func checkUnits(verb string, units []string) error {
+	if len(units) == 0 {
+		return fmt.Errorf("%s: no units", verb)
+	}
+	for _, unit := range units {
+		if err := systemd.CheckUnitOrPath(unit); err != nil {
+			return fmt.Errorf("%s: %w", verb, err)
+		}
+	}
+	return nil
+}
+
+// runtime returns the option that puts the links of enabled units into /run, for guests
+// whose /etc takes none.
 func (m *Machine) runtime() []string {
 	if m.Image().RuntimeUnits() {
 		return []string{"--runtime"}
@@ -42,7 +64,7 @@ func (m *Machine) runtime() []string {
 	return nil
 }
 
-// systemctl returns both streams: it reports links on stderr.
+// systemctl runs systemctl and returns both streams, because it reports links on stderr.
 func (m *Machine) systemctl(ctx context.Context, args []string) (string, error) {
 	r, err := m.run(ctx, Command{Args: append([]string{"systemctl"}, args...)})
 	return tail.Printable(string(append(r.Stdout, r.Stderr...))), err

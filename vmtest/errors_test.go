@@ -27,14 +27,6 @@ func TestPublicGuestError(t *testing.T) {
 	assert.NoError(t, public(nil))
 }
 
-// systemd-analyze prints nothing if the kernel kills it.
-func TestVerifyErrorWithoutOutput(t *testing.T) {
-	end := &ExitError{ExitCode: -1, Signal: "KILL"}
-	err := &VerifyError{Units: []string{"a.service"}, Err: end}
-	assert.EqualError(t, err, "verify a.service: signal KILL, and it printed nothing")
-	assert.ErrorIs(t, err, end)
-}
-
 func TestErrorsArePrintable(t *testing.T) {
 	const evil = "\x1b]0;owned\x07bad"
 	for want, err := range map[string]error{

@@ -6,42 +6,122 @@ import (
 	"strings"
 	"testing"
 
-	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// VerifyError reports that systemd-analyze verify printed something about units.
+// Verification is what systemd-analyze verify is to look at, and what of its report counts.
+type Verification struct {
+	// Units are names of units, such as "demo.socket", or paths of unit files in the
+	// guest.
+	Units []string
+	// Accept are regular expressions for findings that are no fault, as Finding.String
+	// has them. If one of them matches no finding, the call fails: it would hide the
+	// next fault.
+	Accept []string
+	// All also returns findings about other units that systemd-analyze loads because
+	// Units depend on them.
+	All bool
+}
+
+// Finding is what systemd-analyze verify reported in one line.
+type Finding struct {
+	Unit string // the unit that it is about, or ""
+	File string // the path of the file in the guest, or ""
+	Line int    // in File, from 1 on, or 0
+	Text string // without the unit, file and line
+}
+
+// String returns the finding as systemd-analyze prints it, safe to print.
+func (f Finding) String() string { return systemd.Finding(f).String() }
+
+// VerifyError reports that systemd-analyze verify had findings about units.
 type VerifyError struct {
-	Units  []string
-	Output string // what it printed, file and line included
-	Err    error  // how it ended if not with 0
+	Units    []string
+	Findings []Finding
 }
 
 func (e *VerifyError) Error() string {
-	if e.Output == "" {
-		return fmt.Sprintf("verify %s: %v, and it printed nothing", strings.Join(e.Units, " "), e.Err)
+	var b strings.Builder
+	fmt.Fprintf(&b, "verify %s: systemd-analyze reported:", strings.Join(e.Units, " "))
+	for _, f := range e.Findings {
+		b.WriteString("\n" + f.String())
 	}
-	return fmt.Sprintf("verify %s: systemd-analyze reported:\n%s", strings.Join(e.Units, " "), e.Output)
+	return b.String()
 }
 
-func (e *VerifyError) Unwrap() error { return e.Err }
-
-// Verify runs systemd-analyze verify on unit files, named by path in the guest.
-// Anything that it prints is a *VerifyError: it warns of a misspelt directive and
-// still exits with 0.
-func (m *Machine) Verify(ctx context.Context, paths ...string) error {
-	r, err := m.run(ctx, Command{Args: append([]string{"systemd-analyze", "verify"}, paths...)})
-	if err != nil && !isExit(err) {
-		return err
+// Verify runs systemd-analyze verify on units, each the name of a unit or the path of a
+// unit file in the guest. Any finding about them is a *[VerifyError], also one with which
+// systemd-analyze exits with 0, such as a misspelt directive. Findings is for the rest: to
+// accept a finding, or to see those about other units too.
+func (m *Machine) Verify(ctx context.Context, units ...string) error {
+	findings, err := m.Findings(ctx, Verification{Units: units})
+	if err == nil && len(findings) > 0 {
+		err = &VerifyError{Units: units, Findings: findings}
 	}
-	if out := strings.TrimSpace(tail.Printable(string(append(r.Stdout, r.Stderr...)))); out != "" || err != nil {
-		return &VerifyError{Units: paths, Output: out, Err: err}
-	}
-	return nil
+	return err
 }
 
-// Verify fails the test if systemd-analyze verify prints anything about the unit files,
-// as Machine.Verify.
-func (g *Guest) Verify(t testing.TB, paths ...string) {
+// Findings runs systemd-analyze verify and returns what it reported and v does not accept.
+// Findings that systemd-analyze attributes to no unit are always among them. It does not
+// look for manual pages, because guests have none.
+func (m *Machine) Findings(ctx context.Context, v Verification) ([]Finding, error) {
+	findings, err := m.findings(ctx, v)
+	if err != nil {
+		err = fmt.Errorf("verify %s: %w", strings.Join(v.Units, " "), err)
+	}
+	return findings, err
+}
+
+func (m *Machine) findings(ctx context.Context, v Verification) ([]Finding, error) {
+	accept, err := systemd.NewAcceptance(v.Accept)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.verifier().Findings(ctx, v.Units, v.All)
+	if err != nil {
+		return nil, err
+	}
+	var findings []Finding
+	for _, f := range accept.Rest(all) {
+		findings = append(findings, Finding(f))
+	}
+	return findings, accept.Unused()
+}
+
+func (m *Machine) verifier() systemd.Verifier {
+	return systemd.Verifier{
+		Exec: func(ctx context.Context, args []string) (string, int, error) {
+			r, err := m.run(ctx, Command{Args: args, Env: []string{"SYSTEMD_COLORS=0"}})
+			if isExit(err) && r.Signal == "" {
+				err = nil
+			}
+			return string(r.Stdout) + string(r.Stderr), r.ExitCode, err
+		},
+		UnitFile: func(ctx context.Context, unit string) (string, error) {
+			conn, err := m.Systemd(ctx)
+			if err != nil {
+				return "", err
+			}
+			property, err := conn.GetUnitPropertyContext(ctx, unit, "FragmentPath")
+			if err != nil {
+				return "", fmt.Errorf("read FragmentPath of %s: %w", unit, err)
+			}
+			file, _ := property.Value.Value().(string)
+			return file, nil
+		},
+	}
+}
+
+// Verify fails the test if systemd-analyze verify has findings about the units, as
+// Machine.Verify.
+func (g *Guest) Verify(t testing.TB, units ...string) {
 	t.Helper()
-	g.do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, paths...) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.Verify(ctx, units...) })
+}
+
+// Findings returns what systemd-analyze verify reported and v does not accept, as
+// Machine.Findings.
+func (g *Guest) Findings(t testing.TB, v Verification) []Finding {
+	t.Helper()
+	return get(t, g, func(ctx context.Context) ([]Finding, error) { return g.Machine.Findings(ctx, v) })
 }

@@ -7,16 +7,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// unitSet is unit files of one folder, which are verified together.
+// unitSet is unit files of one directory, which are verified together.
 type unitSet struct {
 	dir   string
 	units []string // names in dir, sorted
 	whole bool     // everything in dir belongs to it
 }
 
-// String names the set as the user did.
+// String returns the set as the user named it.
 func (s unitSet) String() string {
 	if s.whole {
 		return s.dir
@@ -30,7 +32,7 @@ func (s unitSet) String() string {
 
 func (s unitSet) hostPath(name string) string { return filepath.Join(s.dir, name) }
 
-// guestPaths are the units' files in the guest, in its folder dir.
+// guestPaths returns the paths of the units' files in the guest, in its directory dir.
 func (s unitSet) guestPaths(dir string) []string {
 	var paths []string
 	for _, name := range s.units {
@@ -39,7 +41,7 @@ func (s unitSet) guestPaths(dir string) []string {
 	return paths
 }
 
-// unitSets groups paths of unit files and folders of them, in the order given.
+// unitSets groups paths of unit files and of directories of them, in the order given.
 func unitSets(paths []string) ([]unitSet, error) {
 	var sets []unitSet
 	for _, path := range paths {
@@ -49,7 +51,7 @@ func unitSets(paths []string) ([]unitSet, error) {
 		}
 		path = filepath.Clean(path)
 		if info.IsDir() {
-			set, err := wholeFolder(path)
+			set, err := wholeDirectory(path)
 			if err != nil {
 				return nil, err
 			}
@@ -58,7 +60,7 @@ func unitSets(paths []string) ([]unitSet, error) {
 		}
 		dir, name := filepath.Dir(path), filepath.Base(path)
 		if !isUnit(name) {
-			return nil, fmt.Errorf("find units: %s has no unit's suffix, such as .service (systemd.unit(5))", path)
+			return nil, fmt.Errorf("find units: %s has no unit suffix such as .service (systemd.unit(5))", path)
 		}
 		i := slices.IndexFunc(sets, func(s unitSet) bool { return s.dir == dir && !s.whole })
 		if i < 0 {
@@ -77,7 +79,7 @@ func unitSets(paths []string) ([]unitSet, error) {
 	return sets, nil
 }
 
-func wholeFolder(dir string) (unitSet, error) {
+func wholeDirectory(dir string) (unitSet, error) {
 	set := unitSet{dir: dir, whole: true}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -89,14 +91,14 @@ func wholeFolder(dir string) (unitSet, error) {
 		}
 	}
 	if len(set.units) == 0 {
-		return set, fmt.Errorf("find units: %s has no unit files; name the folders that have, one by one", dir)
+		return set, fmt.Errorf("find units: %s has no unit files; name the directories that have some", dir)
 	}
 	return set, nil
 }
 
-// isUnit tells a unit's file name by its suffix (systemd.unit(5)). Scopes have no
-// files.
+// isUnit reports whether name is that of a unit file, by its suffix (systemd.unit(5)).
+// Scopes have no files.
 func isUnit(name string) bool {
-	suffixes := []string{".automount", ".device", ".mount", ".path", ".service", ".slice", ".socket", ".swap", ".target", ".timer"}
-	return slices.Contains(suffixes, filepath.Ext(name))
+	kind := filepath.Ext(name)
+	return kind != ".scope" && slices.Contains(systemd.UnitTypes, kind)
 }

@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // verification is one call of "vmtest verify".
@@ -18,47 +20,59 @@ type verification struct {
 	streams
 	images []string // "" is the default one
 	extra  []extraFile
+	accept *systemd.Acceptance
+	all    bool // report findings about other units too
 	theme  theme
 }
 
 func newVerify(s streams) *cobra.Command {
-	var imageNames, with []string
+	var imageNames, with, accept []string
+	v := verification{streams: s}
 	cmd := &cobra.Command{
 		Use:   "verify PATH...",
-		Short: "Have systemd-analyze verify look at unit files",
+		Short: "Check unit files with systemd-analyze verify",
 		Long: `Verify copies unit files into a fresh guest, runs systemd-analyze verify on them
-there, and fails when that says anything. A PATH is a unit file, or a folder: then
-all in it is copied, drop-ins too, and its unit files are verified. Files of one
-folder are verified together, those of different folders each in a guest of its
-own.
+there, and fails if that reports anything about them. A PATH is a unit file or a
+directory. Of a directory, everything is copied, drop-ins too, and its unit files are
+verified. Files of one directory are verified together, and those of different
+directories each in a guest of its own.
 
-systemd-analyze also looks for the programs that units start. Bring those that the
-guest lacks with --with.`,
+systemd-analyze also looks for the programs that units start. Copy those that the
+guest lacks with --with. It does not look for manual pages, which guests do not have.
+
+A finding that is no fault can be accepted by --accept with a regular expression for
+its line. An expression that matches no finding, on any image, is an error.`,
 		Example: `  vmtest verify --image debian-11,debian-12,debian-13 ./units
-  vmtest verify --with ./demo-echo:/usr/local/bin/demo-echo echo/units/accept-no`,
+  vmtest verify --with ./demo-echo:/usr/local/bin/demo-echo echo/units/accept-no
+  vmtest verify --accept "^old.service: .*KillMode=none" ./units`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			sets, err := unitSets(paths)
 			if err != nil {
 				return err
 			}
-			v := verification{streams: s, images: imageNames, theme: themeFor(s.out)}
+			v.images, v.theme = imageNames, themeFor(s.out)
 			if v.extra, err = extraFiles(with); err != nil {
 				return usageError{err}
 			}
-			return v.all(cmd.Context(), sets)
+			if v.accept, err = systemd.NewAcceptance(accept); err != nil {
+				return usageError{err}
+			}
+			return v.run(cmd.Context(), sets)
 		},
 	}
-	cmd.Flags().StringSliceVar(&imageNames, "image", nil, "guest images `NAME,...` (default $VMTEST_IMAGE, or the default one)")
+	cmd.Flags().StringSliceVar(&imageNames, "image", nil, "guest images `NAME,...` (default $VMTEST_IMAGE, or "+images.Default+")")
 	cmd.Flags().StringArrayVar(&with, "with", nil, "also copy `HOSTPATH:GUESTPATH`; may be given several times")
+	cmd.Flags().StringArrayVar(&accept, "accept", nil, "accept findings that match `REGEXP`; may be given several times")
+	cmd.Flags().BoolVar(&v.all, "all", false, "also report findings about units that these depend on")
 	return cmd
 }
 
-// all verifies each set on each image.
-func (v verification) all(ctx context.Context, sets []unitSet) error {
-	// A folder with an image is looked at when its turn comes.
-	isFolder := func(name string) bool { return strings.ContainsRune(name, '/') }
-	if err := knownImages(slices.DeleteFunc(slices.Clone(v.images), isFolder)); err != nil {
+// run verifies each set on each image.
+func (v verification) run(ctx context.Context, sets []unitSet) error {
+	// The directory of an image is read when its turn comes.
+	isPath := func(name string) bool { return strings.ContainsRune(name, '/') }
+	if err := knownImages(slices.DeleteFunc(slices.Clone(v.images), isPath)); err != nil {
 		return err
 	}
 	names := v.images
@@ -75,13 +89,16 @@ func (v verification) all(ctx context.Context, sets []unitSet) error {
 			bad = bad || !ok
 		}
 	}
+	if err := v.accept.Unused(); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
 	if bad {
 		return &statusError{status: exitFailed}
 	}
 	return nil
 }
 
-// one verifies a set in a guest of its own, and tells whether it is good.
+// one verifies a set in a guest of its own, and reports whether there are no findings.
 func (v verification) one(ctx context.Context, image string, set unitSet) (ok bool, err error) {
 	m, err := launch(ctx, v.streams, vmtest.Config{Image: image})
 	if err != nil {
@@ -91,18 +108,30 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 	if err := v.copyIn(ctx, m, set); err != nil {
 		return false, err
 	}
-	err = m.Verify(ctx, set.guestPaths(m.Image().UnitDir())...)
-	var found *vmtest.VerifyError
-	if err != nil && !errors.As(err, &found) {
+	found, err := m.Findings(ctx, vmtest.Verification{Units: set.guestPaths(m.Image().UnitDir()), All: v.all})
+	if err != nil {
 		return false, err
 	}
-	mark, output := v.theme.passed(), ""
-	if found != nil {
-		mark = v.theme.failed()
-		output = orNothing(strings.TrimSpace(found.Output)) + "\n"
+	return v.report(set, m.Image(), found)
+}
+
+// report prints the findings that are not accepted, and reports whether there are none.
+func (v verification) report(set unitSet, guest images.Manifest, found []vmtest.Finding) (ok bool, err error) {
+	all := make([]systemd.Finding, len(found))
+	for i, f := range found {
+		all[i] = systemd.Finding(f)
 	}
-	_, err = fmt.Fprintf(v.out, "%s %s on %s\n%s", mark, set, describe(m.Image()), output)
-	return found == nil, err
+	rest := v.accept.Rest(all)
+	mark := v.theme.passed()
+	if len(rest) > 0 {
+		mark = v.theme.failed()
+	}
+	text := fmt.Sprintf("%s %s on %s\n", mark, set, describe(guest))
+	for _, f := range rest {
+		text += f.String() + "\n"
+	}
+	_, err = io.WriteString(v.out, text)
+	return len(rest) == 0, err
 }
 
 func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet) error {
@@ -125,7 +154,7 @@ func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet
 	return nil
 }
 
-// extraFile is a file or folder that units need.
+// extraFile is a file or directory that units need.
 type extraFile struct{ host, guest string }
 
 func extraFiles(args []string) ([]extraFile, error) {
