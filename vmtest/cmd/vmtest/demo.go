@@ -20,11 +20,11 @@ import (
 // guideDir has the guide's units, seen from the module's root.
 const guideDir = "scenarios/testdata/guide"
 
-// demo is one showing of the guide.
+// demo is one call of "vmtest demo".
 type demo struct {
 	streams
 	config vmtest.Config
-	units  string        // folder
+	units  string        // directory
 	limit  time.Duration // for each command
 }
 
@@ -33,21 +33,21 @@ func newDemo(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show socket activation on a real systemd, step by step",
-		Long: `Demo walks through a how-to for systemd socket activation in a guest of its own:
-it puts ` + guideSocket + ` and ` + guideService + ` there, verifies, enables and
-uses them, and prints each command, its output, and whether that is as it should be.
+		Long: `Demo walks through a how-to for systemd socket activation in a guest of its own.
+It copies ` + guideSocket + ` and ` + guideService + ` into the guest, verifies,
+enables and uses them, and prints each command, its output, and whether that is right.
 
-The units come from ` + guideDir + `, or another folder with
-two units of these names: see what happens when they are wrong.`,
+The units come from ` + guideDir + `, or from another directory with
+two units of these names. Use that to see what happens when they are wrong.`,
 		Example: `  vmtest demo
   vmtest demo --image debian-11 --units ./mine`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.show(cmd.Context()) },
 	}
 	addImageFlag(cmd, &d.config.Image)
-	cmd.Flags().StringVar(&d.units, "units", guideDir, "folder `DIR` with the two units")
+	cmd.Flags().StringVar(&d.units, "units", guideDir, "directory `DIR` with the two units")
 	cmd.Flags().BoolVar(&d.config.ColdBoot, "cold", false, "boot the guest instead of forking it from a snapshot")
-	cmd.Flags().DurationVar(&d.limit, "limit", 2*time.Minute, "the longest that one command may take")
+	cmd.Flags().DurationVar(&d.limit, "limit", 2*time.Minute, "timeout of each command")
 	return cmd
 }
 
@@ -90,7 +90,7 @@ func readGuideUnits(dir string) (map[string][]byte, error) {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("no %s in %s; run this in the project's folder, or name a folder with --units", name, dir)
+			return nil, fmt.Errorf("no %s in %s; run this in the project's directory, or name a directory with --units", name, dir)
 		case err != nil:
 			return nil, fmt.Errorf("read unit: %w", err)
 		}
@@ -99,14 +99,14 @@ func readGuideUnits(dir string) (map[string][]byte, error) {
 	return units, nil
 }
 
-// outputShown is how much of a command's output is kept, in bytes.
+// outputShown is the most bytes of a command's output that are kept.
 const outputShown = 64 << 10
 
-// guestShell runs commands of the transcript in the guest.
+// guestShell returns a runner of commands in the guest.
 func guestShell(m *vmtest.Machine, look theme) runner {
 	var env []string
 	if !look.utf8 {
-		env = []string{"LC_ALL=C"} // systemd then has arrows and dots in ASCII
+		env = []string{"LC_ALL=C"} // makes systemd print arrows and dots in ASCII
 	}
 	return func(ctx context.Context, command string) (string, error) {
 		out := tail.NewBuffer(outputShown)
@@ -114,7 +114,7 @@ func guestShell(m *vmtest.Machine, look theme) runner {
 		r, err := m.Exec(ctx, vmtest.Command{Args: []string{"sh", "-c", command}, Env: env, Stdout: out, Stderr: out})
 		data, dropped := out.Bytes()
 		if dropped {
-			data = append([]byte("(what came before is not shown)\n"), data...)
+			data = append([]byte("(earlier output is not shown)\n"), data...)
 		}
 		return string(data), cmp.Or(err, r.Err())
 	}

@@ -15,14 +15,14 @@ const (
 	guideAddress = "127.0.0.1:9091"
 )
 
-// guideLink is the link by which the guide's socket is enabled.
+// guideLink returns the path of the symbolic link that enables the guide's socket.
 func guideLink(guest images.Manifest) string {
 	return guest.UnitDir() + "/sockets.target.wants/" + guideSocket
 }
 
-// guideSteps are those of a how-to for socket activation with one instance a
-// connection. They lean on properties; of texts only what all systemd versions have
-// in common.
+// guideSteps returns the steps of a how-to for socket activation with an instance for
+// each connection. They check properties, and texts only as far as all versions of systemd
+// agree on them.
 func guideSteps(guest images.Manifest) []step {
 	unitDir, link, runtime := guest.UnitDir(), guideLink(guest), ""
 	if guest.RuntimeUnits() {
@@ -32,7 +32,7 @@ func guideSteps(guest images.Manifest) []step {
 	return []step{
 		{
 			command: "systemd-analyze verify " + unitDir + "/" + guideService + " " + unitDir + "/" + guideSocket,
-			good:    "no output: systemd has nothing to say about the two files",
+			good:    "no output: systemd finds no fault in the two files",
 			check:   wantSilence,
 		},
 		{
@@ -72,7 +72,7 @@ func guideSteps(guest images.Manifest) []step {
 		},
 		{
 			command: "journalctl -u " + guideSocket + " -n 10 --no-pager",
-			good:    "the journal tells when it began to listen",
+			good:    "the journal shows when it began to listen",
 			settle:  "journalctl --sync",
 			check:   all(wantSuccess, wantText("Listening on ")),
 		},
@@ -87,7 +87,7 @@ func guideSteps(guest images.Manifest) []step {
 	}
 }
 
-// all is content when each check is.
+// all returns a check that passes if each of checks passes.
 func all(checks ...func(outcome) *mismatch) func(outcome) *mismatch {
 	return func(o outcome) *mismatch {
 		for _, check := range checks {
@@ -113,8 +113,8 @@ func wantSilence(o outcome) *mismatch {
 	return &mismatch{"no output", aboveOrNothing(o.output)}
 }
 
-// wantText wants a text in the output; of a "Name: value" that is not there it shows
-// the line of that name.
+// wantText returns a check that the output has a text. If it lacks a "Name: value", the
+// mismatch shows the line of that name.
 func wantText(text string) func(outcome) *mismatch {
 	return func(o outcome) *mismatch {
 		if strings.Contains(o.output, text) {
@@ -132,8 +132,8 @@ func wantText(text string) func(outcome) *mismatch {
 	}
 }
 
-// wantLine wants a line of systemctl show, NAME=value; of one that is not there it
-// shows the line of that name.
+// wantLine returns a check that the output of systemctl show has a line NAME=value. If it
+// lacks the line, the mismatch shows the lines of that name.
 func wantLine(want string) func(outcome) *mismatch {
 	return func(o outcome) *mismatch {
 		lines := strings.Split(o.output, "\n")
@@ -158,7 +158,7 @@ func differ(what, want, got string) *mismatch {
 	return &mismatch{what, orNothing(got)}
 }
 
-// aboveOrNothing refers to output that the transcript has printed.
+// aboveOrNothing refers to output that the transcript has printed already.
 func aboveOrNothing(output string) string {
 	if output == "" {
 		return "nothing"

@@ -19,7 +19,7 @@ func newImage(s streams) *cobra.Command {
 		Use:   "image",
 		Short: "List, build and remove guest images",
 		Long: `Images are built from Debian's packages on first use and kept in the cache,
-$VMTEST_CACHE or systemd-vmtest in the user's cache folder.`,
+$VMTEST_CACHE or systemd-vmtest in the user's cache directory.`,
 		Example: `  vmtest image list
   vmtest image build debian-12`,
 		Args: cobra.NoArgs,
@@ -34,7 +34,7 @@ func newImageBuild(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build NAME...",
 		Short: "Build images anew",
-		Long:  "Build builds images, also those that are in the cache, for newer packages.",
+		Long:  "Build builds images from the newest packages, also those that are in the cache.",
 		Example: `  vmtest image build debian-12
   vmtest image build --all`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -76,7 +76,7 @@ func buildImage(ctx context.Context, s streams, name string) error {
 func newImageList(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List the images that are known and what the cache has of them",
+		Short:   "List all images, and which of them the cache has",
 		Example: "  vmtest image list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -124,8 +124,7 @@ func newImageRemove(s streams) *cobra.Command {
 	}
 }
 
-// knownImages is the error of the first name that is none, before anything is done
-// about the others.
+// knownImages returns an error for the first name that is not the name of an image.
 func knownImages(names []string) error {
 	for _, name := range names {
 		if !slices.Contains(images.Names(), name) {
@@ -135,7 +134,7 @@ func knownImages(names []string) error {
 	return nil
 }
 
-// describe names an image and what matters most about it.
+// describe returns the name of an image and its main versions.
 func describe(m images.Manifest) string {
 	return fmt.Sprintf("%s (systemd %s, kernel %s)", m.Name, m.SystemdVersion, m.KernelVersion)
 }

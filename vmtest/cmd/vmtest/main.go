@@ -1,5 +1,5 @@
-// Command vmtest prepares a host for package vmtest, keeps its images, and shows
-// and tries units on a real systemd without a line of Go.
+// Command vmtest prepares a host for package vmtest, manages its images and snapshots, and
+// runs and verifies units on a real systemd without a line of Go.
 package main
 
 import (
@@ -19,11 +19,11 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// The exit statuses. "vmtest run" also has those of the command that it runs.
+// The exit statuses. "vmtest run" also exits with those of the command that it runs.
 const (
 	exitFailed      = 1
 	exitUsage       = 2
-	exitInterrupted = 130 // as a shell has it after Ctrl-C
+	exitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
 func main() { os.Exit(mainStatus()) }
@@ -32,25 +32,25 @@ func mainStatus() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	// A reader that has gone is then an error of Write, and guests are ended in
-	// good order. Notify, not Ignore: children must not inherit it.
+	// If a reader goes, Write then returns an error, and guests are closed as usual.
+	// Notify, not Ignore, because children must not inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 }
 
-// streams are the program's own: results go to out, all else to err.
+// streams are the program's standard streams. Results go to out, and all else to err.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// usageError is a command line that makes no sense.
+// usageError is an error of the command line.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// statusError is an exit status of its own. Without an err it says all there is to
-// say.
+// statusError is an exit status, and the error behind it. If err is nil, there is nothing
+// to print.
 type statusError struct {
 	status int
 	err    error
@@ -80,12 +80,12 @@ func run(ctx context.Context, args []string, s streams) int {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil:
-		fmt.Fprintln(s.err, "vmtest: interrupted; all guests are ended")
+		fmt.Fprintln(s.err, "vmtest: interrupted; all guests are closed")
 		return exitInterrupted
 	case errors.As(err, &status) && status.err == nil:
 		return status.status
 	case errors.Is(err, syscall.EPIPE):
-		return exitFailed // whoever read the output has seen enough
+		return exitFailed // the reader of the output has closed it
 	}
 	fmt.Fprintln(s.err, "vmtest:", explain(err))
 	var unknown *images.UnknownImageError
@@ -102,13 +102,13 @@ func run(ctx context.Context, args []string, s streams) int {
 	return exitFailed
 }
 
-// explain renders an error for a person: of what the host lacks, one line with
-// cause and cure; of what went wrong in a tool or a guest, the evidence too.
+// explain returns the text of an error for a person. For a build that failed, it adds the
+// last output of the tool.
 func explain(err error) string {
 	text := err.Error()
 	var build *images.BuildError
 	if errors.As(err, &build) && build.Tail != "" {
-		text += "\nthe last that " + build.Tool + " printed:"
+		text += "\nthe last output of " + build.Tool + ":"
 		for line := range strings.Lines(build.Tail) {
 			text += "\n  | " + strings.TrimRight(line, "\r\n")
 		}
@@ -122,14 +122,17 @@ func newRoot(s streams) *cobra.Command {
 		Short: "Test systemd units on a real systemd, in a QEMU VM",
 		Long: `vmtest tests systemd units on a real systemd, in a QEMU VM.
 
-The tests themselves are Go: see the package example.org/systemd-vmtest/vmtest.
-This command prepares the host, keeps the guest images, and tries things out.
+The tests themselves are written in Go, with the package
+example.org/systemd-vmtest/vmtest. This command prepares the host, manages guest images
+and snapshots, and runs commands and verifies units in a guest.
 
-Exit status: 0 when all went well, 1 when not, 2 for a bad command line, 130 when
+Exit status: 0 on success, 1 on failure, 2 for a wrong command line, 130 if
 interrupted.`,
-		Example: `  vmtest setup
-  vmtest demo
-  vmtest verify --image debian-11,debian-13 ./units`,
+		Example: `  vmtest setup                     # install what this host lacks
+  vmtest demo                      # show socket activation, step by step
+  vmtest run systemctl --version   # run a command in a fresh guest
+  vmtest verify --image debian-11,debian-13 ./units
+  vmtest snapshot prune --limit 1000`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -146,7 +149,7 @@ func addImageFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "image", "", "guest image `NAME` (default $VMTEST_IMAGE, or "+images.Default+")")
 }
 
-// launch starts a guest, and shows the wait for it. The caller closes it.
+// launch starts a guest and shows progress meanwhile. The caller closes the guest.
 func launch(ctx context.Context, s streams, config vmtest.Config) (*vmtest.Machine, error) {
 	name := config.Image
 	if name == "" {

@@ -7,11 +7,11 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// lineMax is the length in bytes at which a line is written before its end.
+// lineMax is the most bytes of a line that are kept back until its end.
 const lineMax = 4 << 10
 
-// printableWriter makes untrusted text safe for a terminal. It writes whole
-// lines, so that no control sequence gets by in two halves.
+// printableWriter makes untrusted text safe for a terminal. It writes whole lines, so
+// that no control sequence passes in two halves.
 type printableWriter struct {
 	w    io.Writer
 	line []byte
@@ -36,7 +36,7 @@ func (p *printableWriter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes a last line that has no end.
+// flush writes what is kept back.
 func (p *printableWriter) flush() error {
 	if len(p.line) == 0 {
 		return nil

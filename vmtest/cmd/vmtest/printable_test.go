@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,7 @@ func TestPrintableWriter(t *testing.T) {
 	} {
 		var b strings.Builder
 		p := &printableWriter{w: &b}
-		for i := range len(in) { // the worst that a stream can do: a byte at a time
+		for i := range len(in) { // a stream may come a byte at a time
 			n, err := p.Write([]byte{in[i]})
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
@@ -36,4 +37,30 @@ func TestPrintableWriter(t *testing.T) {
 		require.NoError(t, p.flush())
 		assert.Equal(t, want, b.String())
 	}
+}
+
+// However a stream is cut, the same text comes out, and no control character in it.
+func FuzzPrintableWriter(f *testing.F) {
+	f.Add("\x1b[31mred\x1b[0m\r\n\x1b]0;title\x07", uint(1))
+	f.Add("a\x1b\n[2Jb", uint(3))
+	f.Fuzz(func(t *testing.T, in string, size uint) {
+		size = max(1, size%8192)
+		var pieces, whole strings.Builder
+		p := &printableWriter{w: &pieces}
+		for rest := in; rest != ""; {
+			n := min(len(rest), int(size))
+			_, err := p.Write([]byte(rest[:n]))
+			require.NoError(t, err)
+			rest = rest[n:]
+		}
+		require.NoError(t, p.flush())
+		p = &printableWriter{w: &whole}
+		_, err := p.Write([]byte(in))
+		require.NoError(t, err)
+		require.NoError(t, p.flush())
+		require.Equal(t, whole.String(), pieces.String())
+		for _, r := range pieces.String() {
+			require.False(t, unicode.IsControl(r) && r != '\n' && r != '\t', "%q", r)
+		}
+	})
 }

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// quietFor is how long a wait may take before it is mentioned where nobody
-	// watches a bar move.
+	// quietFor is how long a wait may last before it is mentioned where there is no
+	// terminal.
 	quietFor = 2 * time.Second
 
 	frameTime = 200 * time.Millisecond
 )
 
-// progress shows one wait. On a terminal it is a bar, or a spinner with the seconds
-// gone by, which goes away with the wait; notices stay. Elsewhere it is a plain
-// line for each notice and stage.
+// progress shows one wait. On a terminal it is a bar, or a spinner with the elapsed time,
+// and disappears with the wait; notices stay. Elsewhere it is a line for each notice and
+// stage.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -31,11 +31,11 @@ type progress struct {
 
 	mu    sync.Mutex
 	doing string                   // what is being waited for
-	said  bool                     // something was; not on a terminal
-	bar   *progressbar.ProgressBar // on a terminal alone
+	said  bool                     // a line has been printed; not on a terminal
+	bar   *progressbar.ProgressBar // on a terminal only
 	shown images.Progress          // the last one
 
-	stages map[images.Stage]bool // that were said; not on a terminal
+	stages map[images.Stage]bool // that have been printed; not on a terminal
 }
 
 // beginProgress shows a wait until stop is called.
@@ -50,18 +50,18 @@ func beginProgress(w io.Writer, doing string) *progress {
 	return p
 }
 
-// stop ends the wait and takes a bar away.
+// stop ends the wait and clears the bar.
 func (p *progress) stop() {
 	close(p.quit)
 	<-p.done
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		p.bar.Clear() // a terminal that is gone shows nothing anyway
+		p.bar.Clear() // an error means that the terminal is gone
 	}
 }
 
-// report takes what images and vmtest tell of their work.
+// report shows an event of packages images and vmtest.
 func (p *progress) report(e images.Progress) {
 	e.Text = tail.Printable(e.Text)
 	p.mu.Lock()
@@ -85,7 +85,7 @@ func (p *progress) report(e images.Progress) {
 	}
 }
 
-// announced tells the stages of a build from those that every start goes through.
+// announced reports whether a stage is part of a build, and not of every start.
 func announced(s images.Stage) bool {
 	return s != "" && s != images.Checking && s != images.Waiting
 }
@@ -99,7 +99,7 @@ func (p *progress) println(e images.Progress) {
 	p.said = true
 }
 
-// draw changes the bar to what e says.
+// draw updates the bar.
 func (p *progress) draw(e images.Progress) {
 	if e.Stage != p.shown.Stage || e.Total != p.shown.Total {
 		limit := e.Total
@@ -108,7 +108,7 @@ func (p *progress) draw(e images.Progress) {
 		}
 		doing := e.Image + ": " + string(e.Stage)
 		if e.Stage == images.Finished {
-			doing = p.doing // the image was but a part of it
+			doing = p.doing // the image was only a part of it
 		}
 		p.bar.Clear()
 		p.bar = p.newBar(limit, doing)
@@ -118,8 +118,8 @@ func (p *progress) draw(e images.Progress) {
 	}
 }
 
-// newBar returns a bar, or without a limit (-1) a spinner. It moves when it is
-// told to alone: the library's own clock cannot be stopped.
+// newBar returns a bar, or a spinner if limit is -1. It moves only when it is rendered,
+// because the library's own clock cannot be stopped.
 func (p *progress) newBar(limit int, doing string) *progressbar.ProgressBar {
 	options := []progressbar.Option{
 		progressbar.OptionSetWriter(p.w),
@@ -155,7 +155,7 @@ func (p *progress) animate() {
 	}
 }
 
-// mention says once what is being waited for, unless a notice did.
+// mention prints once what is being waited for, unless a notice has been printed.
 func (p *progress) mention() {
 	defer close(p.done)
 	timer := time.NewTimer(quietFor)

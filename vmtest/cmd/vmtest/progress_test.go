@@ -10,7 +10,7 @@ import (
 	"example.org/systemd-vmtest/images"
 )
 
-// TestProgressPlain is what a log gets of a build: notices, and each stage once.
+// A log gets the notices of a build, and each stage once.
 func TestProgressPlain(t *testing.T) {
 	var b strings.Builder
 	p := beginProgress(&b, "starting debian-13")
@@ -37,7 +37,7 @@ vmtest: waiting
 `, b.String())
 }
 
-// TestProgressQuiet is that of a guest that was quick to start.
+// A guest that starts quickly is not mentioned.
 func TestProgressQuiet(t *testing.T) {
 	var b strings.Builder
 	p := beginProgress(&b, "starting debian-13")
@@ -46,8 +46,8 @@ func TestProgressQuiet(t *testing.T) {
 	assert.Empty(t, b.String())
 }
 
-// TestProgressOnTerminal has a bar for packages, a spinner for the rest, and
-// nothing but notices left in the end.
+// A terminal shows a bar for packages and a spinner for the rest. In the end only notices
+// are left.
 func TestProgressOnTerminal(t *testing.T) {
 	w := &lockedBuilder{}
 	p := &progress{w: w, terminal: true, doing: "starting debian-13", quit: make(chan struct{}), done: make(chan struct{})}

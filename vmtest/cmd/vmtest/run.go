@@ -18,12 +18,12 @@ func newRun(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [--image NAME] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
-		Long: `Run runs one command as root in a guest of its own that is gone afterwards.
+		Long: `Run runs one command as root in a guest of its own, which is gone afterwards.
 
-Its input and output are the command's, byte for byte; on a terminal, output comes
-a line at a time and without control sequences. The exit status is the command's:
-128 and the signal's number when one ended it, 127 when there is no such command,
-126 when it could not be started.`,
+Input and output are passed on byte for byte. On a terminal, output comes a line at a
+time and without control sequences. The exit status is that of the command: 128 plus
+the signal's number if a signal ended it, 127 if there is no such command, and 126 if
+it could not be started.`,
 		Example: `  vmtest run systemctl --version
   vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
@@ -49,8 +49,8 @@ func runCommand(ctx context.Context, s streams, config vmtest.Config, args []str
 	return errors.Join(commandStatus(err), flushOut(), flushErr())
 }
 
-// guarded is w, or where that is a terminal, a writer that keeps a guest from
-// steering it; flush comes after the last write.
+// guarded returns w or, if that is a terminal, a writer that drops a guest's control
+// sequences. The caller calls flush after the last write.
 func guarded(w io.Writer) (guarded io.Writer, flush func() error) {
 	if !isTerminal(w) {
 		return w, func() error { return nil }
@@ -59,8 +59,8 @@ func guarded(w io.Writer) (guarded io.Writer, flush func() error) {
 	return p, p.flush
 }
 
-// commandStatus turns the end of a command into the program's exit status, as
-// shells do.
+// commandStatus returns the program's exit status for the end of a command, as shells
+// have it.
 func commandStatus(err error) error {
 	var exit *vmtest.ExitError
 	var start *vmtest.StartError

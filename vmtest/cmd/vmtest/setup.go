@@ -19,11 +19,10 @@ func newSetup(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Install what this host lacks",
-		Long: `Setup installs what this host lacks to build and run guests, from the
-distribution's packages, with sudo when not root. Where nothing is missing it
-does nothing and needs no network. It also tries whether this user may build images,
-and says what to do when not. On a distribution other than Debian, Ubuntu and
-their like it lists what to install.`,
+		Long: `Setup installs the distribution's packages that this host lacks to build and run
+guests, with sudo if it does not run as root. If nothing is missing, it does nothing
+and needs no network. It also checks whether this user may build images, and prints
+the cure if not. On distributions that do not use apt it lists what to install.`,
 		Example: `  vmtest setup
   vmtest setup --print   # only show the command`,
 		Args: cobra.NoArgs,
@@ -35,19 +34,19 @@ their like it lists what to install.`,
 	return cmd
 }
 
-// setup makes up for what a host lacks.
+// setup is one call of "vmtest setup".
 type setup struct {
 	streams
 	root    bool
-	sudo    bool // is there
+	sudo    bool // is installed
 	missing func() []host.Tool
 	install func([]host.Tool) (argv []string, ok bool)
 	run     func(ctx context.Context, argv []string) error
-	// mayBuild says why this user cannot build images, once nothing is missing.
+	// mayBuild returns why this user cannot build images. It needs all the tools.
 	mayBuild func(context.Context) error
 }
 
-// hostSetup is the set-up of this host.
+// hostSetup returns the setup of this host.
 func hostSetup(s streams) setup {
 	_, err := exec.LookPath("sudo")
 	return setup{
@@ -61,8 +60,8 @@ func hostSetup(s streams) setup {
 		run: func(ctx context.Context, argv []string) error {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 			cmd.Stdout, cmd.Stderr = s.err, s.err
-			// No input: packages then ask nothing. sudo asks at the terminal itself.
-			// TERM, not KILL, which would leave packages half-configured.
+			// Without input, packages ask nothing. sudo asks at the terminal itself.
+			// KILL instead of TERM would leave packages half-configured.
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 			return cmd.Run()
 		},
@@ -79,7 +78,7 @@ func (s setup) do(ctx context.Context, print bool) error {
 	}
 	install, ok := s.install(missing)
 	if !ok {
-		return errors.New("this distribution is not known here; install the above with its own package manager")
+		return errors.New("no apt-get here: install the above with the distribution's package manager")
 	}
 	update := []string{install[0], "update"}
 	if !s.root && s.sudo {
@@ -96,8 +95,8 @@ func (s setup) do(ctx context.Context, print bool) error {
 	return s.installAll(ctx, update, install)
 }
 
-// installAll refreshes the package lists, for stale ones name files that are gone,
-// and installs.
+// installAll refreshes the package lists, because stale ones name files that are gone, and
+// installs.
 func (s setup) installAll(ctx context.Context, update, install []string) error {
 	if err := s.command(ctx, update); err != nil {
 		if ctx.Err() != nil {
@@ -119,8 +118,8 @@ func (s setup) installAll(ctx context.Context, update, install []string) error {
 	return s.finish(ctx, "installed; nothing is missing on this host")
 }
 
-// finish says what remains for the user to do, which is no error: who has an image
-// already needs to build none.
+// finish prints what remains for the user to do. That is no error, because a user who has
+// an image need not build one.
 func (s setup) finish(ctx context.Context, text string) error {
 	if err := s.mayBuild(ctx); err != nil {
 		if ctx.Err() != nil {

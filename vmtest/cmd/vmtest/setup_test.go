@@ -95,7 +95,7 @@ func TestSetupPrints(t *testing.T) {
 func TestSetupOnAnUnknownDistribution(t *testing.T) {
 	for _, print := range []bool{false, true} {
 		h := newHost(true, true, false)
-		require.ErrorContains(t, h.do(t.Context(), print), "this distribution is not known here")
+		require.ErrorContains(t, h.do(t.Context(), print), "no apt-get here")
 		assert.Contains(t, h.err.String(), "missing: mmdebstrap (package mmdebstrap), which builds")
 		assert.Empty(t, h.ran)
 	}

@@ -17,8 +17,8 @@ func newSnapshot(s streams) *cobra.Command {
 		Use:   "snapshot",
 		Short: "List and remove snapshots of booted guests",
 		Long: `A snapshot of each kind of guest is made at its first boot and kept in the cache,
-$VMTEST_CACHE or systemd-vmtest in the user's cache folder. Tests fork from it. One
-that is removed is made again when a test needs it.`,
+$VMTEST_CACHE or systemd-vmtest in the user's cache directory. Tests fork from it. If
+it is removed, it is made again when a test needs it.`,
 		Example: `  vmtest snapshot list
   vmtest snapshot prune`,
 		Args: cobra.NoArgs,
@@ -31,7 +31,7 @@ that is removed is made again when a test needs it.`,
 func newSnapshotList(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List the snapshots, the one that was used last first",
+		Short:   "List the snapshots, last used first",
 		Example: "  vmtest snapshot list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -48,7 +48,7 @@ func newSnapshotList(s streams) *cobra.Command {
 	}
 }
 
-// shortKey is how much of a key is shown; it tells snapshots apart.
+// shortKey is the length of the part of a key that is shown.
 const shortKey = 12
 
 func printSnapshots(w io.Writer, list []snapshots.Listed) error {
@@ -90,8 +90,8 @@ func newSnapshotPrune(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove snapshots until the rest is small enough",
-		Long: `Prune removes snapshots, the one unused for longest first and none that is in use,
-until those that are left take no more than --limit.`,
+		Long: `Prune removes snapshots, longest unused first and none that is in use, until the rest
+takes no more than --limit.`,
 		Example: `  vmtest snapshot prune --limit 1000   # leave one GB
   vmtest snapshot prune --limit 0      # leave only what is in use`,
 		Args: cobra.NoArgs,
@@ -111,6 +111,6 @@ until those that are left take no more than --limit.`,
 			return err
 		},
 	}
-	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/1_000_000, "megabytes that may be left")
+	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/1_000_000, "the most megabytes to leave")
 	return cmd
 }

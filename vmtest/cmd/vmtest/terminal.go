@@ -8,13 +8,13 @@ import (
 	"golang.org/x/term"
 )
 
-// isTerminal tells whether what is written to w is for a person to watch.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// isUTF8 tells whether the user's locale has more than ASCII (locale(7)).
+// isUTF8 reports whether the user's locale has UTF-8 (locale(7)).
 func isUTF8(getenv func(string) string) bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := getenv(name); v != "" {
@@ -25,14 +25,14 @@ func isUTF8(getenv func(string) string) bool {
 	return false
 }
 
-// theme is how a transcript looks.
+// theme is the look of a transcript.
 type theme struct {
 	utf8   bool // marks and guests' texts may have more than ASCII
 	colour bool
 }
 
-// themeFor is the theme that suits w: colours on a terminal alone, and not where
-// the user has said no to them (https://no-color.org).
+// themeFor returns the theme for w. It has colours only on a terminal, and not if the user
+// turned them off (https://no-color.org).
 func themeFor(w io.Writer) theme {
 	colour := isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return theme{utf8: isUTF8(os.Getenv), colour: colour}

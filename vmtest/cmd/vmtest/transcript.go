@@ -12,28 +12,28 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// step is one command of a transcript and what must come of it.
+// step is one command of a transcript and what must result from it.
 type step struct {
 	command string // for sh, and as shown
-	good    string // what it means when the check finds nothing wrong
-	settle  string // a command run before, not shown
-	probe   string // a command run after, not shown, whose output is for the check
+	good    string // what it means if the check passes
+	settle  string // a command to run before, not shown
+	probe   string // a command to run after, not shown; its output is for the check
 	needs   string // the command of an earlier step that must have passed
 	check   func(outcome) *mismatch
 }
 
-// outcome is what came of a step.
+// outcome is the result of a step.
 type outcome struct {
-	output string // both streams, as printed on a terminal, less control characters
-	end    string // how the command ended, when not with exit status 0
-	probe  string // the probe's output, trimmed of space at its ends
+	output string // both streams, without control characters
+	end    string // how the command ended, or "" for exit status 0
+	probe  string // the probe's output, without space at its ends
 }
 
-// mismatch is why a check is not content.
+// mismatch is why a check does not pass.
 type mismatch struct{ want, got string }
 
-// runner runs a command in the guest's shell and returns what it wrote. The error
-// is a *vmtest.ExitError when the command ran and did not exit with 0.
+// runner runs a command in the guest's shell and returns what it wrote. The error is a
+// *vmtest.ExitError if the command ran and did not exit with 0.
 type runner func(ctx context.Context, command string) (output string, err error)
 
 // transcript prints steps as they are taken.
@@ -47,8 +47,8 @@ type transcript struct {
 	passed, failed, skipped int
 }
 
-// take takes the steps in turn, also after one has failed: the later ones help to
-// see why. The error is of the guest or of the writer, not of a step.
+// take takes the steps in turn, also after one has failed, because the later ones help to
+// see why. The error is that of the guest or of the writer, and not of a step.
 func (t *transcript) take(ctx context.Context, steps []step) error {
 	bad := make(map[string]bool)
 	for _, s := range steps {
@@ -56,7 +56,7 @@ func (t *transcript) take(ctx context.Context, steps []step) error {
 		if bad[s.needs] {
 			bad[s.command] = true
 			t.skipped++
-			t.printf("%s not run, for it needs this step to pass: %s\n\n", t.theme.skipped(), s.needs)
+			t.printf("%s not run, because it needs this step to pass: %s\n\n", t.theme.skipped(), s.needs)
 			continue
 		}
 		begin := time.Now()
@@ -74,7 +74,7 @@ func (t *transcript) take(ctx context.Context, steps []step) error {
 	return t.writeErr
 }
 
-// outcome runs a step's commands and prints the output of the one that is shown.
+// outcome runs the commands of a step and prints the output of the main one.
 func (t *transcript) outcome(ctx context.Context, s step) (outcome, error) {
 	var o outcome
 	if s.settle != "" {
@@ -99,8 +99,8 @@ func (t *transcript) outcome(ctx context.Context, s step) (outcome, error) {
 	return o, nil
 }
 
-// bounded runs one command, for no longer than the limit. That it ended badly, or
-// not at all, is no error.
+// bounded runs one command within the limit. It is no error if the command fails, or does
+// not end.
 func (t *transcript) bounded(ctx context.Context, command string) (output, end string, err error) {
 	limited, cancel := vmtest.WithTimeout(ctx, t.limit)
 	defer cancel()
@@ -119,7 +119,7 @@ func (t *transcript) bounded(ctx context.Context, command string) (output, end s
 	return output, context.Cause(limited).Error(), nil
 }
 
-// verdict prints the mark of a step that was taken.
+// verdict prints the mark of a step.
 func (t *transcript) verdict(s step, m *mismatch, took time.Duration) {
 	seconds := t.theme.dim(seconds(took))
 	if m == nil {
@@ -128,8 +128,8 @@ func (t *transcript) verdict(s step, m *mismatch, took time.Duration) {
 		return
 	}
 	t.failed++
-	t.printf("%s not as it should be  %s\n", t.theme.failed(), seconds)
-	t.printf("%s%s\n\n", labelled("expected: ", m.want), labelled("came:     ", m.got))
+	t.printf("%s wrong  %s\n", t.theme.failed(), seconds)
+	t.printf("%s%s\n\n", labelled("expected: ", m.want), labelled("got:      ", m.got))
 }
 
 // labelled indents a text of one or more lines under its label.

@@ -16,7 +16,7 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// answer is what a fake guest says to a command.
+// answer is the response of a fake guest to a command.
 type answer struct {
 	output string
 	err    error
@@ -28,13 +28,13 @@ func fakeGuest(answers map[string]answer) runner {
 	return func(_ context.Context, command string) (string, error) {
 		a, ok := answers[command]
 		if !ok {
-			return "", errors.New("no answer to " + command)
+			return "", errors.New("no response to " + command)
 		}
 		return a.output, a.err
 	}
 }
 
-// goodGuide is a guest that answers the guide as systemd does.
+// goodGuide returns the responses of systemd to the guide.
 func goodGuide() map[string]answer {
 	answers := make(map[string]answer)
 	outputs := []string{
@@ -84,26 +84,26 @@ func TestTranscriptFailures(t *testing.T) {
 		answer answer
 		want   string // after the mark
 	}{
-		"verify speaks": {0, answer{output: "a.socket:5: Unknown key\n"},
-			"    expected: no output\n    came:     the output above\n"},
-		"verify exits": {0, answer{err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
-		"reload":       {1, answer{output: "refused\n", err: exits(1)}, "    expected: exit status 0\n    came:     exit status 1\n"},
-		"no link":      {2, answer{}, "    expected: output with \"Created symlink\"\n    came:     nothing\n"},
+		"verify reports": {0, answer{output: "a.socket:5: Unknown key\n"},
+			"    expected: no output\n    got:      the output above\n"},
+		"verify exits": {0, answer{err: exits(1)}, "    expected: exit status 0\n    got:      exit status 1\n"},
+		"reload":       {1, answer{output: "refused\n", err: exits(1)}, "    expected: exit status 0\n    got:      exit status 1\n"},
+		"no link":      {2, answer{}, "    expected: output with \"Created symlink\"\n    got:      nothing\n"},
 		"killed": {4, answer{err: &vmtest.ExitError{ExitCode: -1, Signal: "KILL"}},
-			"    expected: exit status 0\n    came:     signal KILL\n"},
+			"    expected: exit status 0\n    got:      signal KILL\n"},
 		"a byte is lost": {4, answer{output: "socket activation work\n"},
-			"    expected: the line that was sent, and nothing else\n    came:     socket activation work\n"},
-		"nothing back": {4, answer{}, "    expected: the line that was sent, and nothing else\n    came:     nothing\n"},
+			"    expected: the line that was sent, and nothing else\n    got:      socket activation work\n"},
+		"nothing back": {4, answer{}, "    expected: the line that was sent, and nothing else\n    got:      nothing\n"},
 		"two connections": {5, answer{output: "Active: active (listening)\nAccepted: 2; Connected: 0\n"},
-			"    expected: output with \"Accepted: 1;\"\n    came:     Accepted: 2; Connected: 0\n"},
+			"    expected: output with \"Accepted: 1;\"\n    got:      Accepted: 2; Connected: 0\n"},
 		"empty journal": {6, answer{output: "-- No entries --\n"},
-			"    expected: output with \"Listening on \"\n    came:     the output above\n"},
+			"    expected: output with \"Listening on \"\n    got:      the output above\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := goodGuide()
 			answers[guideSteps(images.Manifest{})[tc.step].command] = tc.answer
 			tr, text := show(t, theme{utf8: true}, fakeGuest(answers))
-			assert.Contains(t, text, "✗ not as it should be  0.0 s\n"+tc.want)
+			assert.Contains(t, text, "✗ wrong  0.0 s\n"+tc.want)
 			assert.Equal(t, 7, tr.passed, "the other steps are still taken")
 			assert.True(t, strings.HasSuffix(text, "\nFAIL  1 of 8 steps failed on an image in 0.0 s\n"), text)
 		})
@@ -115,18 +115,18 @@ func TestTranscriptProbesFail(t *testing.T) {
 	answers["readlink -f "+guideLink(images.Manifest{})] = answer{err: exits(1)}
 	answers[guideSteps(images.Manifest{})[7].probe] = answer{output: "no link\nactive\n"}
 	_, text := show(t, theme{}, fakeGuest(answers))
-	assert.Contains(t, text, "    expected: link "+guideLink(images.Manifest{})+" to /etc/systemd/system/demo-echo.socket\n    came:     nothing\n")
-	assert.Contains(t, text, "    expected: no link "+guideLink(images.Manifest{})+" and an inactive socket\n    came:     no link\n              active\n")
+	assert.Contains(t, text, "    expected: link "+guideLink(images.Manifest{})+" to /etc/systemd/system/demo-echo.socket\n    got:      nothing\n")
+	assert.Contains(t, text, "    expected: no link "+guideLink(images.Manifest{})+" and an inactive socket\n    got:      no link\n              active\n")
 	assert.Contains(t, text, "FAIL  2 of 8 steps failed on")
 }
 
-func TestTranscriptSkipsWhatMakesNoSense(t *testing.T) {
+func TestTranscriptSkipsDependentSteps(t *testing.T) {
 	answers := goodGuide()
 	answers[guideSteps(images.Manifest{})[3].command] = answer{output: "Listen=127.0.0.1:9092 (Stream)\nActiveState=active\nSubState=listening\n"}
 	_, text := show(t, theme{}, fakeGuest(answers))
-	assert.Contains(t, text, "[FAILED] not as it should be  0.0 s\n"+
-		"    expected: Listen=127.0.0.1:9091 (Stream)\n    came:     Listen=127.0.0.1:9092 (Stream)\n")
-	assert.Contains(t, text, "[skipped] not run, for it needs this step to pass: systemctl show demo-echo.socket")
+	assert.Contains(t, text, "[FAILED] wrong  0.0 s\n"+
+		"    expected: Listen=127.0.0.1:9091 (Stream)\n    got:      Listen=127.0.0.1:9092 (Stream)\n")
+	assert.Contains(t, text, "[skipped] not run, because it needs this step to pass: systemctl show demo-echo.socket")
 	assert.Contains(t, text, "FAIL  1 of 8 steps failed and 1 skipped on")
 	for _, r := range text {
 		require.Less(t, r, rune(0x80), "not ASCII")
@@ -146,7 +146,7 @@ func TestTranscriptEndsACommandThatHangs(t *testing.T) {
 	}}
 	require.NoError(t, tr.take(t.Context(), guideSteps(images.Manifest{})))
 	assert.Contains(t, b.String(), "half a li\n✗")
-	assert.Contains(t, b.String(), "came:     not done within ")
+	assert.Contains(t, b.String(), "got:      not done within ")
 	assert.Equal(t, 7, tr.passed)
 }
 

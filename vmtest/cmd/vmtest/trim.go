@@ -12,10 +12,10 @@ import (
 func newTrim(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "trim",
-		Short: "List what guests go without, and why",
-		Long: `Trim lists what a guest goes without because it does nothing there and costs time:
-arguments of the kernel, generators and units that are masked. VMTEST_UNTRIMMED=1
-boots guests with all of it.`,
+		Short: "List what guests leave out, and why",
+		Long: `Trim lists what guests leave out because it does nothing there and costs time: kernel
+features, and generators and units that are masked. VMTEST_UNTRIMMED=1 boots guests
+with all of it.`,
 		Example: `  vmtest trim
   VMTEST_UNTRIMMED=1 vmtest run systemctl list-units`,
 		Args: cobra.NoArgs,
