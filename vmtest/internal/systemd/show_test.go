@@ -93,6 +93,14 @@ func TestShow(t *testing.T) {
 			map[string]any{"ExecStart": list("{ argv[]=/bin/sh -c x\nExecStop=no ; pid=0 }"), "ExecStop": list()},
 			map[string]string{"ExecStart": "{ argv[]=/bin/sh -c x\nExecStop=no ; pid=0 }"},
 		},
+		"like an empty list, in one line": {
+			map[string]any{"Description": "x\nListen=y", "Listen": list()},
+			map[string]string{"Description": "x\nListen=y"},
+		},
+		"like an empty list, and empty": {
+			map[string]any{"Description": "x\nListen=", "Listen": list()},
+			map[string]string{"Description": "x\nListen="},
+		},
 		"like an empty text": {
 			map[string]any{"Description": "x\nStatusText=ok", "StatusText": ""},
 			map[string]string{"Description": "x\nStatusText=ok", "StatusText": ""},
@@ -142,17 +150,17 @@ func TestShowThatMakesNoSense(t *testing.T) {
 
 // Whatever the values are, Show returns them or an error, and never another's.
 func FuzzShow(f *testing.F) {
-	f.Add("x\nB=1", "", "\nC=2\n", true)
-	f.Add("{ A\nA=1 }", "B=2", "C", false)
-	f.Add("\nC=", "\nA=\nB=", "", true)
-	f.Fuzz(func(t *testing.T, a, b, c string, several bool) {
-		values := map[string]any{"A": a, "B": b, "C": list(c)}
-		want := map[string]string{"A": a, "B": b, "C": c}
-		if several {
-			values["C"] = list(c, c)
-			want["C"] = c + "\n" + c
-		}
+	f.Add("x\nB=1", "", "\nC=2\n", uint8(2))
+	f.Add("{ A\nA=1 }", "B=2", "C", uint8(1))
+	f.Add("\nC=", "\nA=\nB=", "", uint8(0))
+	f.Fuzz(func(t *testing.T, a, b, c string, n uint8) {
+		values := map[string]any{"A": a, "B": b, "C": list(slices.Repeat([]string{c}, int(n%3))...)}
+		want := map[string]string{"A": a, "B": b, "C": strings.Join(slices.Repeat([]string{c}, int(n%3)), "\n")}
 		got, err := unit(values).shower().Show(t.Context(), "demo.service", "A", "B", "C")
+		if err == nil && n%3 == 0 {
+			require.NotContains(t, got, "C")
+			got["C"] = ""
+		}
 		if err == nil {
 			require.Equal(t, want, got)
 		}
