@@ -137,16 +137,12 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 	if err := m.wake(ctx, time.Time{}); err != nil {
 		return at, nil, err
 	}
-	for _, args := range [][]string{
-		{"journalctl", "--sync"},
-		{"true"}, // reads from the disk, once for all forks, what every command needs
-	} {
-		if err := m.run(ctx, args...); err != nil {
-			return at, nil, fmt.Errorf("run %s: %w", args[0], err)
-		}
-	}
 	if at.Journal, err = m.journalEnd(ctx); err != nil {
 		return at, nil, err
+	}
+	// It reads from the disk, once for all forks, what every command needs.
+	if err := m.run(ctx, "true"); err != nil {
+		return at, nil, fmt.Errorf("run true: %w", err)
 	}
 	m.Systemd.Close()
 	opened := m.events.now().portOpened

@@ -63,7 +63,8 @@ func (m *Machine) explainSystemd(ctx context.Context, err error) error {
 	return m.Explain(ctx, "lost", err)
 }
 
-// journalEnd returns the moment of the last entry in the guest's journal.
+// journalEnd returns the moment of the last entry in the guest's journal. Nothing in the
+// journal is half-written then.
 func (m *Machine) journalEnd(ctx context.Context) (systemd.Moment, error) {
 	j := systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
 		return m.Exec(ctx, link.Command{Args: args, Stdout: stdout, Stderr: io.Discard})
