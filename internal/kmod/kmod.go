@@ -46,6 +46,12 @@ func Name(file string) string {
 	return strings.ReplaceAll(base, "-", "_")
 }
 
+// Has reports whether the kernel has a module, built in or not.
+func (x Index) Has(name string) bool {
+	name = strings.ReplaceAll(name, "-", "_")
+	return x.files[name] != "" || x.builtin[name]
+}
+
 // Files returns the files of modules and of all that they depend on, as modules.dep
 // has them. Each comes after those that it depends on. Modules that are built into
 // the kernel have no file. A name that is in neither index is an error.

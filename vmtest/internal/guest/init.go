@@ -93,6 +93,9 @@ func (i initrd) run() error {
 	if err := i.mountRoot(mountUpper); err != nil {
 		return err
 	}
+	if err := i.loadPanicModules(); err != nil {
+		return err
+	}
 	if err := i.fillRun(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -71,24 +72,27 @@ func newFakeInitrd(t *testing.T, cmdline string) *fakeInitrd {
 	root := t.TempDir()
 	modules := "lib/modules/" + kernelVersion(t) + "/"
 	tree{
-		"init":                                 "the agent",
-		"vmtest.json":                          `{"modules":["virtio_blk","overlay"]}`,
-		"vmtest-run/systemd/a.unit":            "unit",
-		"vmtest-run/systemd/masked":            "-> /dev/null",
-		"proc/cmdline":                         cmdline + "\n",
-		"dev/vda":                              "",
-		"dev/vdb":                              "",
-		"sys/block/vda/serial":                 RootSerial,
-		"sys/block/vdb/serial":                 DiskSerial,
-		modules + "modules.dep":                "k/virtio_blk.ko: k/virtio.ko\nk/virtio.ko:\n",
-		modules + "modules.builtin":            "k/overlay.ko\n",
-		modules + "k/virtio_blk.ko":            "virtio_blk",
-		modules + "k/virtio.ko":                "virtio",
-		"image/usr/" + modules + "modules.dep": "k/ext4.ko: k/jbd2.ko\nk/jbd2.ko:\n",
-		"image/usr/" + modules + "k/ext4.ko":   "ext4",
-		"image/usr/" + modules + "k/jbd2.ko":   "jbd2",
-		"image/lib":                            "-> /usr/lib",
-		"newroot/etc/.in":                      "",
+		"init":                                       "the agent",
+		"vmtest.json":                                `{"modules":["virtio_blk","overlay"]}`,
+		"vmtest-run/systemd/a.unit":                  "unit",
+		"vmtest-run/systemd/masked":                  "-> /dev/null",
+		"proc/cmdline":                               cmdline + "\n",
+		"dev/vda":                                    "",
+		"dev/vdb":                                    "",
+		"sys/block/vda/serial":                       RootSerial,
+		"sys/block/vdb/serial":                       DiskSerial,
+		modules + "modules.dep":                      "k/virtio_blk.ko: k/virtio.ko\nk/virtio.ko:\n",
+		modules + "modules.builtin":                  "k/overlay.ko\n",
+		modules + "k/virtio_blk.ko":                  "virtio_blk",
+		modules + "k/virtio.ko":                      "virtio",
+		"image/usr/" + modules + "modules.dep":       "k/ext4.ko: k/jbd2.ko\nk/jbd2.ko:\nk/pvpanic-pci.ko:\nk/pvpanic-mmio.ko: k/pvpanic.ko\nk/pvpanic.ko:\n",
+		"image/usr/" + modules + "k/pvpanic.ko":      "pvpanic",
+		"image/usr/" + modules + "k/pvpanic-pci.ko":  "pvpanic_pci",
+		"image/usr/" + modules + "k/pvpanic-mmio.ko": "pvpanic_mmio",
+		"image/usr/" + modules + "k/ext4.ko":         "ext4",
+		"image/usr/" + modules + "k/jbd2.ko":         "jbd2",
+		"image/lib":                                  "-> /usr/lib",
+		"newroot/etc/.in":                            "",
 	}.write(t, root)
 	f := &fakeInitrd{}
 	note := func(format string, args ...any) {
@@ -143,10 +147,11 @@ func TestInit(t *testing.T) {
 		"module virtio_blk",
 		"mount /dev/vda /image squashfs 0x1 ",
 	}
-	enter := []string{
-		"mount overlay /newroot overlay 0x0 lowerdir=/image,upperdir=/written/upper,workdir=/written/work",
-		"enter /newroot /sbin/init",
+	enter := []string{"mount overlay /newroot overlay 0x0 lowerdir=/image,upperdir=/written/upper,workdir=/written/work"}
+	for _, name := range panicModules[runtime.GOARCH] {
+		enter = append(enter, "module "+name)
 	}
+	enter = append(enter, "enter /newroot /sbin/init")
 	for name, test := range map[string]struct {
 		cmdline string
 		written []string
@@ -176,6 +181,21 @@ func TestInit(t *testing.T) {
 			assert.Equal(t, hosts, root["etc/hosts"])
 			assert.Regexp(t, "^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}\n$", root["etc/machine-id"])
 		})
+	}
+}
+
+// An image without the drivers that report panics boots all the same.
+func TestInitWithoutPanicModules(t *testing.T) {
+	for name, spoil := range map[string]func(*fakeInitrd) error{
+		"no modules": func(f *fakeInitrd) error { return os.RemoveAll(f.path("/image/usr")) },
+		"not among the modules": func(f *fakeInitrd) error {
+			return os.WriteFile(f.path("/image/usr/lib/modules/"+kernelVersion(t)+"/modules.dep"), nil, 0o644)
+		},
+	} {
+		f := newFakeInitrd(t, "quiet")
+		require.NoError(t, spoil(f))
+		require.EqualError(t, f.run(), "entered", name)
+		assert.NotContains(t, strings.Join(f.done, "\n"), "pvpanic", name)
 	}
 }
 

@@ -21,6 +21,10 @@ func (i initrd) loadModules(dir string, names ...string) error {
 		return err
 	}
 	defer modules.Close()
+	return i.loadFrom(modules, names...)
+}
+
+func (i initrd) loadFrom(modules *moduleDir, names ...string) error {
 	files, err := modules.index.Files(names...)
 	if err != nil {
 		return err
