@@ -35,6 +35,9 @@ type KernelLog struct {
 	// selected or not. A query from Next on returns only what is logged later. A
 	// query from math.MaxUint64 on finds no more than Next.
 	Next uint64
+
+	// Now is the time of the answer, as KernelRecord.Monotonic.
+	Now time.Duration
 }
 
 // KernelRecord is one record that the kernel wrote into its log. User space cannot
@@ -69,7 +72,7 @@ func QueryKernelLog(ctx context.Context, agent Controller, q KernelLogQuery) (Ke
 			return KernelLog{}, fmt.Errorf("read kernel log: parse reply: %w", err)
 		}
 		all.Records = append(all.Records, part.Records...)
-		all.Oldest, all.Next = part.Oldest, part.Next
+		all.Oldest, all.Next, all.Now = part.Oldest, part.Next, part.Now
 		if !more {
 			return all, nil
 		}
@@ -88,9 +91,9 @@ type kernelLogQuery struct {
 
 // kernelLogReply is a KernelLog on the wire, or as much of it as one reply holds.
 type kernelLogReply struct {
-	Oldest, Next uint64
-	More         bool
-	Records      string // each a kernelLogRecord, by wire.Pack
+	Oldest, Next, Micros uint64
+	More                 bool
+	Records              string // each a kernelLogRecord, by wire.Pack
 }
 
 type kernelLogRecord struct {
@@ -124,7 +127,7 @@ func (l KernelLog) marshal(more bool) []byte {
 	for i, r := range l.Records {
 		records[i] = string(r.marshal())
 	}
-	return ssh.Marshal(kernelLogReply{Oldest: l.Oldest, Next: l.Next, More: more, Records: wire.Pack(records)})
+	return ssh.Marshal(kernelLogReply{l.Oldest, l.Next, uint64(l.Now.Microseconds()), more, wire.Pack(records)})
 }
 
 func (r KernelRecord) marshal() []byte {
@@ -147,7 +150,7 @@ func parseKernelLog(reply []byte) (l KernelLog, more bool, err error) {
 		}
 		l.Records = append(l.Records, KernelRecord{r.Seq, micros(r.Micros), int(r.Level), r.Text})
 	}
-	l.Oldest, l.Next = raw.Oldest, raw.Next
+	l.Oldest, l.Next, l.Now = raw.Oldest, raw.Next, micros(raw.Micros)
 	return l, raw.More, nil
 }
 

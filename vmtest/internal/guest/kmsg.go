@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,11 @@ func readKernelLog(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return nil, fmt.Errorf("read monotonic clock: %w", err)
+	}
+	l.Now = time.Duration(now.Nano())
 	return l.marshal(more), nil
 }
 

@@ -184,7 +184,7 @@ func FuzzParseKmsg(f *testing.F) {
 }
 
 func FuzzKernelLogReply(f *testing.F) {
-	f.Add(KernelLog{Records: []KernelRecord{{1, time.Second, 3, "text"}}, Oldest: 1, Next: 2}.marshal(true))
+	f.Add(KernelLog{Records: []KernelRecord{{1, time.Second, 3, "text"}}, Oldest: 1, Next: 2, Now: time.Minute}.marshal(true))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		l, more, err := parseKernelLog(reply)
