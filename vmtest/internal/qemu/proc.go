@@ -29,6 +29,26 @@ func (p *Process) Usage(thread int) (Usage, error) {
 	return threadUsage(p.Pid(), thread)
 }
 
+// Usages returns the usages of all of QEMU's threads, by thread ID. It returns nil if
+// QEMU has exited.
+func (p *Process) Usages() map[int]Usage {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Pid()))
+	if err != nil {
+		return nil
+	}
+	all := make(map[int]Usage)
+	for _, task := range tasks {
+		thread, err := strconv.Atoi(task.Name())
+		if err != nil {
+			continue
+		}
+		if u, err := p.Usage(thread); err == nil { // or the thread has ended
+			all[thread] = u
+		}
+	}
+	return all
+}
+
 // threadUsage reads schedstat (the kernel's sched-stats.rst), which has the wait too, or
 // else stat.
 func threadUsage(pid, thread int) (Usage, error) {
