@@ -11,6 +11,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
 // Command is a program to run in the guest as root, without a shell. Its fields are those
@@ -95,7 +96,7 @@ func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &stderr
 	}
-	printed := m.vm.Console().Written()
+	began := m.vm.Mark()
 	err := m.vm.Exec(ctx, cmd)
 	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), ExitCode: -1, Duration: elapsed}
 	var exit *link.ExitError
@@ -108,23 +109,22 @@ func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
 		return result, (*StartError)(start) // it names the program
 	case errors.As(err, &exit):
 		result.ExitCode, result.Signal = exit.ExitCode, exit.Signal
-		return result, fmt.Errorf("run %s: %w%s%s", c, (*ExitError)(exit), m.killer((*ExitError)(exit), printed), lastLines(result.Stderr))
+		return result, fmt.Errorf("run %s: %w%s%s", c, (*ExitError)(exit), m.killer(ctx, (*ExitError)(exit), began), lastLines(result.Stderr))
 	}
 	return result, fmt.Errorf("run %s: %w", c, public(err))
 }
 
-// killer names the process that the kernel killed for lack of memory, if a command ended
-// as a killed one does and the console shows such a kill after offset printed.
-func (m *Machine) killer(end *ExitError, printed int64) string {
-	const killed = 128 + 9 // as shells report a child that was
+// killer names the process that the kernel killed for lack of memory since began, if a
+// command ended as a killed one does.
+func (m *Machine) killer(ctx context.Context, end *ExitError, began vm.Mark) string {
+	const killed = 128 + 9 // as shells report a child that was killed
 	if end.Signal != "KILL" && end.ExitCode != killed {
 		return ""
 	}
-	victim := m.vm.OutOfMemory(printed)
-	if victim == "" {
-		return ""
+	if victim := m.vm.OutOfMemory(ctx, began); victim != "" {
+		return "; " + victim
 	}
-	return "; the guest ran out of memory and its kernel killed " + victim
+	return ""
 }
 
 // lastLines returns the end of a command's stderr for an error message.

@@ -37,7 +37,14 @@ func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
 // behind it; both may be empty.
 type HostError = host.Error
 
-// GuestError reports that a guest did not come up, has gone or no longer answers.
+// GuestError reports that a guest did not come up, has gone, or that its agent does not
+// answer. A guest whose agent answers and whose systemd does not is none: it still runs
+// commands and yields evidence. The error of a call whose deadline has ended says which of
+// the two answered.
+//
+// The text of Err claims a cause only if QEMU reports it, or if the console shows it before
+// the image's own programs run. A unit can write anything to the console, so later text is
+// quoted as what the console shows.
 type GuestError struct {
 	Image   string
 	Doing   string   // the call, such as "boot"

@@ -31,14 +31,15 @@ func evidence(ctx context.Context, m *Machine) string {
 	defer cancel()
 	r := summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
-	if !h.Answers() || h.Victim != "" {
+	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
 		r.notes = append(r.notes, h.String())
 	}
 	whole := h.Answers()
 	if whole {
-		// Each is asked even if the other does not answer.
-		journal := r.journal(ctx, m)
-		whole = r.units(ctx, m) && journal
+		whole = r.journal(ctx, m)
+	}
+	if h.PID1Answers() {
+		whole = r.units(ctx, m) && whole
 	}
 	if !whole {
 		r.section(fmt.Sprintf("console, last %d lines", consoleShown), m.vm.Console().Lines(consoleShown))

@@ -3,8 +3,6 @@ package vmtest
 import (
 	"context"
 	"errors"
-	"flag"
-	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
@@ -52,9 +50,6 @@ func launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if talkative() {
-		spec.NoticeEmulation()
-	}
 	m, err := start(ctx, config, spec)
 	if err != nil {
 		return nil, public(err)
@@ -66,17 +61,7 @@ func start(ctx context.Context, config Config, spec vm.Spec) (*vm.Machine, error
 	if config.ColdBoot {
 		return vm.Boot(ctx, spec)
 	}
-	s, err := vm.Base(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	return s.Fork(ctx, spec.Instance)
-}
-
-// talkative reports whether a person reads more than what went wrong: go test without -v
-// is quiet.
-func talkative() bool {
-	return !testing.Testing() || flag.Parsed() && testing.Verbose()
+	return vm.ForkBase(ctx, spec)
 }
 
 // spec describes the machine to package vm. It opens what the machine boots from.

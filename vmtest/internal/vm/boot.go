@@ -15,13 +15,17 @@ import (
 // Boot returns a machine that has booted until systemd is "running". The caller closes
 // it.
 func Boot(ctx context.Context, s Spec) (*Machine, error) {
-	s.NoticeEmulation() // a person wonders why a boot takes so long
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "not up", Time: s.BootTimeout, Name: "Config.BootTimeout"})
+	s.noticeEmulation()
+	var started starting
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{
+		What: "not up", Time: s.BootTimeout, Name: "Config.BootTimeout", Pace: started.Pace,
+	})
 	defer cancel()
 	m, err := start(ctx, s, s.machine())
 	if err != nil {
 		return nil, err
 	}
+	started.Store(m)
 	if err := m.bootUp(ctx); err != nil {
 		m.Close()
 		return nil, err
@@ -29,33 +33,32 @@ func Boot(ctx context.Context, s Spec) (*Machine, error) {
 	return m, nil
 }
 
-// bootUp follows a machine from its first instruction until systemd runs.
+// bootUp follows a machine from power-on until systemd is "running".
 func (m *Machine) bootUp(ctx context.Context) error {
-	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > 0 })
-	if err != nil {
-		return m.verdict(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
+	if err := m.events.waitPort(ctx, 0); err != nil {
+		return m.bootError(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
 	}
 	return m.settle(ctx, "boot", m.process.Link)
 }
 
 // settle connects over conn to the agent of a system that has just booted, and waits
-// until systemd runs.
+// until systemd is "running".
 func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn) error {
 	client, err := link.Dial(ctx, conn)
 	if err != nil {
-		return m.verdict(ctx, doing, fmt.Errorf("connect to the guest's agent: %w", err))
+		return m.bootError(ctx, doing, fmt.Errorf("connect to the guest's agent: %w", err))
 	}
 	m.follow(client)
 	state, err := m.WaitSystemState(ctx)
 	if err != nil {
-		return m.verdict(ctx, doing, fmt.Errorf("wait for systemd: %w", err))
+		return m.bootError(ctx, doing, fmt.Errorf("wait for systemd: %w", err))
 	}
 	if state != "running" {
-		return m.verdict(ctx, doing, m.explainState(ctx, state))
+		return m.bootError(ctx, doing, m.explainState(ctx, state))
 	}
-	// As for a fork, so that a test finds both alike.
+	// As for a fork, so that both are alike for a test.
 	if err := m.wake(ctx, time.Time{}); err != nil {
-		return m.verdict(ctx, doing, err)
+		return m.bootError(ctx, doing, err)
 	}
 	return nil
 }

@@ -1,9 +1,14 @@
 package vm
 
 import (
+	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
 const (
@@ -19,30 +24,87 @@ func (m *Machine) readConsole() {
 		w = io.MultiWriter(m.console, m.spec.Console)
 	}
 	if _, err := io.Copy(w, m.process.Console); err != nil {
-		// The caller's writer failed; the guest must not block on its console.
+		// The caller's writer failed. The guest must not block on its console.
 		io.Copy(m.console, m.process.Console)
 	}
 }
 
-// finished waits for the reader of a stream that QEMU has closed. It gives up after a
-// while, because the writer that Instance.Console is may block.
+// finished waits until the reader of a stream that QEMU has closed is done. It gives up
+// after a while, because the writer that is Instance.Console may block.
 func finished(reader <-chan struct{}) {
 	select {
 	case <-reader:
-	case <-time.After(lastWords):
+	case <-time.After(exitTime):
 	}
 }
 
-// consoleCause returns the line in which a guest that died says why, or "".
-func consoleCause(lines []string) string {
+// panicLine is in the line in which a kernel reports a panic.
+const panicLine = "Kernel panic - not syncing: "
+
+// cause returns what the machine shows of why its guest has gone or does not answer, or
+// "". It claims only what QEMU reports, or what the console shows of the time before the
+// image's own programs run. It quotes the rest of the console as such, because a unit can
+// print the same.
+func (m *Machine) cause() string {
+	lines := m.console.Lines(math.MaxInt)
+	if cause := bootCause(m.bootLines(lines)); cause != "" {
+		return cause
+	}
 	var cause string
+	if seen := m.events.now(); seen.panicked || isClosed(m.Done()) {
+		cause = map[Ending]string{
+			EndingPanic:    "the guest's kernel panicked",
+			EndingPoweroff: "the guest powered off",
+			EndingReboot:   "the guest rebooted",
+		}[seen.ending()]
+	}
+	quote := quoteCause(lines)
+	if cause != "" && quote != "" {
+		return cause + "; " + quote
+	}
+	return cause + quote
+}
+
+// bootLines returns the lines of the console that the kernel and init printed before the
+// image's own programs ran.
+func (m *Machine) bootLines(lines []string) []string {
+	if m.resumed { // they are on the console of the machine that was saved
+		return nil
+	}
+	if _, dropped := m.console.Bytes(); dropped {
+		return nil
+	}
+	end := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, guest.HandOver) })
+	if end < 0 {
+		end = len(lines)
+	}
+	return lines[:end]
+}
+
+// bootCause returns why a boot ended, from lines that only the kernel and init can have
+// printed, or "".
+func bootCause(lines []string) string {
+	// The kernel panics when init ends, so init's reason is the first one.
+	if cause, failed := guest.InitFailure(lines); failed {
+		return "the guest's init stopped: " + cause
+	}
 	for _, line := range lines {
-		if _, text, ok := strings.Cut(line, "vmtest init: "); ok {
-			return "the guest's init stopped: " + text
-		}
-		if _, text, ok := strings.Cut(line, "Kernel panic - not syncing: "); ok {
-			cause = "the guest's kernel panicked: " + text
+		if _, cause, ok := strings.Cut(line, panicLine); ok {
+			return "the guest's kernel panicked: " + cause
 		}
 	}
-	return cause
+	return ""
+}
+
+// quoteCause quotes the last line that looks like init's or the kernel's report of its
+// end, or returns "". The trace of a panic may be longer than consoleShown.
+func quoteCause(lines []string) string {
+	for _, marker := range []string{guest.InitFailed, panicLine} {
+		for _, line := range slices.Backward(lines) {
+			if i := strings.Index(line, marker); i >= 0 {
+				return fmt.Sprintf("the console shows: %q", line[i:])
+			}
+		}
+	}
+	return ""
 }

@@ -18,33 +18,31 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
-// Disk holds what machines write, so that it outlives them. One machine at a time runs on
-// a disk, all of them of the same image.
+// Disk keeps what machines write beyond their end. One machine at a time runs on a disk.
+// All machines of a disk are of the same image.
 type Disk struct {
-	mu   sync.Mutex
-	file *os.File // without a name; nil once closed
-	// image is the digest of the image that the files are laid over, "" before the
-	// first machine.
-	image string
-	last  *qemu.Process // that ran on it, or runs
+	mu    sync.Mutex
+	file  *os.File      // without a name; nil once closed
+	image string        // digest of the machines' image; "" before the first machine
+	last  *qemu.Process // the last that was started on the disk; it may run
 }
 
 // defaultDisk is in MiB. The file is sparse.
 const defaultDisk = 2048
 
-// minDisk is in MiB: what is left of less, next to ext4's own, no boot fits in.
+// minDisk is in MiB. On a smaller disk ext4's own data leave no room for a boot.
 const minDisk = 64
 
-// FormatDisk returns an empty disk of so many MiB, or 2048 for 0. It is a file without
-// a name in the cache's file system, which takes as much room there as machines have
-// written. It needs mkfs.ext4; a host without it is a *HostError. The caller closes
-// the disk.
+// FormatDisk returns an empty disk. mib is its size in MiB; 0 means 2048. The disk is a
+// file without a name in the cache's file system, and takes as much room there as machines
+// have written. FormatDisk needs mkfs.ext4. Without it, the error is a *host.Error. The
+// caller closes the disk.
 func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 	if mib == 0 {
 		mib = defaultDisk
 	}
 	if mib < minDisk {
-		return nil, fmt.Errorf("format disk: %d MiB are too few; give it %d or more", mib, minDisk)
+		return nil, fmt.Errorf("format disk: %d MiB are too few; the least is %d", mib, minDisk)
 	}
 	mkfs, err := host.FindTool("mkfs.ext4")
 	if err != nil {
@@ -62,11 +60,10 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 		return nil, errors.Join(fmt.Errorf("format disk: %w", err), file.Close())
 	}
 	cmd := exec.CommandContext(ctx, mkfs, "-q", "-F",
-		// What the oldest kernel among the guests knows, whatever this host's mkfs
-		// takes by default.
+		// Features that the oldest kernel among the guests supports.
 		"-O", "none,has_journal,extent,filetype,dir_index,sparse_super,large_file,64bit,metadata_csum",
 		"-b", "4096", "-I", "256", "-m", "0", "-J", "size=16",
-		// The file is all zeros: neither mkfs nor the guest has any to write.
+		// The file is all zeros, so nobody needs to write zeros to the journal.
 		"-E", "lazy_journal_init=1",
 		"/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{file}
@@ -82,8 +79,7 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 	return &Disk{file: file}, nil
 }
 
-// Close gives the disk up, and all that is on it. A machine that still runs on it is
-// not disturbed.
+// Close removes the disk. A machine that runs on it keeps it until it ends.
 func (d *Disk) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +91,7 @@ func (d *Disk) Close() error {
 	return file.Close()
 }
 
-// run starts QEMU with the disk, whose only machine it is.
+// run starts QEMU with the disk, unless another machine runs on it.
 func (d *Disk) run(image *images.Image, machine qemu.Machine) (*qemu.Process, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,8 +121,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// noDisk is an error when the machine has a disk: what is on that would not be in a
-// snapshot, and forks would write over each other.
+// noDisk returns an error if the machine has a disk. A snapshot has no disk in it, and
+// forks would overwrite each other's files.
 func (s Spec) noDisk(doing string) error {
 	if s.Disk == nil {
 		return nil

@@ -64,7 +64,7 @@ func TestDiskIsSparseAndNameless(t *testing.T) {
 func TestBadDisk(t *testing.T) {
 	t.Setenv("VMTEST_CACHE", t.TempDir())
 	_, err := FormatDisk(t.Context(), 3)
-	assert.EqualError(t, err, "format disk: 3 MiB are too few; give it 64 or more")
+	assert.EqualError(t, err, "format disk: 3 MiB are too few; the least is 64")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = FormatDisk(ctx, 64)

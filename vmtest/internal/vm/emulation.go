@@ -2,14 +2,14 @@ package vm
 
 import "sync"
 
-// saidEmulation is for NoticeEmulation.
-var saidEmulation sync.Once
+// emulationNoticed is done once noticeEmulation has called Notice.
+var emulationNoticed sync.Once
 
-// NoticeEmulation says once in a process why guests are emulated, unless the user chose
-// that.
-func (s Spec) NoticeEmulation() {
+// noticeEmulation reports once in a process why guests are emulated, unless the user
+// chose that. It is for where a person waits because of it.
+func (s Spec) noticeEmulation() {
 	if s.Files.KVMFault == "" {
 		return
 	}
-	saidEmulation.Do(func() { s.notice("guests are emulated (TCG): " + s.Files.KVMFault) })
+	emulationNoticed.Do(func() { s.notice("guests are emulated (TCG): " + s.Files.KVMFault) })
 }

@@ -3,14 +3,12 @@ package vm
 import (
 	"context"
 	"fmt"
-	"math"
-	"strings"
 )
 
-// Ending is how a guest went.
+// Ending is how a guest ended.
 type Ending string
 
-// The endings. vmtest documents them.
+// The endings. Package vmtest documents them.
 const (
 	EndingPoweroff Ending = "poweroff"
 	EndingReboot   Ending = "reboot"
@@ -18,27 +16,28 @@ const (
 	EndingKilled   Ending = "killed"
 )
 
-// Wait waits until the guest has gone and returns how. It does not close the machine.
+// Wait waits until the guest has gone and returns its ending. It does not close the
+// machine.
 func (m *Machine) Wait(ctx context.Context) (Ending, error) {
 	select {
 	case <-m.Done():
 		finished(m.consoleDone)
 		finished(m.eventsDone)
-		return m.ending(), nil
+		return m.events.now().ending(), nil
 	case <-ctx.Done():
 		return "", fmt.Errorf("wait for the guest to go: %w", context.Cause(ctx))
 	}
 }
 
-// ending returns the ending of a machine that has gone.
-func (m *Machine) ending() Ending {
-	switch m.events.now().shutdown {
-	case "guest-shutdown":
+// ending returns the ending of a machine that has gone. It depends on QEMU's events
+// alone, because a unit can print anything on the console.
+func (seen events) ending() Ending {
+	switch {
+	case seen.panicked, seen.shutdown == "guest-panic":
+		return EndingPanic
+	case seen.shutdown == "guest-shutdown":
 		return EndingPoweroff
-	case "guest-reset", "guest-panic":
-		if strings.Contains(consoleCause(m.console.Lines(math.MaxInt)), "panicked") {
-			return EndingPanic
-		}
+	case seen.shutdown == "guest-reset":
 		return EndingReboot
 	}
 	return EndingKilled

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -15,8 +14,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// GuestError reports that a guest did not come up, has gone or no longer answers.
-// vmtest.GuestError documents the fields.
+// GuestError reports that a guest did not come up, has gone, or that its agent does not
+// answer. Package vmtest documents the fields.
 type GuestError struct {
 	Image   string
 	Doing   string
@@ -46,8 +45,8 @@ func (e *GuestError) Error() string {
 // Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// HostError returns err as an *host.Error if the reason is that the host lacks QEMU
-// or room on its disk.
+// HostError returns err as a *host.Error if its reason is that the host lacks QEMU or room
+// on its disk.
 func HostError(err error) error {
 	var known *host.Error
 	var missing *qemu.MissingError
@@ -61,8 +60,9 @@ func HostError(err error) error {
 }
 
 // Explain adds to the error of a call why the call failed, as far as the machine shows
-// it: the guest has gone, or what it does now if a deadline ended ctx. A guest that has
-// gone or does not answer is a *GuestError. doing is the call, such as "copy into".
+// it: that the guest has gone, or what Examine finds if a deadline ended ctx. If the guest
+// has gone or its agent does not answer, the result is a *GuestError. doing is the call,
+// such as "copy into".
 func (m *Machine) Explain(ctx context.Context, doing string, err error) error {
 	if err == nil {
 		return nil
@@ -74,12 +74,12 @@ func (m *Machine) Explain(ctx context.Context, doing string, err error) error {
 }
 
 // lost returns err as a *GuestError if its reason is that the guest, its agent's end of
-// the link, or QEMU's monitor has gone, and as it is otherwise.
+// the link, or QEMU's monitor has gone. It returns any other err as it is.
 func (m *Machine) lost(doing string, err error) error {
 	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) || errors.As(err, new(*GuestError)) {
 		return err
 	}
-	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: lastWords})
+	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
 	defer cancel()
 	select {
 	case <-m.Done():
@@ -89,12 +89,15 @@ func (m *Machine) lost(doing string, err error) error {
 		if errors.Is(err, qmp.ErrClosed) {
 			what = "QEMU's monitor is closed"
 		}
-		return m.guestError(doing, fmt.Errorf("%s while QEMU goes on: %w; %v", what, err, m.Examine()))
+		return m.guestError(doing, fmt.Errorf("%s while QEMU runs: %w; %v", what, err, m.Examine()))
 	}
 }
 
-// overdue adds to err what the guest does now if a deadline ended ctx. The error of a
-// guest that does not answer is a *GuestError.
+// overdue adds to err what Examine finds if a deadline ended ctx. The result is a
+// *GuestError if the agent does not answer.
+//
+// A guest whose PID 1 does not answer is none: its agent still copies files, runs commands
+// and yields evidence, and a busy PID 1 may answer the next call. The error says so.
 func (m *Machine) overdue(ctx context.Context, doing string, err error) error {
 	if err == nil || !deadline.Struck(ctx) || errors.As(err, new(*GuestError)) {
 		return err
@@ -107,46 +110,35 @@ func (m *Machine) overdue(ctx context.Context, doing string, err error) error {
 	return m.guestError(doing, err)
 }
 
-// verdict returns the *GuestError of a machine that did not come up because of err.
-func (m *Machine) verdict(ctx context.Context, doing string, err error) error {
+// bootError returns the *GuestError of a machine that did not come up because of err. If
+// the caller cancelled ctx, the guest may be well and the result is no *GuestError.
+func (m *Machine) bootError(ctx context.Context, doing string, err error) error {
 	if errors.As(err, new(*GuestError)) { // of a command that was part of it
 		return fmt.Errorf("%s %s: %w", doing, m.spec.image(), err)
 	}
 	if err = m.Explain(ctx, doing, err); errors.As(err, new(*GuestError)) {
 		return err
 	}
+	if ctx.Err() != nil && !deadline.Struck(ctx) {
+		return fmt.Errorf("%s %s: %w", doing, m.spec.image(), err)
+	}
 	return m.guestError(doing, err)
 }
 
-// guestError returns err with the evidence, and with the cause if the console or QEMU
-// shows one.
+// guestError returns err with the evidence, and with the cause if the machine shows one.
 func (m *Machine) guestError(doing string, err error) error {
-	gone := false
-	select {
-	case <-m.Done():
+	if isClosed(m.Done()) {
 		finished(m.consoleDone)
 		finished(m.eventsDone)
-		gone = true
-	default:
 	}
-	lines := m.console.Lines(math.MaxInt)
-	cause := consoleCause(lines) // the trace of a panic may be longer than what is shown
-	if cause == "" && gone {
-		switch m.ending() {
-		case EndingPoweroff:
-			cause = "the guest powered off"
-		case EndingReboot:
-			cause = "the guest rebooted"
-		}
-	}
-	if cause != "" {
+	if cause := m.cause(); cause != "" {
 		err = fmt.Errorf("%s: %w", cause, err)
 	}
 	return &GuestError{
 		Image:   m.spec.image(),
 		Doing:   doing,
 		Err:     err,
-		Console: lines[max(0, len(lines)-consoleShown):],
+		Console: m.console.Lines(consoleShown),
 		Stderr:  tail.Printable(m.process.Stderr()),
 	}
 }

@@ -23,17 +23,6 @@ func TestGuestErrorHasTheEvidence(t *testing.T) {
 		"boot debian-13: not up within 3m0s\nthe guest printed nothing on its console")
 }
 
-func TestConsoleCause(t *testing.T) {
-	assert.Empty(t, consoleCause([]string{"Debian GNU/Linux 13 localhost ttyS0"}))
-	assert.Equal(t, "the guest's kernel panicked: VFS: Unable to mount root fs", consoleCause([]string{
-		"[    5.2] Kernel panic - not syncing: VFS: Unable to mount root fs", "[    5.3] CPU: 0",
-	}))
-	assert.Equal(t, "the guest's init stopped: load module overlay: exec format error", consoleCause([]string{
-		"vmtest init: load module overlay: exec format error",
-		"[    5.2] Kernel panic - not syncing: Attempted to kill init!",
-	}), "init's own reason comes before the panic that follows")
-}
-
 // A full disk is what the host lacks, in one line with the cure, whoever met it.
 func TestHostErrorOnAFullDisk(t *testing.T) {
 	for _, err := range []error{

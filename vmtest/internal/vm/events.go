@@ -9,58 +9,65 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// eventLog is what QEMU's events have told of a machine so far.
+// eventLog keeps what QEMU's events have reported of a machine so far.
 type eventLog struct {
 	mu      sync.Mutex
-	seen    eventCount
+	seen    events
 	changed chan struct{} // closed and replaced at each change
 }
 
-type eventCount struct {
+// events are the events so far.
+type events struct {
 	portOpened int       // how often the agent opened the guest link's port
-	portClosed int       // how often it closed it, or died
+	portClosed int       // how often it closed the port, or died
 	migration  string    // last status of a migration, in or out
+	panicked   bool      // the guest's kernel reported a panic to QEMU
 	shutdown   string    // why QEMU ends (its ShutdownCause)
-	stopped    time.Time // when the guest was last stopped
-	resumed    time.Time // when it was last let run
+	stopped    time.Time // when the guest was stopped last
+	resumed    time.Time // when it was resumed last
 	over       bool      // QEMU sends no more
 }
 
 func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
 
 // follow reads events until QEMU has gone.
-func (l *eventLog) follow(events <-chan qmp.Event) {
-	for e := range events {
-		l.update(func(seen *eventCount) {
-			switch e.Event {
-			case "VSERPORT_CHANGE":
-				switch {
-				case e.Data["id"] != qemu.LinkID:
-				case e.Data["open"] == true:
-					seen.portOpened++
-				default:
-					seen.portClosed++
-				}
-			case "SHUTDOWN":
-				seen.shutdown, _ = e.Data["reason"].(string)
-			case "STOP":
-				seen.stopped = happened(e)
-			case "RESUME":
-				seen.resumed = happened(e)
-			case "MIGRATION":
-				seen.migration, _ = e.Data["status"].(string)
-			}
-		})
+func (l *eventLog) follow(from <-chan qmp.Event) {
+	for e := range from {
+		l.update(func(seen *events) { seen.add(e) })
 	}
-	l.update(func(seen *eventCount) { seen.over = true })
+	l.update(func(seen *events) { seen.over = true })
 }
 
-// happened is QEMU's word on when, which no load of the host delays.
-func happened(e qmp.Event) time.Time {
+func (seen *events) add(e qmp.Event) {
+	switch e.Event {
+	case "VSERPORT_CHANGE":
+		switch {
+		case e.Data["id"] != qemu.LinkID:
+		case e.Data["open"] == true:
+			seen.portOpened++
+		default:
+			seen.portClosed++
+		}
+	case "GUEST_PANICKED":
+		seen.panicked = true
+	case "SHUTDOWN":
+		seen.shutdown, _ = e.Data["reason"].(string)
+	case "STOP":
+		seen.stopped = eventTime(e)
+	case "RESUME":
+		seen.resumed = eventTime(e)
+	case "MIGRATION":
+		seen.migration, _ = e.Data["status"].(string)
+	}
+}
+
+// eventTime returns when QEMU sent an event. A busy host delays the event and not this
+// time.
+func eventTime(e qmp.Event) time.Time {
 	return time.Unix(e.Timestamp.Seconds, e.Timestamp.Microseconds*1000)
 }
 
-func (l *eventLog) update(change func(*eventCount)) {
+func (l *eventLog) update(change func(*events)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(&l.seen)
@@ -68,15 +75,15 @@ func (l *eventLog) update(change func(*eventCount)) {
 	l.changed = make(chan struct{})
 }
 
-func (l *eventLog) now() eventCount {
+func (l *eventLog) now() events {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.seen
 }
 
-// wait returns once the events so far satisfy enough, or with qmp.ErrClosed when
-// there will be no more.
-func (l *eventLog) wait(ctx context.Context, enough func(eventCount) bool) error {
+// wait returns once the events so far satisfy enough. It returns qmp.ErrClosed if there
+// will be no more.
+func (l *eventLog) wait(ctx context.Context, enough func(events) bool) error {
 	for {
 		l.mu.Lock()
 		seen, changed := l.seen, l.changed
@@ -93,4 +100,9 @@ func (l *eventLog) wait(ctx context.Context, enough func(eventCount) bool) error
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// waitPort waits until the agent has opened its port more than n times.
+func (l *eventLog) waitPort(ctx context.Context, n int) error {
+	return l.wait(ctx, func(seen events) bool { return seen.portOpened > n })
 }

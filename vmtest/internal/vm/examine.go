@@ -2,148 +2,150 @@ package vm
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
-)
-
-// Health is what a look of a few seconds at a guest finds: whether it is slow or stuck,
-// and how.
-type Health struct {
-	gone    bool   // QEMU is
-	stopped bool   // QEMU itself is, by a signal or a debugger
-	pid     int    // QEMU's
-	status  string // QEMU's, as query-status has it; "" when it did not answer
-
-	agent  agentState
-	took   time.Duration // the agent's answer, or how long it was waited for
-	usage  qemu.Usage    // of the busiest of the guest's processors ...
-	during time.Duration // ... in this time; 0 when that is not known
-
-	// Victim is the process that the guest's kernel killed last for want of memory,
-	// as the kernel names it, or "".
-	Victim string
-}
-
-// agentState is what became of the question to the agent whether it is there.
-type agentState int
-
-const (
-	agentSilent agentState = iota
-	agentAnswers
-	agentLost   // its end of the link is closed
-	agentAbsent // it has not come up yet
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 const (
-	// examineTime is how long the agent and QEMU's monitor are waited for, and
-	// mostExamineTime how long they are on a slow host.
+	// examineTime bounds the wait for answers, and mostExamineTime also bounds it on a
+	// slow host.
 	examineTime     = 2 * time.Second
 	mostExamineTime = 5 * time.Second
-
-	// slowAnswer is an agent's that has to struggle for it; it is idle else, and
-	// answers in some milliseconds.
-	slowAnswer = 300 * time.Millisecond
 )
 
-// Examine looks at the guest.
+// Examine looks at the guest: it asks QEMU, PID 1 and the agent.
 func (m *Machine) Examine() Health {
-	h := Health{pid: m.process.Pid(), Victim: outOfMemory(m.console.Since(0))}
-	select {
-	case <-m.Done():
+	h := Health{pid: m.process.Pid()}
+	if isClosed(m.Done()) {
 		h.gone = true
-	default:
+	} else {
 		h.stopped = m.process.Stopped()
 	}
-	if h.gone || h.stopped {
-		return h // nobody is there to answer
+	if h.gone || h.stopped { // and cannot answer
+		h.Victim = quoteVictim(m.console.Since(0))
+		return h
 	}
-	ctx, cancel := context.WithTimeout(deadline.ForEvidence(context.Background()), mostExamineTime)
+	background := deadline.ForEvidence(context.Background())
+	ctx, cancel := context.WithTimeout(background, mostExamineTime)
 	defer cancel()
 	ctx, cancel = deadline.Within(ctx, deadline.Limit{What: "no answer", Time: examineTime})
 	defer cancel()
 	q := questions{monitor: m.askMonitor, usages: m.usages}
 	if session := m.Session(); session != nil {
 		q.agent = session.Ping
+		q.pid1 = func(ctx context.Context) error { return askPID1(ctx, session) }
 	}
 	h.put(ctx, q)
+	if h.Answers() {
+		h.Victim = m.OutOfMemory(background, Mark{})
+	} else {
+		h.Victim = quoteVictim(m.console.Since(0))
+	}
 	return h
 }
 
-// questions are put to a guest to find out how it is.
-type questions struct {
-	agent   func(context.Context) error // nil while it has not come up
-	monitor func() monitorAnswer
-	usages  func(threads []int) []qemu.Usage
+// askPID1 asks systemd for its state. It makes a connection of its own, because another
+// call may be in progress on the machine's.
+func askPID1(ctx context.Context, session *link.Client) error {
+	manager := systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
+		return session.Dial(ctx, "unix", systemd.PrivateSocket)
+	})
+	defer manager.Close()
+	conn, err := manager.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = conn.SystemStateContext(ctx)
+	return err
 }
 
-// monitorAnswer is what QEMU tells of itself.
+// questions are put to a guest to find out who answers.
+type questions struct {
+	agent, pid1 func(context.Context) error // nil while the agent has not come up
+	monitor     func(context.Context) monitorAnswer
+	usages      func(threads []int) []qemu.Usage
+}
+
+// monitorAnswer is what QEMU's monitor returned.
 type monitorAnswer struct {
 	status  string
-	threads []int // of the guest's processors, as the host numbers them
+	threads []int // of the guest's processors, by the host's numbers
 	err     error
 }
 
-// put puts all questions at once, until the agent's or QEMU's answer says enough or
-// ctx ends, and notes what comes of them.
+// put puts all questions at once and notes the answers. It returns when both agent and
+// PID 1 have answered, when QEMU's answer explains why they cannot, or when ctx ends.
 func (h *Health) put(ctx context.Context, q questions) {
 	began := time.Now()
-	h.agent = agentAbsent
-	var pinged chan error
+	var agent, pid1 <-chan error
 	if q.agent != nil {
-		h.agent = agentSilent
-		pinged = make(chan error, 1)
-		go func() { pinged <- q.agent(ctx) }()
+		h.agent.state, h.pid1.state = silent, silent
+		agent, pid1 = ask(ctx, q.agent), ask(ctx, q.pid1)
 	}
-	asked := make(chan monitorAnswer, 1)
-	go func() { asked <- q.monitor() }()
+	monitor := make(chan monitorAnswer, 1)
+	go func() { monitor <- q.monitor(ctx) }()
 
 	var threads []int
 	var before []qemu.Usage
 	var since time.Time
 	for {
 		select {
-		case err := <-pinged:
-			if err == nil {
-				h.agent, h.took = agentAnswers, time.Since(began)
-				return
-			}
-			pinged = nil
-			if ctx.Err() != nil {
-				continue
-			}
-			h.agent = agentLost
-			if h.status != "" {
-				return
-			}
-		case answer := <-asked:
+		case err := <-agent:
+			h.agent.note(ctx, err, began)
+			agent = nil
+		case err := <-pid1:
+			h.pid1.note(ctx, err, began)
+			pid1 = nil
+		case answer := <-monitor:
 			if answer.err != nil {
 				continue
 			}
 			h.status, threads = answer.status, answer.threads
-			if h.status != "running" || h.agent == agentLost {
-				return
-			}
 			before, since = q.usages(threads), time.Now()
 		case <-ctx.Done():
-			h.took = time.Since(began)
+			h.waited = time.Since(began)
 			if len(before) > 0 {
 				h.usage, h.during = busiest(before, q.usages(threads)), time.Since(since)
 			}
 			return
 		}
+		switch {
+		case h.agent.state == answered && h.pid1.state != silent,
+			h.agent.state == failed && h.status != "",
+			h.status != "" && h.status != "running":
+			return
+		}
 	}
 }
 
-// askMonitor asks QEMU. It does so outside of any deadline, until the machine is
-// closed: a command that is given up takes QEMU's monitor with it.
-func (m *Machine) askMonitor() (a monitorAnswer) {
-	if m.monitor == nil { // QEMU closed it before it said a word
+// ask puts one question.
+func ask(ctx context.Context, question func(context.Context) error) <-chan error {
+	reply := make(chan error, 1)
+	go func() { reply <- question(ctx) }()
+	return reply
+}
+
+// note notes how a question ended. One that ctx ended is not answered.
+func (a *answer) note(ctx context.Context, err error, began time.Time) {
+	switch {
+	case err == nil:
+		a.state, a.took = answered, time.Since(began)
+	case ctx.Err() == nil:
+		a.state, a.err = failed, err
+	}
+}
+
+// askMonitor asks QEMU.
+func (m *Machine) askMonitor(ctx context.Context) (a monitorAnswer) {
+	if m.monitor == nil { // QEMU closed it at once
 		return monitorAnswer{err: qmp.ErrClosed}
 	}
-	ctx := context.Background()
 	var status struct{ Status string }
 	if a.err = m.monitor.Execute(ctx, "query-status", nil, &status, nil); a.err != nil {
 		return a
@@ -159,7 +161,7 @@ func (m *Machine) askMonitor() (a monitorAnswer) {
 	return a
 }
 
-// usages are those of threads, less those that are gone.
+// usages returns the usages of threads, without those that have ended.
 func (m *Machine) usages(threads []int) []qemu.Usage {
 	var all []qemu.Usage
 	for _, thread := range threads {
@@ -170,7 +172,7 @@ func (m *Machine) usages(threads []int) []qemu.Usage {
 	return all
 }
 
-// busiest is the largest difference between two looks at the same threads.
+// busiest returns the largest difference between two looks at the same threads.
 func busiest(before, after []qemu.Usage) qemu.Usage {
 	var most qemu.Usage
 	for i := range min(len(before), len(after)) {

@@ -3,8 +3,11 @@ package vm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -15,26 +18,40 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
+// unloadableError reports that a machine could not continue from a snapshot, although
+// there was time and nobody killed QEMU.
+type unloadableError struct{ error }
+
+func (e *unloadableError) Unwrap() error { return e.error }
+
 // Fork returns a running copy of the machine that the snapshot was made of, with the
 // right time and random numbers of its own. The caller closes it.
 func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 	spec := s.spec
 	spec.Instance = i
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no fork", Time: i.BootTimeout, Name: "Config.BootTimeout"})
+	var started starting
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{
+		What: "no fork", Time: i.BootTimeout, Name: "Config.BootTimeout", Pace: started.Pace,
+	})
 	defer cancel()
 	m, err := start(ctx, spec, s.machine())
 	if err != nil {
 		return nil, err
 	}
+	started.Store(m)
 	if err := m.comeAlive(ctx, s); err != nil {
-		err = m.verdict(ctx, "fork", err)
+		inTime := ctx.Err() == nil
+		err = m.bootError(ctx, "fork", err)
+		if inTime && !m.wasKilled() {
+			err = &unloadableError{err}
+		}
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// Restore returns a copy that runs, of which nothing is asked: Fork without its agent.
+// Restore returns a copy that runs. Unlike Fork it does not wait for the agent.
 func (s *Snapshot) Restore(ctx context.Context) (*Machine, error) {
 	m, err := start(ctx, s.spec, s.machine())
 	if err != nil {
@@ -55,12 +72,30 @@ func (s *Snapshot) machine() qemu.Machine {
 	return d
 }
 
-// comeAlive lets the copy run and makes it a machine of its own.
+// wasKilled reports whether another process has killed QEMU. SIGBUS comes from a memory
+// file that is too short.
+func (m *Machine) wasKilled() bool {
+	if !isClosed(m.Done()) {
+		return false
+	}
+	var exit *qemu.ExitError
+	if !errors.As(m.process.Err(), &exit) {
+		return false
+	}
+	status, ok := exit.State.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() != syscall.SIGBUS
+}
+
+// comeAlive resumes the copy and makes it a machine of its own.
 func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
 	if err := m.loadDevices(ctx, s.files.State); err != nil {
 		return err
 	}
+	opened := m.events.now().portOpened
 	client, err := link.Resume(ctx, m.process.Link, s.moment.Session)
+	if errors.Is(err, link.ErrNotReplayed) {
+		client, err = m.redial(ctx, opened)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,10 +104,28 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
 	return m.wake(ctx, s.moment.Stopped)
 }
 
-// loadDevices loads the devices' state and lets the guest run.
+// redial shakes hands with an agent whose last session has ended, once it has opened its
+// port more than opened times.
+func (m *Machine) redial(ctx context.Context, opened int) (*link.Client, error) {
+	conn, err := m.reopen(ctx, opened)
+	if err != nil {
+		return nil, err
+	}
+	return link.Dial(ctx, conn)
+}
+
+// reopen gives the port of such an agent a new stream.
+func (m *Machine) reopen(ctx context.Context, opened int) (net.Conn, error) {
+	if err := m.events.waitPort(ctx, opened); err != nil {
+		return nil, fmt.Errorf("wait until the agent waits for a host: %w", err)
+	}
+	return m.rewire(ctx)
+}
+
+// loadDevices loads the devices' state and resumes the guest.
 func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
-	// A descriptor of its own: one that is inherited shares its position with all
-	// other forks.
+	// A file description of its own: an inherited one shares its position with all other
+	// forks.
 	own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", state.Fd()))
 	if err != nil {
 		return fmt.Errorf("open device state: %w", err)
@@ -87,8 +140,9 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 	return m.monitor.Execute(ctx, "cont", nil, nil, nil)
 }
 
-// wake tells the guest's agent what a machine cannot know by itself: one that has
-// just booted (stopped is zero), or a copy of one that was stopped then.
+// wake tells the guest's agent what the guest cannot find out: the time, random numbers
+// and its host name. stopped is when the machine was stopped of which this is a copy. It
+// is zero if the machine has just booted.
 func (m *Machine) wake(ctx context.Context, stopped time.Time) error {
 	seed := make([]byte, 64)
 	rand.Read(seed) // never fails (crypto/rand)
@@ -96,8 +150,7 @@ func (m *Machine) wake(ctx context.Context, stopped time.Time) error {
 	if stopped.IsZero() {
 		w.UnixNano = uint64(time.Now().UnixNano())
 	} else {
-		err := m.events.wait(ctx, func(seen eventCount) bool { return !seen.resumed.IsZero() })
-		if err != nil {
+		if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
 			return err
 		}
 		w.Asleep = uint64(m.events.now().resumed.Sub(stopped))

@@ -3,77 +3,115 @@ package vm
 import (
 	"fmt"
 	"time"
+
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+)
+
+// Health is what a look of a few seconds at a guest found: who answered, and what the
+// guest's processor did meanwhile.
+type Health struct {
+	gone    bool   // QEMU has exited
+	stopped bool   // QEMU is stopped, by a signal or a debugger
+	pid     int    // QEMU's process ID
+	status  string // as query-status of QMP returns it; "" if QEMU did not answer
+
+	agent, pid1 answer
+	waited      time.Duration // for those that did not answer
+
+	usage  qemu.Usage    // of the busiest of the guest's processors ...
+	during time.Duration // ... in this time; 0 if not known
+
+	// Victim is a sentence that names the last process killed for lack of memory, or "".
+	Victim string
+}
+
+// answer is what became of a question.
+type answer struct {
+	state answerState
+	took  time.Duration // if answered
+	err   error         // if failed
+}
+
+type answerState int
+
+const (
+	unasked answerState = iota // the agent has not come up yet
+	silent
+	answered
+	failed
 )
 
 // Answers reports whether the agent answered, however slowly.
-func (h Health) Answers() bool { return h.agent == agentAnswers }
+func (h Health) Answers() bool { return h.agent.state == answered }
 
-// String is the finding and the facts behind it, in one line.
+// PID1Answers reports whether PID 1 answered, however slowly.
+func (h Health) PID1Answers() bool { return h.pid1.state == answered }
+
+// String returns what was found, in one line.
 func (h Health) String() string {
 	text := h.finding()
 	if h.Victim != "" {
-		text += "; it ran out of memory before: its kernel killed " + h.Victim
+		text += "; " + h.Victim
 	}
 	return text
 }
 
+// finding follows the order of trust: QEMU, PID 1, the agent.
 func (h Health) finding() string {
 	switch {
 	case h.gone:
 		return "the guest is gone"
 	case h.stopped:
-		return fmt.Sprintf("QEMU itself is stopped, by a signal or a debugger (kill -CONT %d lets it go on)", h.pid)
-	case h.Answers() && h.took < slowAnswer:
-		return fmt.Sprintf("the guest is well: its agent answered in %v", brief(h.took))
-	case h.Answers():
-		return fmt.Sprintf("the guest is slow, not wedged: its agent answered in %v", brief(h.took))
-	case h.status == "":
-		return fmt.Sprintf("QEMU is wedged: its monitor did not answer within %v, and %s", brief(h.took), h.silence())
-	case h.status != "running":
+		return fmt.Sprintf("QEMU is stopped by a signal or a debugger (kill -CONT %d resumes it)", h.pid)
+	case h.status != "" && h.status != "running":
 		return fmt.Sprintf("the guest is paused: QEMU's status is %q%s", h.status, pauses[h.status])
+	case h.Answers() && h.PID1Answers():
+		return fmt.Sprintf("the agent answered in %v, PID 1 answered in %v", brief(h.agent.took), brief(h.pid1.took))
+	case h.Answers() && h.pid1.state == failed:
+		return fmt.Sprintf("the agent answered in %v, PID 1 cannot be asked: %v", brief(h.agent.took), h.pid1.err)
+	case h.Answers():
+		return fmt.Sprintf("the agent answered in %v, PID 1 did not within %v%s", brief(h.agent.took), brief(h.waited), h.processor())
+	case h.status == "":
+		return fmt.Sprintf("QEMU's monitor did not answer within %v, and %s", brief(h.waited), h.silence())
 	}
-	silence := h.silence()
+	return h.silence() + h.processor()
+}
+
+// pauses explains QEMU's RunState where the name does not.
+var pauses = map[string]string{
+	"paused":         ", it was stopped through QEMU's monitor, as for a snapshot",
+	"suspended":      ", it sleeps and nothing wakes it",
+	"io-error":       ", its disk failed",
+	"internal-error": ", the host's KVM or QEMU cannot continue",
+	"inmigrate":      ", its state has not been loaded",
+}
+
+// silence returns how the agent did not answer.
+func (h Health) silence() string {
+	switch h.agent.state {
+	case unasked:
+		return "the agent has not come up"
+	case failed:
+		return "the agent has closed the link"
+	}
+	return fmt.Sprintf("the agent did not answer within %v", brief(h.waited))
+}
+
+// processor returns what the guest's processor did during the wait, as the end of a
+// sentence.
+func (h Health) processor() string {
 	if h.during == 0 {
-		return "QEMU runs and " + silence
+		return ""
 	}
 	busy := h.usage.Ran + h.usage.Waited
-	share := float64(busy) / float64(h.during)
-	text := fmt.Sprintf("the guest is half-busy: its processor was busy for %v of %v and %s", brief(busy), brief(h.during), silence)
-	switch {
-	case share >= 0.8 && h.agent == agentAbsent: // nobody to ask which it is
-		text = fmt.Sprintf("the guest is still booting, or spinning: its processor has been busy for %v and %s", brief(h.during), silence)
-	case share >= 0.8:
-		text = fmt.Sprintf("the guest is spinning: its processor has been busy for %v and %s", brief(h.during), silence)
-	case share <= 0.2:
-		text = fmt.Sprintf("the guest is idle: its processor had nothing to do for %v and %s", brief(h.during), silence)
-	}
+	text := fmt.Sprintf("; the guest's processor was busy for %v of %v", brief(busy), brief(h.during))
 	if h.usage.Waited > h.during/2 {
-		text += fmt.Sprintf("; the host let it wait for a processor for %v of that", brief(h.usage.Waited))
+		text += fmt.Sprintf(" and waited for the host's for %v of these", brief(h.usage.Waited))
 	}
 	return text
 }
 
-// pauses says what QEMU's RunState means where the name does not.
-var pauses = map[string]string{
-	"paused":         ", it was stopped through QEMU's monitor, as for a snapshot",
-	"suspended":      ", it went to sleep and nothing wakes it",
-	"io-error":       ", its disk failed",
-	"internal-error": ", the host's KVM or QEMU cannot go on with it",
-	"inmigrate":      ", its state has not been loaded",
-}
-
-// silence says how the agent did not answer.
-func (h Health) silence() string {
-	switch h.agent {
-	case agentAbsent:
-		return "its agent has not come up"
-	case agentLost:
-		return "its agent has closed the link"
-	}
-	return "its agent does not answer"
-}
-
-// brief rounds a time to what a person wants to know of it.
+// brief rounds a time for a person to read.
 func brief(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Millisecond)

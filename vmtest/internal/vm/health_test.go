@@ -9,28 +9,30 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
-// patient answers questions as a guest in some state does.
+// patient answers questions as a guest in some state does. A time of 0 is never.
 type patient struct {
-	agentTime   time.Duration // 0 is never
+	agentTime   time.Duration
 	agentErr    error
 	noAgent     bool
-	monitorTime time.Duration // 0 is never
+	pid1Time    time.Duration
+	pid1Err     error
+	monitorTime time.Duration
 	status      string
 	ran, waited float64 // shares of the time, of its one processor
 }
 
-func (p patient) questions(ctx context.Context) questions {
+func (p patient) questions() questions {
 	began := time.Now()
 	q := questions{
-		monitor: func() monitorAnswer {
-			if p.monitorTime == 0 {
-				<-ctx.Done() // the test's
-				return monitorAnswer{err: errors.New("closed")}
+		monitor: func(ctx context.Context) monitorAnswer {
+			if err := reply(p.monitorTime, nil)(ctx); err != nil {
+				return monitorAnswer{err: err}
 			}
-			time.Sleep(p.monitorTime)
 			return monitorAnswer{status: p.status, threads: []int{7}}
 		},
 		usages: func(threads []int) []qemu.Usage {
@@ -39,52 +41,60 @@ func (p patient) questions(ctx context.Context) questions {
 		},
 	}
 	if !p.noAgent {
-		q.agent = func(ctx context.Context) error {
-			if p.agentTime == 0 {
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			time.Sleep(p.agentTime)
-			return p.agentErr
-		}
+		q.agent, q.pid1 = reply(p.agentTime, p.agentErr), reply(p.pid1Time, p.pid1Err)
 	}
 	return q
 }
 
+// reply returns a question that is answered after some time, or never.
+func reply(after time.Duration, err error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if after == 0 {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		time.Sleep(after)
+		return err
+	}
+}
+
 func TestHealth(t *testing.T) {
 	const ms = time.Millisecond
+	lost := errors.New("link lost")
 	for _, test := range []struct {
 		name    string
 		patient patient
 		within  time.Duration
 		want    string
 	}{
-		{"well", patient{agentTime: 4 * ms, monitorTime: ms, status: "running"}, 4 * ms,
-			"the guest is well: its agent answered in 4ms"},
-		{"slow", patient{agentTime: 1234 * ms, monitorTime: ms, status: "running", ran: 1}, 1234 * ms,
-			"the guest is slow, not wedged: its agent answered in 1.2s"},
+		{"all answer", patient{agentTime: 4 * ms, pid1Time: 12 * ms, monitorTime: ms, status: "running"}, 12 * ms,
+			"the agent answered in 4ms, PID 1 answered in 12ms"},
+		{"slow", patient{agentTime: 1234 * ms, pid1Time: 1500 * ms, monitorTime: ms, status: "running", ran: 1}, 1500 * ms,
+			"the agent answered in 1.2s, PID 1 answered in 1.5s"},
+		{"PID 1 silent", patient{agentTime: 4 * ms, monitorTime: ms, status: "running", ran: 1}, 2 * time.Second,
+			"the agent answered in 4ms, PID 1 did not within 2s; the guest's processor was busy for 2s of 2s"},
+		{"PID 1 refuses", patient{agentTime: 4 * ms, pid1Time: 5 * ms, pid1Err: errors.New("connection refused"), monitorTime: ms, status: "running"}, 5 * ms,
+			"the agent answered in 4ms, PID 1 cannot be asked: connection refused"},
 		{"paused", patient{monitorTime: ms, status: "paused"}, ms,
 			`the guest is paused: QEMU's status is "paused", it was stopped through QEMU's monitor, as for a snapshot`},
 		{"io-error", patient{monitorTime: ms, status: "io-error"}, ms,
 			`the guest is paused: QEMU's status is "io-error", its disk failed`},
 		{"other status", patient{monitorTime: ms, status: "watchdog"}, ms,
 			`the guest is paused: QEMU's status is "watchdog"`},
-		{"spinning", patient{monitorTime: ms, status: "running", ran: 0.97}, 2 * time.Second,
-			"the guest is spinning: its processor has been busy for 2s and its agent does not answer"},
-		{"spinning on a busy host", patient{monitorTime: ms, status: "running", ran: 0.3, waited: 0.6}, 2 * time.Second,
-			"the guest is spinning: its processor has been busy for 2s and its agent does not answer; the host let it wait for a processor for 1.2s of that"},
+		{"busy", patient{monitorTime: ms, status: "running", ran: 0.97}, 2 * time.Second,
+			"the agent did not answer within 2s; the guest's processor was busy for 1.9s of 2s"},
+		{"starved", patient{monitorTime: ms, status: "running", ran: 0.3, waited: 0.6}, 2 * time.Second,
+			"the agent did not answer within 2s; the guest's processor was busy for 1.8s of 2s and waited for the host's for 1.2s of these"},
 		{"idle", patient{monitorTime: ms, status: "running", ran: 0.01}, 2 * time.Second,
-			"the guest is idle: its processor had nothing to do for 2s and its agent does not answer"},
-		{"half-busy", patient{monitorTime: ms, status: "running", ran: 0.5}, 2 * time.Second,
-			"the guest is half-busy: its processor was busy for 1s of 2s and its agent does not answer"},
+			"the agent did not answer within 2s; the guest's processor was busy for 20ms of 2s"},
 		{"booting", patient{noAgent: true, monitorTime: ms, status: "running", ran: 1}, 2 * time.Second,
-			"the guest is still booting, or spinning: its processor has been busy for 2s and its agent has not come up"},
-		{"agent gone", patient{agentTime: ms, agentErr: errors.New("link lost"), monitorTime: 2 * ms, status: "running"}, 2 * ms,
-			"QEMU runs and its agent has closed the link"},
-		{"asleep", patient{agentTime: 2 * ms, agentErr: errors.New("link lost"), monitorTime: ms, status: "suspended"}, ms,
-			`the guest is paused: QEMU's status is "suspended", it went to sleep and nothing wakes it`},
+			"the agent has not come up; the guest's processor was busy for 2s of 2s"},
+		{"agent gone", patient{agentTime: ms, agentErr: lost, pid1Time: ms, pid1Err: lost, monitorTime: 2 * ms, status: "running"}, 2 * ms,
+			"the agent has closed the link"},
+		{"asleep", patient{agentTime: 2 * ms, agentErr: lost, monitorTime: ms, status: "suspended"}, ms,
+			`the guest is paused: QEMU's status is "suspended", it sleeps and nothing wakes it`},
 		{"monitor silent", patient{}, 2 * time.Second,
-			"QEMU is wedged: its monitor did not answer within 2s, and its agent does not answer"},
+			"QEMU's monitor did not answer within 2s, and the agent did not answer within 2s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,7 +102,7 @@ func TestHealth(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), examineTime)
 				defer cancel()
 				var h Health
-				h.put(ctx, test.patient.questions(t.Context()))
+				h.put(ctx, test.patient.questions())
 				assert.Equal(t, test.want, h.String())
 				assert.Equal(t, test.within, time.Since(began), "time that it took")
 				time.Sleep(time.Minute) // for the answers that come too late
@@ -102,8 +112,9 @@ func TestHealth(t *testing.T) {
 }
 
 func TestHealthWithoutQuestions(t *testing.T) {
-	assert.Equal(t, "QEMU itself is stopped, by a signal or a debugger (kill -CONT 42 lets it go on)", Health{stopped: true, pid: 42}.String())
-	assert.Equal(t, "the guest is gone; it ran out of memory before: its kernel killed process 3 (x)", Health{gone: true, Victim: "process 3 (x)"}.String())
+	assert.Equal(t, "QEMU is stopped by a signal or a debugger (kill -CONT 42 resumes it)", Health{stopped: true, pid: 42}.String())
+	assert.Equal(t, "the guest is gone; the guest's kernel killed process 3 (x) for lack of memory",
+		Health{gone: true, Victim: "the guest's kernel killed process 3 (x) for lack of memory"}.String())
 }
 
 func TestBusiestProcessor(t *testing.T) {
@@ -113,10 +124,27 @@ func TestBusiestProcessor(t *testing.T) {
 	assert.Zero(t, busiest(before, nil))
 }
 
-func TestOutOfMemory(t *testing.T) {
-	assert.Empty(t, outOfMemory([]byte("Debian GNU/Linux 13 localhost ttyS0\r\n")))
-	assert.Equal(t, "process 182 (tail)", outOfMemory([]byte(
-		"[   12.1] Out of memory: Killed process 181 (dbus-daemon) total-vm:432504kB\r\n"+
-			"[   12.3] Memory cgroup out of memory: Killed process 182 (tail) total-vm:1kB\r\n")))
-	assert.Equal(t, "process 9 (a\ufffdb)", outOfMemory([]byte("Out of memory: Killed process 9 (a\x1b[31m\x07b) total-vm")))
+// A look at a machine whose PID 1 does not answer says so.
+func TestExamineWithASilentPID1(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	health := m.Examine()
+	assert.True(t, health.Answers())
+	assert.True(t, health.PID1Answers())
+	assert.Regexp(t, `^the agent answered in \S+, PID 1 answered in \S+$`, health.String())
+
+	release := make(chan struct{})
+	defer close(release)
+	fake.setPID1(func() string { <-release; return "running" })
+	fake.setKernelLog("Out of memory: Killed process 7 (tail) total-vm:1kB")
+	health = m.Examine()
+	assert.True(t, health.Answers())
+	assert.False(t, health.PID1Answers())
+	assert.Regexp(t, `^the agent answered in \S+, PID 1 did not within \S+; the guest's kernel killed process 7 \(tail\) for lack of memory$`, health.String())
+
+	ctx, cancel := deadline.Within(t.Context(), deadline.Limit{What: "not done", Time: time.Millisecond})
+	defer cancel()
+	err := m.With(ctx, "ask", func(ctx context.Context, _ *link.Client) error { <-ctx.Done(); return context.Cause(ctx) })
+	assert.ErrorContains(t, err, "PID 1 did not within")
+	assert.False(t, errors.As(err, new(*GuestError)), "the agent still yields evidence")
 }

@@ -1,9 +1,10 @@
-// Package vm is the life of a machine: its boot, its forks, its end, and what can be
-// found out about it from outside.
+// Package vm runs machines: it boots, forks, saves, reboots and ends them, and finds out
+// from outside how a guest is.
 package vm
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -31,18 +32,20 @@ type Machine struct {
 	events  *eventLog
 	began   time.Time
 	origin  systemd.Moment // of a fork
+	resumed bool           // the guest was saved, and continues here
 
-	linkMu sync.Mutex
-	link   *link.Client // once connected; see Session
+	mu    sync.Mutex
+	link  *link.Client // once connected; see Session
+	doing string       // the call that holds the machine, see hold; "" if none
 
 	consoleDone chan struct{} // closed once all of the console has been read
 	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
 	closeOnce   sync.Once
 }
 
-// lastWords bounds the wait for what a guest that closed its link leaves behind. QEMU
-// exits a moment after its streams end.
-const lastWords = 2 * time.Second
+// exitTime bounds the wait for QEMU to exit after its streams have ended, which takes a
+// moment, and for other short answers.
+const exitTime = 2 * time.Second
 
 // start runs QEMU and connects to its monitor.
 func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
@@ -55,6 +58,7 @@ func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
 		return nil, HostError(err)
 	}
 	m := newMachine(s, process)
+	m.resumed = d.Incoming
 	go m.readConsole()
 	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
 	if err != nil {
@@ -99,14 +103,13 @@ func (m *Machine) Origin() systemd.Moment { return m.origin }
 // Pid returns the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }
 
-// Console returns what is kept of the guest's serial console.
+// Console returns the end of what the guest wrote to its serial console.
 func (m *Machine) Console() *tail.Buffer { return m.console }
 
 // Done returns a channel that is closed when the guest has gone.
 func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
 
-// Close kills QEMU and waits until nothing is left of the guest. Further calls do
-// nothing.
+// Close kills QEMU and gives up all that the machine holds. Further calls do nothing.
 func (m *Machine) Close() {
 	m.closeOnce.Do(func() {
 		m.process.Kill() // first, because it ends every wait for the guest
@@ -121,23 +124,43 @@ func (m *Machine) Close() {
 	})
 }
 
-// Session returns the session with the guest's agent, nil before the first one. A reboot
-// of the guest replaces it.
+// Session returns the session with the guest's agent, or nil before the first one. A
+// reboot of the guest replaces it.
 func (m *Machine) Session() *link.Client {
-	m.linkMu.Lock()
-	defer m.linkMu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return m.link
+}
+
+// hold makes the caller the only one that saves or restarts the machine, until it calls
+// release. hold returns an error if another call does that, or if ctx has ended: then
+// nothing has happened to the machine.
+func (m *Machine) hold(ctx context.Context, doing string) (release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s %s: %w", doing, m.spec.image(), context.Cause(ctx))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.doing != "" {
+		return nil, fmt.Errorf("%s %s: a %s of the machine is in progress", doing, m.spec.image(), m.doing)
+	}
+	m.doing = doing
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.doing = ""
+	}, nil
 }
 
 // follow makes client the machine's session until the guest closes its end.
 func (m *Machine) follow(client *link.Client) {
-	m.linkMu.Lock()
+	m.mu.Lock()
 	m.link = client
-	m.linkMu.Unlock()
+	m.mu.Unlock()
 	// QEMU keeps its stream open when the guest closes the port.
 	closed := m.events.now().portClosed
 	go func() {
-		m.events.wait(context.Background(), func(seen eventCount) bool { return seen.portClosed > closed })
+		m.events.wait(context.Background(), func(seen events) bool { return seen.portClosed > closed })
 		client.Close()
 	}()
 }

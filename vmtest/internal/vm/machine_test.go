@@ -9,15 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/images"
-	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
-
-// someFiles are of an image without content.
-func someFiles() *boot.Files {
-	return &boot.Files{Image: &images.Image{Manifest: images.Manifest{Name: "debian-13"}}}
-}
 
 // A QEMU that closes its monitor and goes on is an error like others. A console that
 // nobody reads does not block it.
@@ -32,5 +25,5 @@ func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
 	_, err := start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
-	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU goes on")
+	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU runs")
 }

@@ -12,7 +12,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// moveTo moves the stopped machine, memory and all, into another QEMU.
+// moveTo migrates the stopped machine with its memory to another QEMU.
 func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -27,7 +27,7 @@ func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 	if err := m.migrateOut(ctx, out, false); err != nil {
 		return err
 	}
-	// QEMU has its own; while these are open, neither side sees the other one go.
+	// Each QEMU has its own descriptor. While these are open, neither sees the other's end.
 	in.Close()
 	out.Close()
 	err = m.migrated(ctx)
@@ -35,17 +35,17 @@ func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 		err = to.migrated(ctx)
 	}
 	if err != nil {
-		// That the other end has gone shows first; why, a moment later.
+		// The reason why the other QEMU has gone comes a moment after its end.
 		select {
 		case <-to.Done():
 			return fmt.Errorf("move memory: %w", to.process.Err())
-		case <-time.After(lastWords):
+		case <-time.After(exitTime):
 		}
 	}
 	return err
 }
 
-// saveDevices writes the state of a stopped machine, less its memory, to a file.
+// saveDevices writes the state of a stopped machine without its memory to a file.
 func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 	if err := m.migrateOut(ctx, state, true); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 	return m.migrated(ctx)
 }
 
-// migrateIn begins to load a machine from f; devicesOnly when f has no memory.
+// migrateIn begins to load a machine from f. devicesOnly says that f has no memory.
 func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) error {
 	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) e
 	return m.monitor.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
 }
 
-// migrateOut begins to write a machine to f.
+// migrateOut begins to write a machine to f, without its memory if devicesOnly.
 func (m *Machine) migrateOut(ctx context.Context, f *os.File, devicesOnly bool) error {
 	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly 
 		Capability string `json:"capability"`
 		State      bool   `json:"state"`
 	}
-	m.events.update(func(seen *eventCount) { seen.migration = "" }) // of the one before
+	m.events.update(func(seen *events) { seen.migration = "" }) // of the last migration
 	err := m.monitor.Execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{
 		{"events", true},
 		{"x-ignore-shared", devicesOnly},
@@ -93,10 +93,10 @@ func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly 
 	return m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": migrationFile}, nil, f)
 }
 
-// migrated waits until the migration that was begun has ended.
+// migrated waits until the migration in progress has ended.
 func (m *Machine) migrated(ctx context.Context) error {
 	var status string
-	err := m.events.wait(ctx, func(seen eventCount) bool {
+	err := m.events.wait(ctx, func(seen events) bool {
 		status = seen.migration
 		return status == "completed" || status == "failed" || status == "cancelled"
 	})

@@ -12,65 +12,79 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// Reboot has the guest reboot by systemctl and waits until its systemd is "running"
-// again. All that was written is gone with the RAM that it was written to: the guest
-// comes up as its image is, unless it has a Config.Disk. It takes as long as a cold
-// boot.
+// Reboot makes the guest reboot by systemctl and waits until its systemd is "running"
+// again. What was written is lost with the RAM that it was written to, unless the machine
+// has a Disk. It takes as long as a cold boot.
+//
+// If ctx has ended already, Reboot returns an error and the guest runs on. If ctx ends
+// later, the guest may have begun to reboot; it then ends instead.
 func (m *Machine) Reboot(ctx context.Context) error {
-	if err := m.setRebootAction(ctx, "reset"); err != nil {
-		return m.lost("reboot", err)
+	release, err := m.hold(ctx, "reboot")
+	if err != nil {
+		return err
 	}
-	err := m.restart(ctx, "reboot")
-	// Also when that failed and its time is up: a reset that nobody asked for, as
-	// after a panic, has to end the machine.
-	restore, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: lastWords})
+	defer release()
+	if err = m.setRebootAction(ctx, "reset"); err == nil {
+		err = m.restart(ctx, "reboot")
+	} else {
+		err = m.Explain(ctx, "reboot", err)
+	}
+	// Also after an error, and after ctx: a reset that nobody asked for, such as after a
+	// panic, must end the machine. QEMU may run a command whose answer came too late.
+	restore, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: exitTime})
 	defer cancel()
 	restored := m.setRebootAction(restore, "shutdown")
 	if errors.As(err, new(*GuestError)) && errors.Is(restored, qmp.ErrClosed) {
-		return err // has told already that the guest is gone
+		return err // it reports already that the guest has gone
 	}
 	return errors.Join(err, m.lost("reboot", restored))
 }
 
-// SoftReboot has the guest's user space reboot on the same kernel (systemctl(1),
-// soft-reboot; systemd 254 and later) and waits until its systemd is "running"
-// again. Files stay.
+// SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
+// soft-reboot; systemd 254 and later) and waits until its systemd is "running" again.
+// Files stay.
 func (m *Machine) SoftReboot(ctx context.Context) error {
+	release, err := m.hold(ctx, "soft-reboot")
+	if err != nil {
+		return err
+	}
+	defer release()
 	return m.restart(ctx, "soft-reboot")
 }
 
-// setRebootAction says what QEMU does when the guest resets itself.
+// setRebootAction sets what QEMU does when the guest resets itself.
 func (m *Machine) setRebootAction(ctx context.Context, action string) error {
 	return m.monitor.Execute(ctx, "set-action", map[string]string{"reboot": action}, nil, nil)
 }
 
 // restart runs the verb of systemctl that ends the system, and follows the next one.
 func (m *Machine) restart(ctx context.Context, verb string) error {
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "not up again", Time: m.spec.BootTimeout, Name: "Config.BootTimeout"})
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{
+		What: "not up again", Time: m.spec.BootTimeout, Name: "Config.BootTimeout", Pace: m.Pace,
+	})
 	defer cancel()
 	before := m.events.now()
 	session := m.Session()
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the
-	// command ends before the system does, or dies with it.
+	// command ends before the system does, or the system ends the command.
 	if err := m.run(ctx, "systemctl", "--no-block", verb); refused(err) {
 		return err
 	}
 	m.Systemd.Close()
-	err := m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > before.portOpened })
-	if err != nil {
-		return m.verdict(ctx, verb, fmt.Errorf("wait for the agent of the next system: %w", err))
+	if err := m.events.waitPort(ctx, before.portOpened); err != nil {
+		return m.bootError(ctx, verb, fmt.Errorf("wait for the agent of the next system: %w", err))
 	}
 	session.Close()
 	conn, err := m.rewire(ctx)
 	if err != nil {
-		return m.verdict(ctx, verb, err)
+		return m.bootError(ctx, verb, err)
 	}
 	return m.settle(ctx, verb, conn)
 }
 
-// refused tells from the error of the command that is to end the system that it has not
-// done so. It has when the link is lost, or when systemd has stopped the command with
-// all else.
+// refused reports whether the command that ends the system has not done so, judging by
+// the command's error. It has if the link is lost, or if systemd has stopped the command
+// with everything else.
 func refused(err error) bool {
 	var exit *link.ExitError
 	switch {
@@ -82,8 +96,8 @@ func refused(err error) bool {
 	return true
 }
 
-// rewire gives the guest link's port a new stream, clean of what the last system
-// left half-said on the old one.
+// rewire gives the guest link's port a new stream, without what the last session left on
+// the old one.
 func (m *Machine) rewire(ctx context.Context) (net.Conn, error) {
 	ours, theirs, err := qemu.Wire("link")
 	if err != nil {
@@ -106,7 +120,7 @@ func (m *Machine) rewire(ctx context.Context) (net.Conn, error) {
 	}
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("connect to the guest link anew: %w", err)
+		return nil, fmt.Errorf("connect to the guest link again: %w", err)
 	}
 	return ours, nil
 }

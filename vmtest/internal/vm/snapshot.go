@@ -18,29 +18,35 @@ import (
 )
 
 // Snapshot is a stopped machine: its memory, the state of its devices, and the session
-// with its agent, each in a file. A fork maps the memory copy-on-write and loads
-// nothing, so it costs what it takes to start QEMU, and forks share every page that
-// none has written.
+// with its agent, each in a file. A fork maps the memory copy-on-write and loads none of
+// it. So a fork takes as long as starting QEMU, and forks share each page that none of
+// them has written.
 type Snapshot struct {
 	spec   Spec
 	files  *snapshots.Files // the memory has Spec.Memory MiB and is sparse
 	moment moment
 }
 
-// moment is what the host has to know of the moment in which a snapshot was made.
+// moment is what the host needs of the moment in which a snapshot was made.
 type moment struct {
 	Stopped time.Time      `json:"stopped"`
 	Journal systemd.Moment `json:"journal"` // the end of the journal
-	Session link.Handshake `json:"session"` // which the agent goes on with in a fork
+	Session link.Handshake `json:"session"` // in which the agent is in a fork
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The files have no name, so they
 // live as long as this process at most. The machine may be a fork itself. The caller
-// closes the snapshot.
+// closes the snapshot. If ctx has ended already, Snapshot returns an error and the machine
+// runs on.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := m.spec.noDisk("snapshot " + m.spec.image()); err != nil {
 		return nil, err
 	}
+	release, err := m.hold(ctx, "snapshot")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	store, err := snapshots.OpenCached()
 	if err != nil {
 		return nil, err
@@ -54,12 +60,11 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, HostError(err)
 	}
 	s := m.spec
-	s.Console, s.Hostname = nil, "" // those of the machine that was
+	s.Console, s.Hostname = nil, "" // each fork has its own
 	return newSnapshot(s, files)
 }
 
-// newSnapshot reads what a host has to know of the files, which it closes on an
-// error.
+// newSnapshot reads the moment in the files. It closes the files on an error.
 func newSnapshot(s Spec, files *snapshots.Files) (*Snapshot, error) {
 	at, err := readMoment(files)
 	if err != nil {
@@ -77,31 +82,30 @@ func readMoment(files *snapshots.Files) (moment, error) {
 	return at, nil
 }
 
-// Close gives up the files. Machines that were forked from them run on.
+// Close closes the files. Machines that were forked from them run on.
 func (s *Snapshot) Close() error { return s.files.Close() }
 
-// snapshotTime bounds the making of a snapshot.
+// snapshotTime bounds how long a snapshot takes to make.
 const snapshotTime = time.Minute
 
-// snapshotInto ends the machine and leaves a snapshot of it in empty files.
+// snapshotInto ends the machine and writes a snapshot of it into empty files.
 //
-// QEMU writes memory into the file only of a machine that runs on that file, and
-// this one need not. So the machine is first moved, the way of a live migration,
-// to a second QEMU whose memory the file is; that one never runs, and hands out
-// its device state alone.
+// QEMU keeps memory in a file only for a machine that runs on that file, and this one may
+// not. So the machine is first migrated to a second QEMU whose memory is the file. The
+// second QEMU never runs the guest. It writes the devices' state without the memory.
 func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
 	defer m.Close()
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime})
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
 	at, session, err := m.quiesce(ctx)
 	if session != nil {
-		defer session.Close() // once the snapshot is made: it would say goodbye to the agent
+		defer session.Close() // not earlier, because the agent would see the end
 	}
 	if err != nil {
-		return m.verdict(ctx, "snapshot", err)
+		return m.bootError(ctx, "snapshot", err)
 	}
 	if err := json.NewEncoder(files.Moment).Encode(at); err != nil {
-		return fmt.Errorf("snapshot: write down its moment: %w", err)
+		return fmt.Errorf("snapshot: write moment: %w", err)
 	}
 	if err := files.RAM.Truncate(int64(m.spec.Memory) << 20); err != nil {
 		return fmt.Errorf("snapshot: make room for memory: %w", err)
@@ -122,17 +126,18 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 	case err == nil:
 		return nil
 	case snapshots.IsFull(files.RAM):
-		// Others took the room meanwhile. QEMU's own account of it is a SIGBUS or
-		// an input/output error.
+		// Other processes took the room meanwhile. QEMU reports a SIGBUS or an
+		// input/output error.
 		return fmt.Errorf("snapshot %s: %w: %w", m.spec.image(), unix.ENOSPC, err)
 	}
-	return failed.verdict(ctx, "snapshot", err)
+	return failed.bootError(ctx, "snapshot", err)
 }
 
-// quiesce brings the guest to a point that is good to begin from, and stops it: the
-// clock right, nothing half-written in the journal, and the agent in a session that
-// is open and has nothing going on. That session is not the machine's: one byte more
-// from a goroutine that asks for something, and no fork could take it up.
+// quiesce brings the guest to a point that forks can begin from, and stops it: the clock
+// is right, the journal is written, and the agent is in a session that is open and idle.
+// That session is not the machine's, because another goroutine could use that one, and
+// after one more byte no fork can resume it. session is nil if the agent waits for a host
+// instead.
 func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client, err error) {
 	if err := m.wake(ctx, time.Time{}); err != nil {
 		return at, nil, err
@@ -147,22 +152,26 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 	m.Systemd.Close()
 	opened := m.events.now().portOpened
 	m.Session().Close()
-	err = m.events.wait(ctx, func(seen eventCount) bool { return seen.portOpened > opened })
-	if err != nil {
-		return at, nil, fmt.Errorf("wait for the agent to wait for a host: %w", err)
-	}
-	conn, err := m.rewire(ctx)
+	conn, err := m.reopen(ctx, opened)
 	if err != nil {
 		return at, nil, err
 	}
+	opened = m.events.now().portOpened
 	session, recorded, err := link.DialRecorded(ctx, conn)
 	if err != nil {
 		return at, nil, err
 	}
+	if recorded.Check(ctx) != nil {
+		session.Close()
+		session, recorded = nil, link.Handshake{}
+		if _, err := m.reopen(ctx, opened); err != nil {
+			return at, nil, err
+		}
+	}
 	if err := m.monitor.Execute(ctx, "stop", nil, nil, nil); err != nil {
 		return at, session, err
 	}
-	err = m.events.wait(ctx, func(seen eventCount) bool { return !seen.stopped.IsZero() })
+	err = m.events.wait(ctx, func(seen events) bool { return !seen.stopped.IsZero() })
 	at.Stopped, at.Session = m.events.now().stopped, recorded
 	return at, session, err
 }

@@ -1,0 +1,33 @@
+package vm
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bootFake boots a machine on the host and returns both sides of it.
+func (h *fakeHost) bootFake() (*Machine, *fakeMachine) {
+	h.t.Helper()
+	m, err := Boot(h.t.Context(), someSpec(h.t))
+	require.NoError(h.t, err)
+	h.t.Cleanup(m.Close)
+	return m, <-h.machines
+}
+
+func TestBoot(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	assert.NoError(t, m.run(t.Context(), "true"))
+	assert.Contains(t, fake.args, "-no-reboot")
+}
+
+func TestBootOfADegradedSystem(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = func(f *fakeMachine) { f.pid1 = func() string { return "degraded" } }
+	_, err := Boot(t.Context(), someSpec(t))
+	var guest *GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.ErrorContains(t, err, `systemd is "degraded" instead of running`)
+}

@@ -1,0 +1,44 @@
+package vm
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestOutOfMemory(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	assert.Empty(t, m.OutOfMemory(t.Context(), Mark{}))
+
+	// Facility and text are the kernel's. The name in it is not.
+	fake.setKernelLog(
+		"Out of memory: Killed process 181 (dbus-daemon) total-vm:432504kB",
+		"Memory cgroup out of memory: Killed process 182 (a) \\x1b[31mb) total-vm:1kB",
+		"something else", "something else")
+	assert.Equal(t, `the guest's kernel killed process 182 (a) \x1b[31mb) for lack of memory`, m.OutOfMemory(t.Context(), Mark{}))
+	since := m.Mark()
+	since.at = since.at.Add(-4 * time.Second)
+	assert.Contains(t, m.OutOfMemory(t.Context(), since), "process 182")
+	assert.Empty(t, m.OutOfMemory(t.Context(), m.Mark()), "it was killed before")
+}
+
+// What a unit prints on the console is not the kernel's word.
+func TestOutOfMemoryOnTheConsole(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	const fakeText = "[   12.3] Out of memory: Killed process 7 (fake) total-vm:1kB"
+	fake.print(m, fakeText+"\r\n")
+	assert.Empty(t, m.OutOfMemory(t.Context(), Mark{}), "the kernel's log has no such record")
+	fake.agent.die()
+	assert.Equal(t, `the console shows: "Out of memory: Killed process 7 (fake)"`, m.OutOfMemory(t.Context(), Mark{}))
+	assert.Empty(t, m.OutOfMemory(t.Context(), m.Mark()))
+}
+
+func TestLastVictimOnTheConsole(t *testing.T) {
+	assert.Empty(t, quoteVictim([]byte("Debian GNU/Linux 13 localhost ttyS0\r\n")))
+	assert.Equal(t, `the console shows: "Memory cgroup out of memory: Killed process 182 (tail)"`, quoteVictim([]byte(
+		"[   12.1] Out of memory: Killed process 181 (dbus-daemon) total-vm:432504kB\r\n"+
+			"[   12.3] Memory cgroup out of memory: Killed process 182 (tail) total-vm:1kB\r\n")))
+}
