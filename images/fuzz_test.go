@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/internal/tail"
+
+	"example.org/systemd-vmtest/internal/kmod"
 )
 
 // An accepted manifest has only files inside the image's directory, and is the same
@@ -106,12 +108,12 @@ func FuzzParseStatus(f *testing.F) {
 	})
 }
 
-func FuzzClosure(f *testing.F) {
-	f.Add("kernel/a.ko.xz: kernel/b.ko\nkernel/b.ko:\n", "kernel/c.ko\n", "a c")
-	f.Add("kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n", "", "a")
-	f.Add("../../../etc/x.ko: /etc/y.ko\n", "", "x")
-	f.Fuzz(func(t *testing.T, dep, builtin, needed string) {
-		order, err := closure(dep, builtin, strings.Fields(needed))
+func FuzzNeededFiles(f *testing.F) {
+	f.Add("kernel/virtio_pci.ko.xz: kernel/b.ko\nkernel/b.ko:\n", "kernel/c.ko\n")
+	f.Add("kernel/virtio_pci.ko: kernel/b.ko\nkernel/b.ko: kernel/virtio_pci.ko\n", "")
+	f.Add("../../../etc/virtio_pci.ko: /etc/y.ko\n", "")
+	f.Fuzz(func(t *testing.T, dep, builtin string) {
+		order, err := neededFiles(kmod.ParseIndex(dep, builtins+builtin))
 		if err != nil {
 			return
 		}

@@ -2,16 +2,14 @@ package images
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
-	"github.com/ulikunitz/xz"
+	"example.org/systemd-vmtest/internal/kmod"
 )
 
 // neededModules returns the modules that an initrd needs for its root and the agent.
@@ -42,57 +40,19 @@ func (m *moduleFiles) add(name string, content []byte) {
 	m.files[name] = content
 }
 
-// moduleName returns the name of the module in a file. Names of files have dashes and
-// underscores, the kernel's names have underscores only.
-func moduleName(file string) string {
-	base, _, _ := strings.Cut(path.Base(file), ".ko")
-	return strings.ReplaceAll(base, "-", "_")
-}
-
-// closure returns the files of the needed modules and of their dependencies, each
-// after those that it depends on. Modules that are built in have no file. A name in
-// neither list is an error.
-func closure(dep, builtin string, needed []string) ([]string, error) {
-	files, deps := map[string]string{}, map[string][]string{}
-	for line := range strings.SplitSeq(dep, "\n") {
-		file, list, ok := strings.Cut(line, ":")
-		if !ok {
-			continue
-		}
-		files[moduleName(file)] = file
-		deps[file] = strings.Fields(list)
+// neededFiles returns the files of the modules that an initrd needs, and of those that
+// they depend on, in the order of loading.
+func neededFiles(index kmod.Index) ([]string, error) {
+	files, err := index.Files(neededModules()...)
+	if err != nil {
+		return nil, err
 	}
-	inKernel := map[string]bool{}
-	for file := range strings.FieldsSeq(builtin) {
-		inKernel[moduleName(file)] = true
-	}
-	var order []string
-	seen := map[string]bool{}
-	var visit func(file string)
-	visit = func(file string) {
-		if seen[file] {
-			return
-		}
-		seen[file] = true
-		for _, d := range deps[file] {
-			visit(d)
-		}
-		order = append(order, file)
-	}
-	for _, name := range needed {
-		file, ok := files[name]
-		if ok {
-			visit(file)
-		} else if !inKernel[name] {
-			return nil, fmt.Errorf("find kernel module %s: neither in modules.dep nor in modules.builtin", name)
-		}
-	}
-	for _, file := range order {
+	for _, file := range files {
 		if !fs.ValidPath(file) {
 			return nil, fmt.Errorf("read modules.dep: the path %q leads out of the modules", file)
 		}
 	}
-	return order, nil
+	return files, nil
 }
 
 // write writes the modules that the initrd needs to dir, uncompressed, and a
@@ -100,7 +60,7 @@ func closure(dep, builtin string, needed []string) ([]string, error) {
 func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 	dep := string(m.files[kernel+"/modules.dep"])
 	builtin := m.files[kernel+"/modules.builtin"]
-	order, err := closure(dep, string(builtin), neededModules())
+	order, err := neededFiles(kmod.ParseIndex(dep, string(builtin)))
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +81,7 @@ func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 		if err := writeSynced(dest, bytes.NewReader(plain)); err != nil {
 			return nil, err
 		}
-		names = append(names, moduleName(file))
+		names = append(names, kmod.Name(file))
 	}
 	if err := writeSynced(filepath.Join(base, "modules.dep"), strings.NewReader(plainDep(dep, order))); err != nil {
 		return nil, err
@@ -163,20 +123,5 @@ func decompress(file string, content []byte) ([]byte, error) {
 	if len(content) == 0 {
 		return nil, fmt.Errorf("the guest's tree lacks it: %w", fs.ErrNotExist)
 	}
-	var r io.Reader
-	var err error
-	switch path.Ext(file) {
-	case ".ko":
-		return content, nil
-	case ".xz":
-		r, err = xz.NewReader(bytes.NewReader(content))
-	case ".gz":
-		r, err = gzip.NewReader(bytes.NewReader(content))
-	default:
-		return nil, fmt.Errorf("unknown compression %s", path.Ext(file))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(r)
+	return kmod.Decompress(file, content)
 }

@@ -5,29 +5,21 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/kmod"
 )
 
-func TestClosure(t *testing.T) {
-	// As depmod writes it: the dependencies of dependencies are listed too.
-	const dep = `kernel/drivers/virtio/virtio_pci.ko.xz: kernel/virtio_ring.ko.xz kernel/virtio.ko.xz kernel/virtio_pci_modern_dev.ko.xz
-kernel/virtio_pci_modern_dev.ko.xz:
-kernel/virtio_ring.ko.xz: kernel/virtio.ko.xz
-kernel/virtio.ko.xz:
-kernel/drivers/char/hw_random/virtio-rng.ko.xz: kernel/virtio_ring.ko.xz kernel/virtio.ko.xz
-kernel/fs/xfs.ko.xz:
-`
-	order, err := closure(dep, "kernel/fs/overlay.ko\n", []string{"virtio_rng", "overlay", "virtio_pci"})
-	require.NoError(t, err)
-	assert.Equal(t, []string{
-		"kernel/virtio.ko.xz",
-		"kernel/virtio_ring.ko.xz",
-		"kernel/drivers/char/hw_random/virtio-rng.ko.xz",
-		"kernel/virtio_pci_modern_dev.ko.xz",
-		"kernel/drivers/virtio/virtio_pci.ko.xz",
-	}, order)
+// builtins are all modules that an initrd needs, but for one.
+const builtins = "kernel/virtio_blk.ko kernel/virtio_console.ko kernel/virtio-rng.ko kernel/squashfs.ko kernel/overlay.ko "
 
-	_, err = closure(dep, "", []string{"overlay"})
-	require.ErrorContains(t, err, "find kernel module overlay")
+func TestNeededFiles(t *testing.T) {
+	files, err := neededFiles(kmod.ParseIndex("kernel/virtio_pci.ko: kernel/virtio.ko\nkernel/virtio.ko:\n", builtins))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"kernel/virtio.ko", "kernel/virtio_pci.ko"}, files)
+	_, err = neededFiles(kmod.ParseIndex("", builtins))
+	assert.ErrorContains(t, err, "find kernel module virtio_pci")
+	_, err = neededFiles(kmod.ParseIndex("../../etc/virtio_pci.ko:\n", builtins))
+	assert.ErrorContains(t, err, "leads out of the modules")
 }
 
 func TestDecompressUnknown(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.org/systemd-vmtest/internal/kmod"
 )
 
 // Seal makes an image of the directory dir, which another tool, such as Nix, has
@@ -85,8 +87,7 @@ func takeModules(dir, tree string) (kernel string, names []string, err error) {
 	if err := errors.Join(take("modules.dep"), take("modules.builtin")); err != nil {
 		return "", nil, err
 	}
-	order, err := closure(string(m.files[kernel+"/modules.dep"]), string(m.files[kernel+"/modules.builtin"]),
-		neededModules())
+	order, err := neededFiles(kmod.ParseIndex(string(m.files[kernel+"/modules.dep"]), string(m.files[kernel+"/modules.builtin"])))
 	if err != nil {
 		return "", nil, err
 	}
