@@ -222,6 +222,7 @@ func TestWaitRestsOnAUnitThatIsNotLoaded(t *testing.T) {
 		f.unit("a.socket", "active", "listening", nil)
 		waited := waitInBackground(t.Context(), m, "a@0.service", "active")
 		assert.ErrorContains(t, <-waited, "there is no such unit")
+		synctest.Wait() // until the signals of that look have passed
 
 		f.unit("a@0.service", "inactive", "dead", nil)
 		f.loaded["a@0.service"] = false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,9 +130,10 @@ func TestOneChangeAtATime(t *testing.T) {
 	h := newFakeHost(t)
 	m, fake := h.bootFake()
 	inside, release := make(chan struct{}), make(chan struct{})
+	enter := sync.OnceFunc(func() { close(inside) })
 	fake.setCommand(func(args []string) int {
 		if args[0] == "journalctl" {
-			close(inside)
+			enter()
 			<-release
 		}
 		return 0
