@@ -59,13 +59,13 @@ type Ending string
 
 // The endings that the host can tell apart.
 const (
-	EndingPoweroff = Ending(vm.EndingPoweroff) // the guest switched itself off
-	EndingReboot   = Ending(vm.EndingReboot)   // it reset itself; what it wrote to RAM is lost
+	EndingPoweroff Ending = "poweroff" // the guest switched itself off
+	EndingReboot   Ending = "reboot"   // it reset itself; what it wrote to RAM is lost
 	// EndingPanic says that the guest's kernel panicked. A kernel reports that to QEMU
 	// through a driver (pvpanic) that the guest loads before its systemd starts. Without
 	// the driver a panic is an EndingReboot, and errors quote what the console shows.
-	EndingPanic  = Ending(vm.EndingPanic)
-	EndingKilled = Ending(vm.EndingKilled) // QEMU ended, and the guest did not ask for that
+	EndingPanic  Ending = "panic"
+	EndingKilled Ending = "killed" // QEMU ended, and the guest did not ask for that
 )
 
 // Wait waits until the guest has gone and returns how. It does not close the machine.
