@@ -101,7 +101,7 @@ func (g *Guest) context(t testing.TB) (context.Context, context.CancelFunc) {
 
 // opLimit is the longest that a call may take.
 func (g *Guest) opLimit() deadline.Limit {
-	return deadline.Limit{What: "not done", Time: g.Machine.config.OpTimeout, Name: "Config.OpTimeout"}
+	return deadline.Limit{What: "not done", Time: g.Machine.config.OpTimeout, Name: "Config.OpTimeout", Pace: g.Machine.vm.Pace}
 }
 
 // do runs op within the test's time and the guest's OpTimeout, and fails the test with
