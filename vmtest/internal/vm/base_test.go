@@ -89,4 +89,7 @@ func TestBaseThatCanNeverBeLoaded(t *testing.T) {
 		assert.ErrorContains(t, err, "load of migration failed")
 	}
 	assert.Equal(t, 2, said.count("booting once"), "%v", said.text)
+	// Each boot has a QEMU that boots, one that saves, and one that forks. The second call
+	// tries one fork.
+	assert.Len(t, h.machines, 3+3+1)
 }

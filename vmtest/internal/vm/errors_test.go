@@ -23,7 +23,7 @@ func TestGuestErrorHasTheEvidence(t *testing.T) {
 		"boot debian-13: not up within 3m0s\nthe guest printed nothing on its console")
 }
 
-// A full disk is what the host lacks, in one line with the cure, whoever met it.
+// A full disk is an error of one line with a cure, in whatever call it shows.
 func TestHostErrorOnAFullDisk(t *testing.T) {
 	for _, err := range []error{
 		&os.PathError{Op: "write", Path: "/cache/images/.stamp", Err: syscall.ENOSPC},
@@ -39,7 +39,7 @@ func TestHostErrorOnAFullDisk(t *testing.T) {
 		assert.ErrorIs(t, got, err)
 	}
 	known := &host.Error{Cause: "no space: x", Cure: "y", Err: syscall.ENOSPC}
-	assert.Same(t, known, HostError(known), "who knows better is believed")
+	assert.Same(t, known, HostError(known), "an error that has a cure already")
 	other := errors.New("other")
 	assert.Same(t, other, HostError(other))
 }
