@@ -31,7 +31,7 @@
         );
 
       # After a change of go.mod the build fails and prints the new hash.
-      vendorHash = "sha256-6aG6+hq0dE0o7OHKe9cEIeGZbCk9b/ONiFeIa0XfjpQ=";
+      vendorHash = "sha256-isMRmOz+iAB3udBtlBBKpO/+XJjI09wGmUp+4M9w3NY=";
 
       # The Go module with only some of its directories, so that a change in the
       # others rebuilds nothing.
