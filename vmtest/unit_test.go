@@ -2,7 +2,6 @@ package vmtest
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -43,22 +42,4 @@ func TestUnitErrorNamesAConditionOnce(t *testing.T) {
 	unmet := &systemd.UnmetError{Conditions: []string{"ConditionPathExists=/x"}, Known: true}
 	err := &UnitError{Op: "start", Unit: "a.service", ActiveState: "inactive", SubState: "dead", Err: unmet, Unmet: unmet.Conditions}
 	assert.EqualError(t, err, "start a.service: it did not start because a condition was false: ConditionPathExists=/x; it is inactive (dead)\nits journal is empty")
-}
-
-// Two queries of the journal give one list in the journal's order, whatever the guest's
-// wall clock did.
-func TestMergeEntries(t *testing.T) {
-	entry := func(monotonic int, cursor string) Entry {
-		return Entry{Cursor: cursor, Fields: map[string]string{"__MONOTONIC_TIMESTAMP": fmt.Sprint(monotonic)}}
-	}
-	cursors := func(entries []Entry) (all []string) {
-		for _, e := range entries {
-			all = append(all, e.Cursor)
-		}
-		return all
-	}
-	own := []Entry{entry(900, "a"), entry(1000, "c"), entry(2000, "d")}
-	about := []Entry{entry(950, "b"), entry(1000, "c"), entry(2000, "e")}
-	assert.Equal(t, []string{"a", "b", "c", "d", "e"}, cursors(mergeEntries(own, about)))
-	assert.Empty(t, mergeEntries(nil, nil))
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -127,41 +125,12 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) {
 	if unmet, ok := errors.AsType[*systemd.UnmetError](e.Err); ok && unmet.Known {
 		e.Unmet = unmet.Conditions
 	}
-	entries, err := u.about(ctx, cmp.Or(d.ID, u.name))
+	// The journal has the entries under the unit's own name, its ID.
+	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: cmp.Or(d.ID, u.name), Last: unitJournal})
 	if err != nil {
 		e.Journal = append(e.Journal, "its journal cannot be read: "+err.Error())
 	}
 	for _, entry := range entries {
 		e.Journal = append(e.Journal, entry.String())
 	}
-}
-
-// about returns the last entries of the journal that a unit wrote or that are about it.
-// The journal has them under the unit's own name, id.
-//
-// An entry of a process that systemd forked for the unit, and that ended before journald
-// looked whose it was, is not the unit's own: journalctl -u does not show it. It often is
-// the one that decides.
-func (u *MachineUnit) about(ctx context.Context, id string) ([]Entry, error) {
-	own, err := u.machine.Journal(ctx, JournalQuery{Unit: id, Last: unitJournal})
-	if err != nil {
-		return nil, err
-	}
-	about, err := u.machine.Journal(ctx, JournalQuery{Match: []string{"UNIT=" + id}, Last: unitJournal})
-	entries := mergeEntries(own, about)
-	return entries[max(0, len(entries)-unitJournal):], err
-}
-
-// mergeEntries returns the entries of both in the order of the journal, each once. The
-// guest's wall clock may have been set back between two of them.
-func mergeEntries(a, b []Entry) []Entry {
-	all := slices.Concat(a, b)
-	since := func(e Entry) uint64 {
-		n, _ := strconv.ParseUint(e.Fields["__MONOTONIC_TIMESTAMP"], 10, 64)
-		return n
-	}
-	slices.SortStableFunc(all, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(since(a), since(b)), cmp.Compare(a.Cursor, b.Cursor))
-	})
-	return slices.CompactFunc(all, func(a, b Entry) bool { return a.Cursor == b.Cursor })
 }
