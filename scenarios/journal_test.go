@@ -149,7 +149,7 @@ func TestJournalAboutAUnit(t *testing.T) {
 	// A process that journald attributes to another unit.
 	g.Exec(t, vmtest.Command{Args: []string{"logger", "--journald"}, Stdin: strings.NewReader("MESSAGE=a helper failed\nUNIT=nobody.service\n")})
 	assertJournal(t, g, "nobody.service", "a helper failed")
-	assertJournal(t, g, "nobody.service", "Failed to determine user credentials: No such process")
+	assertJournal(t, g, "nobody.service", noUserText(g))
 	assertJournal(t, g, "nobody.service", "status=217/USER")
 	assertJournal(t, g, "nobody.socket", "Failed to resolve group no-such-group")
 	assertJournal(t, g, "nobody.socket", "Failed with result 'exit-code'")
@@ -157,4 +157,12 @@ func TestJournalAboutAUnit(t *testing.T) {
 	assert.Equal(t, "nobody.service: Failed with result 'exit-code'.", messages(both))
 	last := g.Journal(t, vmtest.JournalQuery{Unit: "nobody.service", Match: []string{"_PID=1", "PRIORITY=4"}, Last: 1})
 	assert.Equal(t, fmt.Sprint(both), fmt.Sprint(last))
+}
+
+// noUserText is why a service fails whose User=no-such-user does not exist.
+func noUserText(g *vmtest.Guest) string {
+	if g.Machine.Image().SystemdMajor < 262 {
+		return "Failed to determine user credentials: No such process"
+	}
+	return "Failed to determine credentials for user 'no-such-user': Unknown user"
 }

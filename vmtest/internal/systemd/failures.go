@@ -99,11 +99,13 @@ func (u *failing) processExited(e Entry) {
 
 func (u *failing) failed(e Entry) {
 	start, result := e.Fields["INVOCATION_ID"], e.Fields["UNIT_RESULT"]
-	// PID 1 repeats the last result when it gives up starting a unit again.
-	if !u.results[start] || start == "" {
-		u.Times++
-		u.results[start] = true
+	// When PID 1 gives up starting a unit again, it repeats the last result, or reports
+	// start-limit-hit, of the last start.
+	if u.results[start] && start != "" {
+		return
 	}
+	u.results[start] = true
+	u.Times++
 	switch end := u.ends[start]; {
 	case end == "":
 		u.Last = result

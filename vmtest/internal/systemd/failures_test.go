@@ -32,6 +32,9 @@ func TestFailures(t *testing.T) {
 		"exited only": {[]Entry{exited("a.service", "1", user)}, "[]"},
 		"a liar":      {[]Entry{{Fields: map[string]string{"_PID": "7", "MESSAGE_ID": unitFailureResult, "UNIT": "a.service", "UNIT_RESULT": "signal"}}}, "[]"},
 		"unsafe":      {[]Entry{failedWith("a.service", "1", "\x1b[2Jx\x07")}, "[a.service failed once: x\ufffd]"},
+		"given up, in 262": {[]Entry{
+			exited("b.service", "1", user), failedWith("b.service", "1", "exit-code"), failedWith("b.service", "1", "start-limit-hit"),
+		}, "[b.service failed once: status 217/USER]"},
 		"given up": {[]Entry{
 			exited("b.service", "1", user), failedWith("b.service", "1", "exit-code"), failedWith("a.socket", "9", "resources"),
 			exited("b.service", "2", user), failedWith("b.service", "2", "exit-code"),

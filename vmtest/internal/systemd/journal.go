@@ -210,7 +210,7 @@ func (j Journal) Since(ctx context.Context, begin Moment, most int) (entries []E
 // ofSync reports whether journald logged e because of a journalctl --sync, as this package
 // runs it.
 func ofSync(e Entry) bool {
-	return e.Fields["SYSLOG_IDENTIFIER"] == "systemd-journald" && e.Message == "Received client request to sync journal."
+	return e.Fields["SYSLOG_IDENTIFIER"] == "systemd-journald" && strings.HasPrefix(e.Message, "Received client request to sync journal")
 }
 
 // errEnough ends the journalctl that is not to return more entries.
