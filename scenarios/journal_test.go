@@ -151,7 +151,7 @@ func TestJournalAboutAUnit(t *testing.T) {
 	assertJournal(t, g, "nobody.service", "a helper failed")
 	assertJournal(t, g, "nobody.service", noUserText(g))
 	assertJournal(t, g, "nobody.service", "status=217/USER")
-	assertJournal(t, g, "nobody.socket", "Failed to resolve group no-such-group")
+	assertJournal(t, g, "nobody.socket", "nobody.socket: Failed to resolve group")
 	assertJournal(t, g, "nobody.socket", "Failed with result 'exit-code'")
 	both := g.Journal(t, vmtest.JournalQuery{Unit: "nobody.service", Match: []string{"_PID=1", "PRIORITY=4"}})
 	assert.Equal(t, "nobody.service: Failed with result 'exit-code'.", messages(both))
