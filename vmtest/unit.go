@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 
@@ -90,7 +91,10 @@ func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	if job, ok := errors.AsType[*systemd.JobError](err); ok {
 		e.JobResult = job.Result
 	}
-	u.addEvidence(ctx, e)
+	if gone := u.addEvidence(ctx, e); gone != nil { // which may be the unit's doing
+		e.Err = fmt.Errorf("%w; %w", e.Err, gone)
+		return e.plain()
+	}
 	return e
 }
 

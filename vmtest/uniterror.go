@@ -109,13 +109,16 @@ func (e *UnitError) plain() error { return fmt.Errorf("%s: %w", e.doing(), e.Err
 // unitJournal is how many lines of the journal a UnitError has.
 const unitJournal = 20
 
-// addEvidence adds to e what PID 1 and the journal have about the unit.
-func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) {
+// addEvidence adds to e what PID 1 and the journal have about the unit. Its error is the
+// *GuestError of a guest that has gone meanwhile.
+func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	// The call's own time may be over.
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
 	defer cancel()
 	d, err := u.machine.vm.InspectUnit(ctx, u.name)
-	if err != nil {
+	if err = public(err); errors.As(err, new(*GuestError)) {
+		return err
+	} else if err != nil {
 		e.Journal = append(e.Journal, "its jobs cannot be read: "+err.Error())
 	}
 	e.Jobs, e.Unmet = publicJobs(d.Jobs), d.Unmet
@@ -127,10 +130,13 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) {
 	}
 	// The journal has the entries under the unit's own name, its ID.
 	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: cmp.Or(d.ID, u.name), Last: unitJournal})
-	if err != nil {
+	if errors.As(err, new(*GuestError)) {
+		return err
+	} else if err != nil {
 		e.Journal = append(e.Journal, "its journal cannot be read: "+err.Error())
 	}
 	for _, entry := range entries {
 		e.Journal = append(e.Journal, entry.String())
 	}
+	return nil
 }
