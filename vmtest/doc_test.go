@@ -34,3 +34,17 @@ func TestDocumentedVariables(t *testing.T) {
 	}
 	assert.Greater(t, found, 8)
 }
+
+// TestFilesAreShort checks that a file of the module has one concept at most.
+func TestFilesAreShort(t *testing.T) {
+	const most = 300 // lines
+	module := os.DirFS("..")
+	require.NoError(t, fs.WalkDir(module, ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		text, err := fs.ReadFile(module, path)
+		assert.LessOrEqual(t, strings.Count(string(text), "\n"), most, "lines of %s", path)
+		return err
+	}))
+}

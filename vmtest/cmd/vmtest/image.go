@@ -33,7 +33,7 @@ func newImageBuild(s streams) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "build NAME...",
-		Short: "Build images anew",
+		Short: "Build images again",
 		Long:  "Build builds images from the newest packages, also those that are in the cache.",
 		Example: `  vmtest image build debian-12
   vmtest image build --all`,

@@ -57,7 +57,7 @@ func printSnapshots(w io.Writer, list []snapshots.Listed) error {
 	for _, l := range list {
 		used := l.Used.Local().Format(time.DateTime)
 		if l.Fault != nil {
-			fmt.Fprintf(t, "%.*s\t-\t-\t%d MB\t%s, of no use: %v\n", shortKey, l.Key, l.Bytes/1e6, used, l.Fault)
+			fmt.Fprintf(t, "%.*s\t-\t-\t%d MB\t%s, unusable: %v\n", shortKey, l.Key, l.Bytes/1e6, used, l.Fault)
 			continue
 		}
 		fmt.Fprintf(t, "%.*s\t%s\t%d MiB\t%d MB\t%s\n", shortKey, l.Key, l.Image, l.Memory, l.Bytes/1e6, used)

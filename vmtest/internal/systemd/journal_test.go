@@ -14,7 +14,7 @@ import (
 )
 
 // fakeJournal answers journalctl as it does for a journal of entries with the messages
-// m1, m2, ..., of which the cursor of m1 is c(1). It ignores matches, as if all met them.
+// m1, m2, .... The cursor of m1 is c(1). It ignores matches, as if all met them.
 type fakeJournal struct {
 	entries int
 	calls   []string
