@@ -94,7 +94,7 @@ func TestFiles(t *testing.T) {
 	file := filepath.Join(tree, "sub", "run.sh")
 	err := g.Machine.Copy(ctx, file, "/no/such/directory/run.sh")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
-	assert.ErrorContains(t, err, " /no/such/directory of the guest: file does not exist")
+	assert.ErrorContains(t, err, "directory /no/such/directory of the guest: file does not exist")
 	assert.ErrorIs(t, g.Machine.Copy(ctx, file, "/etc"), syscall.EISDIR)
 	assert.ErrorIs(t, g.Machine.Copy(ctx, filepath.Join(dir, "absent"), "/etc/absent"), fs.ErrNotExist)
 	_, err = g.Machine.ReadFile(ctx, "/no/such/file")

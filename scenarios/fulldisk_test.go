@@ -143,7 +143,8 @@ func assertSaysNoSpace(t *testing.T, err error) {
 	assert.NotContains(t, err.Error(), "\n")
 }
 
-// mountDisk mounts a small tmpfs on a directory. Its mode is 1777 if options has none.
+// mountDisk makes the directory dir and mounts a small tmpfs there. Its mode is 1777 if
+// options has none.
 func mountDisk(t *testing.T, dir, options string) {
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, options))
