@@ -12,7 +12,8 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A kernel that panics ends the boot at once, with its last words.
+// A kernel that panics ends the boot at once. Before the image's own programs run, the
+// console is a source that no unit can write.
 func TestKernelPanics(t *testing.T) {
 	t.Parallel()
 	// Without an init in the initrd the kernel looks for a root of its own.
@@ -24,8 +25,8 @@ func TestKernelPanics(t *testing.T) {
 	assert.LessOrEqual(t, len(guest.Console), 50)
 }
 
-// A guest that never gets ready is an error within its deadline, which says what
-// was waited for.
+// A guest that never gets ready is an error within its timeout. The error has what was
+// waited for.
 func TestGuestNeverGetsReady(t *testing.T) {
 	t.Parallel()
 	const limit = 10 * time.Second
@@ -40,11 +41,11 @@ func TestGuestNeverGetsReady(t *testing.T) {
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, "wait for the guest's agent: not up within ")
 	assert.ErrorContains(t, err, "Config.BootTimeout")
-	assert.ErrorContains(t, err, "its agent has not come up")
+	assert.ErrorContains(t, err, "the agent has not come up")
 	assert.Less(t, time.Since(begin), 14*limit, "ten times at most on a slow host, and the start")
 }
 
-// An agent that dies under a command is an error at once, not at a deadline.
+// An agent that dies during a command is an error at once, not at a deadline.
 func TestAgentDies(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
@@ -60,9 +61,9 @@ func TestAgentDies(t *testing.T) {
 	require.ErrorAs(t, err, &guest, "and no later command hangs either")
 }
 
-// A machine that powers off under a command ends it at once, and the error has
-// QEMU's own end.
-func TestMachineGoesUnderACommand(t *testing.T) {
+// A machine that powers off during a command ends the command at once. The error has how
+// QEMU ended.
+func TestMachineGoesDuringACommand(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	_, err := g.Machine.Run(t.Context(), "systemctl", "poweroff", "--force", "--force")
@@ -71,7 +72,7 @@ func TestMachineGoesUnderACommand(t *testing.T) {
 	assert.ErrorContains(t, err, "QEMU exited")
 }
 
-// A guest whose systemctl does not run cannot be told to reboot, which is said at once.
+// A reboot whose systemctl cannot be started fails at once.
 func TestRebootThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
@@ -81,11 +82,11 @@ func TestRebootThatCannotBegin(t *testing.T) {
 	require.ErrorAs(t, g.Machine.SoftReboot(t.Context()), &start)
 }
 
-// A systemctl that is stopped with the system that it ends has done its work.
+// A reboot whose systemctl is stopped with the system goes on.
 func TestRebootStopsItsCommand(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
-	// It is stopped before the agent is, which has the time to tell.
+	// The command is stopped before the agent, which reports its end.
 	g.WriteFile(t, "/run/systemctl", []byte(`#!/bin/sh
 setsid /run/systemctl.real "$@" >/dev/null 2>&1 &
 kill -TERM $$
@@ -95,7 +96,7 @@ cp "$systemctl" /run/systemctl.real && mount --bind /run/systemctl "$systemctl"`
 	require.NoError(t, g.Machine.Reboot(t.Context()))
 }
 
-// A guest that powers off instead of rebooting is told of once, with its evidence.
+// A guest that powers off instead of rebooting is reported once.
 func TestRebootEndsTheGuest(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
@@ -104,12 +105,11 @@ func TestRebootEndsTheGuest(t *testing.T) {
 	g.DaemonReload(t)
 	err := g.Machine.Reboot(t.Context())
 	require.ErrorAs(t, err, new(*vmtest.GuestError))
-	assert.Equal(t, 1, strings.Count(err.Error(), "the guest powered off"), "accounts of the end in:\n%v", err)
+	assert.Equal(t, 1, strings.Count(err.Error(), "the guest powered off"), "reports of the end in:\n%v", err)
 }
 
-// A command that outlives its context is gone from the guest, with all that it
-// started.
-func TestCommandOutlivesItsContext(t *testing.T) {
+// A command whose context ends is killed in the guest, with all that it started.
+func TestCommandEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -125,8 +125,7 @@ func TestCommandOutlivesItsContext(t *testing.T) {
 	<-started
 	cancel()
 	assert.ErrorIs(t, <-done, context.Canceled)
-	// The kernel shows no process of that name any more. The shell's own command
-	// line must not match, hence the brackets.
+	// The brackets keep the shell's own command line from matching.
 	r := g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", "grep -l 9876[5] /proc/[0-9]*/cmdline"}})
 	assert.Empty(t, string(r.Stdout), "processes of the command that are left")
 }

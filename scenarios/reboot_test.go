@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A guest that reboots comes up as its image is, on a new boot ID; a machine that
-// has done so goes on being usable. See systemctl(1).
+// A guest that reboots comes up as its image is, with a new boot ID, and its machine can
+// be used as before. See systemctl(1).
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
@@ -24,7 +25,7 @@ func TestReboot(t *testing.T) {
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
 }
 
-// A soft reboot keeps the kernel and the files, and starts user space anew. See
+// A soft reboot keeps the kernel and the files, and starts user space again. See
 // systemd-soft-reboot.service(8).
 func TestSoftReboot(t *testing.T) {
 	t.Parallel()
@@ -39,4 +40,17 @@ func TestSoftReboot(t *testing.T) {
 	assert.Equal(t, before, g.Run(t, "cat", "/proc/sys/kernel/random/boot_id"), "the kernel's boot ID")
 	assert.Equal(t, "before", string(g.ReadFile(t, "/etc/written")))
 	assert.Equal(t, "inactive", g.Unit("mortal.service").Show(t, "ActiveState")["ActiveState"])
+}
+
+// A reboot whose context has ended, as in a clean-up, does nothing to the machine.
+func TestRebootWithAnEndedContext(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, g.Machine.Reboot(ctx), context.Canceled)
+	assert.ErrorIs(t, g.Machine.SoftReboot(ctx), context.Canceled)
+	_, err := g.Machine.Snapshot(ctx)
+	assert.ErrorIs(t, err, context.Canceled)
+	g.Run(t, "true")
 }
