@@ -25,7 +25,7 @@ var bases memo.Memo[string, *base]
 type base struct {
 	key string
 
-	// users counts the forks in progress. Whoever replaces the snapshot holds all of it.
+	// users counts the forks in progress. The call that replaces the snapshot holds all of it.
 	users     *semaphore.Weighted
 	snapshot  *Snapshot
 	discarded bool // snapshot could not be loaded, and is no longer in the store

@@ -48,7 +48,7 @@ func brokenUntil(n int) func(*fakeMachine) {
 	}
 }
 
-// A snapshot that cannot be loaded is discarded and made again, once for all that fork
+// A snapshot that cannot be loaded is discarded and made again once for every caller of Fork
 // from it.
 func TestBaseThatCannotBeLoaded(t *testing.T) {
 	newBases()

@@ -23,7 +23,7 @@ func TestEmulationIsNoticedOnce(t *testing.T) {
 	assert.Equal(t, []string{"guests are emulated (TCG): this host has no /dev/kvm"}, said)
 }
 
-// Only a person who waits for a boot is told why it takes so long.
+// The notice comes only with a boot, because a person wonders why that takes so long.
 func TestEmulationIsNoticedAtABoot(t *testing.T) {
 	emulationNoticed = sync.Once{}
 	newFakeHost(t)

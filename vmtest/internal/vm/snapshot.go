@@ -145,7 +145,7 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 	if at.Journal, err = m.journalEnd(ctx); err != nil {
 		return at, nil, err
 	}
-	// It reads from the disk, once for all forks, what every command needs.
+	// It reads what every command needs from the disk, so that no fork has to.
 	if err := m.run(ctx, "true"); err != nil {
 		return at, nil, fmt.Errorf("run true: %w", err)
 	}
