@@ -48,8 +48,8 @@ func brokenUntil(n int) func(*fakeMachine) {
 	}
 }
 
-// A snapshot that cannot be loaded is discarded and made again once for every caller of Fork
-// from it.
+// A snapshot that cannot be loaded is discarded and made again, and all its forks share
+// the new one.
 func TestBaseThatCannotBeLoaded(t *testing.T) {
 	newBases()
 	h := newFakeHost(t)
