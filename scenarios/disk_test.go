@@ -32,7 +32,7 @@ func TestPowerLoss(t *testing.T) {
 	g.Run(t, "sync", "/etc/replacement")
 	g.Run(t, "mv", "/etc/replacement", "/etc/replaced")
 	g.Kill(t)
-	ending, err := g.Machine.Wait(t.Context())
+	ending, err := g.Machine.WaitEnding(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, vmtest.EndingKilled, ending)
 

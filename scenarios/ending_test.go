@@ -35,7 +35,7 @@ func TestEndings(t *testing.T) {
 			g := vmtest.Start(t, vmtest.Config{})
 			// The guest may end before the command's exit status arrives.
 			_, _ = g.Machine.Run(t.Context(), test.command...)
-			got, err := g.Machine.Wait(t.Context())
+			got, err := g.Machine.WaitEnding(t.Context())
 			require.NoError(t, err)
 			assert.Equal(t, test.want, got)
 

@@ -65,8 +65,8 @@ func (r Result) Err() error { return r.err }
 const outputKept = 16 << 20
 
 // Run runs a command in the guest to its end and returns its standard output. It is for a
-// command that must exit with 0; any other end is an *[ExitError]. A command that cannot
-// be started is a *[StartError].
+// command that must exit with 0; the error of any other end wraps an *[ExitError], and
+// that of a command that cannot be started is a *[StartError].
 func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 	r, err := m.run(ctx, Command{Args: args})
 	return string(r.Stdout), err

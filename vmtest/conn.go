@@ -36,7 +36,10 @@ type connTimeout struct {
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	conn, err := m.vm.Dial(ctx, network, address)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s %s in the guest: %w", network, address, public(err))
+		if !errors.As(err, new(*net.OpError)) { // which names the address
+			err = fmt.Errorf("dial %s %s in the guest: %w", network, address, err)
+		}
+		return nil, public(err)
 	}
 	return &Conn{Conn: conn, network: network, address: address}, nil
 }

@@ -14,8 +14,11 @@
 //
 // and runs with go test. The machine is a fork of one that has booted, so it is there in
 // well under a second, and it is gone when the test ends. The host needs QEMU. To build
-// its first image it needs mmdebstrap and squashfs-tools, and for a [Disk] e2fsprogs.
-// "vmtest setup" installs them. Neither KVM nor root is needed.
+// its first image it needs mmdebstrap and squashfs-tools, and for a [Disk] e2fsprogs;
+//
+//	go run example.org/systemd-vmtest/vmtest/cmd/vmtest setup
+//
+// installs them. Neither KVM nor root is needed.
 //
 // # Two layers
 //
@@ -23,7 +26,16 @@
 // same methods: Guest.X takes a testing.TB first, fails the test with the error, and
 // closes what it opened when the test ends; Machine.X takes a context first and returns
 // the error. [Guest.Unit] and [Machine.Unit] return handles of a unit in the same way.
-// Nothing takes both a testing.TB and a context.
+// Nothing takes both a testing.TB and a context. Config.OpTimeout bounds the calls of a
+// Guest; the context bounds those of a Machine. A test of a failure uses both:
+//
+//	err := g.Machine.Unit("oneshot.service").Start(t.Context())
+//	var failed *vmtest.UnitError
+//	if !errors.As(err, &failed) || failed.Result != "exit-code" {
+//		t.Errorf("the service started: %v", err)
+//	}
+//
+// A dbus.Conn is that of github.com/coreos/go-systemd/v22/dbus.
 //
 // Run takes the words of a command that must exit with 0. Exec takes a [Command] that may
 // end in any way. Kill cuts the power. Close gives the machine up.

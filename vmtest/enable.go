@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -17,19 +18,28 @@ func (m *Machine) DaemonReload(ctx context.Context) error {
 	return err
 }
 
-// EnableNow enables and starts units, and returns what systemctl printed: the symbolic
-// links that it made. A unit is a full name, or the path of a unit file in the guest. A
-// unit without an [Install] section is an error, although systemctl accepts it, because
-// nothing would start it after a boot.
+// EnableNow enables units, reads all unit files again, and starts the units. It returns
+// what systemctl enable printed: the symbolic links that it made. A unit is a full name,
+// or the path of a unit file in the guest. A unit without an [Install] section is an
+// error, and nothing is started, because a boot would not start it; use Unit.Start.
+// A unit that does not start is a *[UnitError].
 func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
 	if err := checkUnits("enable", units); err != nil {
 		return "", err
 	}
-	out, err := m.systemctl(ctx, slices.Concat([]string{"enable", "--now"}, m.runtime(), []string{"--"}, units))
-	if err == nil && strings.Contains(out, "no installation config") {
-		err = fmt.Errorf("enable %s: no [Install] section; use Start", strings.Join(units, " "))
+	out, err := m.systemctl(ctx, slices.Concat([]string{"enable"}, m.runtime(), []string{"--"}, units))
+	if err != nil {
+		return out, err
 	}
-	return out, err
+	if strings.Contains(out, "no installation config") {
+		return out, fmt.Errorf("enable %s: no [Install] section; use Start", strings.Join(units, " "))
+	}
+	for _, unit := range units {
+		if err := m.Unit(path.Base(unit)).Start(ctx); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
 }
 
 // Disable disables units without stopping them, and returns what systemctl printed: the

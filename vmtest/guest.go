@@ -163,10 +163,10 @@ func (g *Guest) Kill(t testing.TB) {
 	g.Machine.Kill()
 }
 
-// Wait waits until the guest has gone and returns how, as Machine.Wait.
-func (g *Guest) Wait(t testing.TB) Ending {
+// WaitEnding waits until the guest has gone and returns how, as Machine.WaitEnding.
+func (g *Guest) WaitEnding(t testing.TB) Ending {
 	t.Helper()
-	return get(t, g, g.Machine.Wait)
+	return get(t, g, g.Machine.WaitEnding)
 }
 
 // Reboot makes the guest reboot and waits until systemd is "running" again, as

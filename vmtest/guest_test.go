@@ -127,7 +127,7 @@ func TestHTTPClient(t *testing.T) {
 	server.Close()
 	_, err = client.Get(server.URL)
 	require.Error(t, err)
-	assert.ErrorContains(t, err, "dial tcp "+server.Listener.Addr().String()+" in the guest: ")
+	assert.ErrorContains(t, err, "dial tcp "+server.Listener.Addr().String()+" (guest): ")
 }
 
 // A method that fails on another goroutine returns there, and marks the test as failed.
@@ -148,7 +148,7 @@ func TestFailureOnAnotherGoroutine(t *testing.T) {
 	cmd.Env = append(os.Environ(), "VMTEST_FAIL_AWAY=1")
 	out, err := cmd.CombinedOutput()
 	assert.Error(t, err, "exit status of the failed test")
-	assert.Contains(t, string(out), "dial tcp 127.0.0.1:1 in the guest: ")
+	assert.Contains(t, string(out), "dial tcp 127.0.0.1:1 (guest): ")
 	assert.Contains(t, string(out), "the request returned: ")
 	assert.NotContains(t, string(out), "panic")
 }

@@ -68,8 +68,8 @@ const (
 	EndingKilled Ending = "killed" // QEMU ended, and the guest did not ask for that
 )
 
-// Wait waits until the guest has gone and returns how. It does not close the machine.
-func (m *Machine) Wait(ctx context.Context) (Ending, error) {
+// WaitEnding waits until the guest has gone and returns how. It does not close the machine.
+func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 	ending, err := m.vm.Wait(ctx)
 	return Ending(ending), err
 }

@@ -29,7 +29,8 @@ func (u *MachineUnit) Name() string { return u.name }
 // "listening" or "inactive". It looks again after each of systemd's signals that is about
 // the unit.
 //
-// Wait fails at once if the unit fails, and if units of its type have no such state. It
+// Wait fails at once if the unit fails, unless state is "failed", and if units of its type
+// have no such state. It
 // also fails at once if the state cannot come by itself any more: the unit is inactive, has
 // no job, and no active socket, timer, path or other unit may start it. So start the unit
 // first. Mounts, swaps and devices are waited for in any case, because they may come
@@ -46,7 +47,9 @@ func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 }
 
 // Start starts the unit and waits until that is done, as systemctl start does. A unit that
-// is active already is left alone. A condition of the unit that is false is an error here,
+// is active already is left alone. A service of Type=simple, the default, is started before
+// its program runs, so one that fails at once may still start without an error: wait for
+// "failed" to test that it fails. A condition of the unit that is false is an error here,
 // which it is not to systemctl: the unit has not started.
 func (u *MachineUnit) Start(ctx context.Context) error { return u.run(ctx, systemd.Start) }
 
