@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,19 +155,25 @@ func (j Journal) wait(ctx context.Context, q Query, match func(Entry) bool) (Ent
 	if s.last == 0 {
 		args = append(args, "--lines=all") // --follow alone begins ten lines before the end
 	}
-	var found Entry
-	matched := false
+	var last Entry
+	seen, matched := 0, false
 	err = j.each(ctx, append(args, s.matches...), s.selects, func(e Entry) bool {
-		found, matched = e, match(e)
+		last, matched = e, match(e)
+		seen++
 		return !matched
 	})
 	switch {
 	case matched:
-		return found, nil
+		return last, nil
 	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
-		return Entry{}, context.Cause(ctx) // journalctl ended because ctx did
+		err = context.Cause(ctx) // journalctl ended because ctx did
+	case err == nil:
+		err = errors.New("journalctl --follow ended by itself")
 	}
-	return Entry{}, cmp.Or(err, errors.New("journalctl --follow ended by itself"))
+	if seen == 0 {
+		return Entry{}, fmt.Errorf("%w; there was no such entry", err)
+	}
+	return Entry{}, fmt.Errorf("%w; of %d such entries none matched, the last is: %s", err, seen, last)
 }
 
 // End returns the moment of the last entry.

@@ -158,7 +158,7 @@ func TestWaitGoesOnAfterTheLast(t *testing.T) {
 func TestWaitThatEnds(t *testing.T) {
 	f := &fakeJournal{entries: 1}
 	_, err := Journal{f.run}.Wait(t.Context(), Query{Unit: "a.service"}, func(Entry) bool { return false })
-	assert.EqualError(t, err, "wait for an entry of a.service in the journal: journalctl --follow ended by itself")
+	assert.EqualError(t, err, "wait for an entry of a.service in the journal: journalctl --follow ended by itself; of 1 such entries none matched, the last is: 00:00:00.000 : m1")
 
 	enough := errors.New("the time is up")
 	ctx, cancel := context.WithCancelCause(t.Context())
