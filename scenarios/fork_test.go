@@ -126,7 +126,7 @@ func TestTemplate(t *testing.T) {
 	snapshot, err := a.Machine.Snapshot(t.Context())
 	require.NoError(t, err)
 	defer snapshot.Close()
-	assert.Equal(t, "changed", string(snapshot.Start(t, vmtest.Fork{}).ReadFile(t, "/etc/prepared")))
+	assert.Equal(t, "changed", string(snapshot.Start(t, vmtest.ForkConfig{}).ReadFile(t, "/etc/prepared")))
 }
 
 // The error of a Prepare that fails has evidence from the machine, as a failed test has.

@@ -53,12 +53,13 @@ type Result struct {
 	ExitCode       int           // -1 if a signal ended the command, or no end is known
 	Signal         string        // the signal's name without SIG, such as "KILL", or ""
 	Duration       time.Duration // how long it ran, by the guest's clock; 0 if not known
+	Dropped        int           // how many bytes of output were not kept
 
 	err error // see Err
 }
 
-// Err returns nil if the command exited with 0, and otherwise an error that wraps an
-// *[ExitError] and has the end of the command's standard error.
+// Err returns nil if the command exited with 0. Otherwise it returns an error that wraps
+// an *[ExitError] and has the end of the command's standard error, or the error of Exec.
 func (r Result) Err() error { return r.err }
 
 // outputKept bounds what a Result keeps of each stream, in bytes.
@@ -69,6 +70,9 @@ const outputKept = 16 << 20
 // that of a command that cannot be started is a *[StartError].
 func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 	r, err := m.run(ctx, Command{Args: args})
+	if err == nil && r.Dropped > 0 {
+		err = fmt.Errorf("run %s: more than %d MiB of output; use Exec with Stdout", Command{Args: args}, outputKept>>20)
+	}
 	return string(r.Stdout), err
 }
 
@@ -79,8 +83,8 @@ func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 // are killed.
 func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
 	r, err := m.run(ctx, c)
-	if isExit(err) {
-		r.err, err = err, nil
+	if r.err = err; isExit(err) {
+		return r, nil
 	}
 	return r, err
 }
@@ -98,7 +102,7 @@ func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
 	}
 	began := m.vm.Mark()
 	err := m.vm.Exec(ctx, cmd)
-	result := Result{Stdout: stdout.bytes(), Stderr: stderr.bytes(), ExitCode: -1, Duration: elapsed}
+	result := Result{Stdout: stdout.data, Stderr: stderr.data, ExitCode: -1, Duration: elapsed, Dropped: stdout.more + stderr.more}
 	var exit *link.ExitError
 	var start *link.StartError
 	switch {
@@ -151,12 +155,4 @@ func (c *capture) Write(p []byte) (int, error) {
 	c.data = append(c.data, p[:n]...)
 	c.more += len(p) - n
 	return len(p), nil
-}
-
-// bytes returns what was kept, with a note if that is not all.
-func (c *capture) bytes() []byte {
-	if c.more == 0 {
-		return c.data
-	}
-	return fmt.Appendf(c.data, "\n[vmtest: %d more bytes not kept; set Stdout or Stderr to get all]\n", c.more)
 }

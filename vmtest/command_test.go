@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,9 +89,21 @@ func TestCaptureLimit(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, len(block), n)
 	}
-	got := c.bytes()
-	assert.Less(t, len(got), outputKept+200)
-	assert.True(t, strings.HasSuffix(string(got), "[vmtest: 2097152 more bytes not kept; set Stdout or Stderr to get all]\n"))
+	assert.Len(t, c.data, outputKept)
+	assert.Equal(t, 2<<20, c.more)
+}
+
+// Run refuses output that it cannot return whole; Exec returns how much is missing.
+func TestOutputLimit(t *testing.T) {
+	m := machineHere(t)
+	const n = outputKept + 1000
+	args := []string{"head", "--bytes", strconv.Itoa(n), "/dev/zero"}
+	r, err := m.Exec(t.Context(), Command{Args: args})
+	require.NoError(t, err)
+	assert.Len(t, r.Stdout, outputKept)
+	assert.Equal(t, 1000, r.Dropped)
+	_, err = m.Run(t.Context(), args...)
+	assert.ErrorContains(t, err, "more than 16 MiB of output; use Exec with Stdout")
 }
 
 func TestLastLines(t *testing.T) {

@@ -60,7 +60,8 @@ type Config struct {
 	OpTimeout time.Duration
 
 	// Console, if not nil, gets all that the guest writes to its serial console, as raw
-	// bytes.
+	// bytes. Its Write is called on a goroutine of its own. A Write that blocks blocks
+	// the guest, and one that fails gets no more.
 	Console io.Writer
 
 	// Progress, if not nil, is called while something takes long, such as the build of
@@ -95,13 +96,16 @@ func (c Config) complete() (Config, error) {
 		c.Memory = defaultMemory
 	}
 	if c.Memory < minMemory {
-		return c, fmt.Errorf("configure machine: %d MiB of memory are too few to boot; use %d or more", c.Memory, minMemory)
+		return c, fmt.Errorf("configure machine: %d MiB of memory: must be %d or more", c.Memory, minMemory)
 	}
 	if c.CPUs < 0 {
 		return c, fmt.Errorf("configure machine: %d CPUs: must be 1 or more, or 0 for the default", c.CPUs)
 	}
 	if !hostnames.MatchString(c.Hostname) {
 		return c, fmt.Errorf("configure machine: %q is not a host name (hostname(7))", c.Hostname)
+	}
+	if c.BootTimeout < 0 || c.OpTimeout < 0 {
+		return c, fmt.Errorf("configure machine: timeouts of %v and %v: must be above 0, or 0 for the default", c.BootTimeout, c.OpTimeout)
 	}
 	if _, err := deadline.Scale(); err != nil {
 		return c, err

@@ -14,20 +14,16 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
-// Conn is a connection from the host to a socket inside the guest. Its errors name the
-// address there. A deadline that is over is also an os.ErrDeadlineExceeded.
+// Conn is a connection from the host to a socket inside the guest. The errors of its
+// reads and writes name the address there.
 type Conn struct {
 	net.Conn
 
 	network, address string
-	timeout          atomic.Pointer[connTimeout] // nil once the caller sets a deadline
-}
+	guest            *Guest // bounds reads and writes by its OpTimeout; nil for none
 
-// connTimeout is the deadline that a connection has from the start.
-type connTimeout struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	listen func() string // describes what listens in the guest
+	ownRead, ownWrite atomic.Bool // the caller has set a deadline
+	answered          atomic.Bool // the daemon has answered all that was written
 }
 
 // Dial connects from the host to an address inside the guest, through the guest link:
@@ -37,7 +33,7 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, err
 	conn, err := m.vm.Dial(ctx, network, address)
 	if err != nil {
 		if !errors.As(err, new(*net.OpError)) { // which names the address
-			err = fmt.Errorf("dial %s %s in the guest: %w", network, address, err)
+			err = fmt.Errorf("dial %s %s (guest): %w", network, address, err)
 		}
 		return nil, public(err)
 	}
@@ -56,91 +52,99 @@ func (m *Machine) DialContext(ctx context.Context, network, address string) (net
 
 // Read reads from the connection, as net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
+	done := c.bound(&c.ownRead, c.Conn.SetReadDeadline)
 	n, err := c.Conn.Read(b)
-	return n, c.explain("read", err)
+	err = done("read", err)
+	if n > 0 {
+		c.answered.Store(true)
+	}
+	return n, err
 }
 
 // Write writes to the connection, as net.Conn.
 func (c *Conn) Write(b []byte) (int, error) {
+	c.answered.Store(false)
+	done := c.bound(&c.ownWrite, c.Conn.SetWriteDeadline)
 	n, err := c.Conn.Write(b)
-	return n, c.explain("write", err)
+	return n, done("write", err)
 }
 
 // CloseWrite closes the side on which the host writes, so that the daemon reads to the
 // end of the stream.
 func (c *Conn) CloseWrite() error {
-	return c.explain("close", c.Conn.(interface{ CloseWrite() error }).CloseWrite())
+	w, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return net.ErrClosed
+	}
+	return w.CloseWrite()
 }
 
-// Close closes the connection.
-func (c *Conn) Close() error {
-	c.dropTimeout()
-	return c.Conn.Close()
-}
-
-// SetDeadline sets the deadline of reads and writes, as net.Conn. It replaces the one that
-// Guest.Dial gives a connection.
+// SetDeadline sets the deadline of reads and writes, as net.Conn, in place of the limit
+// that Guest.Dial gives them. The zero time is no deadline.
 func (c *Conn) SetDeadline(t time.Time) error {
-	c.dropTimeout()
+	c.ownRead.Store(true)
+	c.ownWrite.Store(true)
 	return c.Conn.SetDeadline(t)
 }
 
-// SetReadDeadline sets the deadline of reads, as net.Conn. It replaces the one that
-// Guest.Dial gives a connection.
+// SetReadDeadline sets the deadline of reads, as SetDeadline.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.dropTimeout()
+	c.ownRead.Store(true)
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetWriteDeadline sets the deadline of writes, as net.Conn. It replaces the one that
-// Guest.Dial gives a connection.
+// SetWriteDeadline sets the deadline of writes, as SetDeadline.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	c.dropTimeout()
+	c.ownWrite.Store(true)
 	return c.Conn.SetWriteDeadline(t)
 }
 
-func (c *Conn) dropTimeout() {
-	if t := c.timeout.Swap(nil); t != nil {
-		t.cancel()
-	}
-}
-
-// setTimeout lets reads and writes fail when ctx ends. listen describes what listens in
-// the guest at that time.
-func (c *Conn) setTimeout(ctx context.Context, listen func() string) {
-	ctx, cancel := context.WithCancel(ctx)
-	t := &connTimeout{ctx: ctx, cancel: cancel, listen: listen}
-	c.timeout.Store(t)
-	context.AfterFunc(ctx, func() {
-		if c.timeout.Load() == t {
-			c.Conn.SetDeadline(time.Unix(1, 0))
+// bound lets a read or a write fail when the guest's OpTimeout is over, unless the caller
+// has set a deadline. set sets the deadline of the connection for it. The function that
+// bound returns ends that, and explains the error of the read or write.
+func (c *Conn) bound(own *atomic.Bool, set func(time.Time) error) func(op string, err error) error {
+	if c.guest == nil || own.Load() {
+		return func(op string, err error) error {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = &ConnError{op, c.network, c.address, "the deadline that the caller set is over"}
+			}
+			return err
 		}
-	})
-}
-
-// explain names the address in an error of the connection, and the deadline that ended
-// the call.
-func (c *Conn) explain(op string, err error) error {
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+	}
+	ctx, cancel := deadline.Within(context.Background(), c.guest.opLimit())
+	stop := context.AfterFunc(ctx, func() { set(time.Unix(1, 0)) })
+	return func(op string, err error) error {
+		if !stop() && !own.Load() {
+			set(time.Time{}) // for the next one
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && deadline.Struck(ctx) {
+			err = &ConnError{op, c.network, c.address, c.overdue(context.Cause(ctx))}
+		}
+		cancel()
 		return err
 	}
-	if t := c.timeout.Load(); t != nil && t.ctx.Err() != nil {
-		return &ConnError{op, c.network, c.address, fmt.Sprintf("%v; %s", context.Cause(t.ctx), t.listen())}
-	}
-	return &ConnError{op, c.network, c.address, "the deadline that the caller set is over"}
 }
 
-// ConnError reports that a deadline ended a call of a [Conn]. It is a net.Error with
-// Timeout, and an os.ErrDeadlineExceeded to errors.Is.
+// overdue returns which limit is over, and what listens in the guest if the daemon owes an
+// answer. An idle connection, such as one that an http.Client keeps, is owed none.
+func (c *Conn) overdue(limit error) string {
+	if c.answered.Load() {
+		return limit.Error()
+	}
+	return fmt.Sprintf("%v; %s", limit, c.guest.Machine.listener(c.network, c.address))
+}
+
+// ConnError reports that a deadline ended a read or a write of a [Conn]. It is a net.Error
+// with Timeout, and an os.ErrDeadlineExceeded to errors.Is.
 type ConnError struct {
-	Op      string // "read", "write" or "close"
+	Op      string // "read" or "write"
 	Network string
 	Address string // inside the guest
 	Cause   string // which deadline it was, and what listened on the address then
 }
 
 func (e *ConnError) Error() string {
-	return fmt.Sprintf("%s %s %s in the guest: %s", e.Op, e.Network, e.Address, e.Cause)
+	return fmt.Sprintf("%s %s %s (guest): %s", e.Op, e.Network, e.Address, e.Cause)
 }
 
 // Is reports whether target is os.ErrDeadlineExceeded.
@@ -153,10 +157,9 @@ func (e *ConnError) Timeout() bool { return true }
 func (e *ConnError) Temporary() bool { return true }
 
 // Dial connects to an address inside the guest, as Machine.Dial. The connection is closed
-// when the test ends. Its reads and writes have a deadline from the start: OpTimeout after
-// the call, stretched on a slow host, or earlier if the test's own time ends earlier. So
-// a daemon that never answers fails its own test only, with an error that says what
-// listens on the address. SetDeadline sets another deadline or, with the zero time, none.
+// when the test ends. OpTimeout bounds each of its reads and writes, stretched on a slow
+// host, so that a daemon that never answers fails its own test only. The error then says
+// what listens on the address.
 func (g *Guest) Dial(t testing.TB, network, address string) *Conn {
 	t.Helper()
 	conn := get(t, g, func(ctx context.Context) (*Conn, error) { return g.Machine.Dial(ctx, network, address) })
@@ -167,16 +170,10 @@ func (g *Guest) Dial(t testing.TB, network, address string) *Conn {
 	return conn
 }
 
-// own gives a connection its deadline, and closes it when the test ends.
+// own bounds the reads and writes of a connection, and closes it when the test ends.
 func (g *Guest) own(t testing.TB, conn *Conn) {
-	test, cancelTest := g.context(t)
-	ctx, cancel := deadline.Within(test, g.opLimit())
-	conn.setTimeout(ctx, func() string { return g.Machine.listener(conn.network, conn.address) })
-	t.Cleanup(func() {
-		conn.Close()
-		cancel()
-		cancelTest()
-	})
+	conn.guest = g
+	t.Cleanup(func() { conn.Close() })
 }
 
 // closedConn returns a connection that is closed at both ends.
@@ -187,14 +184,12 @@ func closedConn() net.Conn {
 	return a
 }
 
-// DialContext returns a function that connects to addresses inside the guest, for what
-// dials by itself, such as http.Transport. Its connections are closed when the test ends.
-// The function may be called from any goroutine and returns its error.
-func (g *Guest) DialContext(t testing.TB) func(ctx context.Context, network, address string) (net.Conn, error) {
+// Dialer returns a function that connects to addresses inside the guest, for what dials
+// by itself, such as http.Transport. Its connections are as those of Dial. The function
+// may be called from any goroutine and returns its error.
+func (g *Guest) Dialer(t testing.TB) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := deadline.BeforeEnd(ctx)
-		defer cancel()
-		ctx, cancel = deadline.Within(ctx, g.opLimit())
+		ctx, cancel := deadline.Within(ctx, g.opLimit())
 		defer cancel()
 		conn, err := g.Machine.Dial(ctx, network, address)
 		if err != nil {
@@ -208,7 +203,7 @@ func (g *Guest) DialContext(t testing.TB) func(ctx context.Context, network, add
 // HTTPClient returns a client for HTTP servers inside the guest. Its idle connections are
 // closed when the test ends. Hosts in URLs are looked up in the guest.
 func (g *Guest) HTTPClient(t testing.TB) *http.Client {
-	transport := &http.Transport{DialContext: g.DialContext(t)}
+	transport := &http.Transport{DialContext: g.Dialer(t)}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }

@@ -27,7 +27,7 @@ type Disk struct {
 func NewDisk(t testing.TB, mib int) *Disk {
 	t.Helper()
 	skip(t)
-	ctx, cancel := new(Guest).context(t)
+	ctx, cancel := testContext(t)
 	defer cancel()
 	d, err := FormatDisk(ctx, mib)
 	if err != nil {

@@ -22,8 +22,8 @@
 //
 // # Two layers
 //
-// [Guest] is for tests, [Machine] for tools and for calls that may fail. They have the
-// same methods: Guest.X takes a testing.TB first, fails the test with the error, and
+// [Guest] is for tests, [Machine] for tools and for calls that may fail. What can fail is
+// a method of both: Guest.X takes a testing.TB first, fails the test with the error, and
 // closes what it opened when the test ends; Machine.X takes a context first and returns
 // the error. [Guest.Unit] and [Machine.Unit] return handles of a unit in the same way.
 // Nothing takes both a testing.TB and a context. Config.OpTimeout bounds the calls of a
@@ -75,7 +75,8 @@
 // why. [WithTimeout] does the same for a caller's own timeout. The deadline of any other
 // context is used as it is.
 //
-// go test's -timeout cuts every wait, so that 20 s are left for evidence. Waiting for a
+// go test's -timeout cuts every wait, so that 20 s are left for evidence, or a quarter of
+// a timeout that is short. Waiting for a
 // slot counts into that time; the error then says how long that took.
 //
 // After a timeout, the guest is examined for some seconds, and the error says what

@@ -10,9 +10,9 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 )
 
-// Guest is a [Machine] in the hands of a test. Its methods are those of the Machine, with
-// a testing.TB instead of a context: an error fails the test, and what a call opens is
-// closed when the test ends. Pass each method the test or subtest that is to fail. The
+// Guest is a [Machine] in the hands of a test. Its methods are those of the Machine that
+// can fail, with a testing.TB instead of a context: an error fails the test, and what a
+// call opens is closed when the test ends. Pass each method the test or subtest that is to fail. The
 // methods also work in a test's clean-ups that are registered after Start.
 //
 // On another goroutine than a test's, where t.FailNow must not be called, a method marks
@@ -45,9 +45,8 @@ func Start(t testing.TB, config Config) *Guest {
 // startGuest is Start for a machine that launch returns.
 func startGuest(t testing.TB, config Config, launch func(context.Context) (*Machine, error)) *Guest {
 	t.Helper()
-	skip(t)
 	g := new(Guest)
-	ctx, cancel := g.context(t)
+	ctx, cancel := testContext(t)
 	defer cancel()
 	slot, err := acquireSlot(ctx, t.Name(), config)
 	if err != nil {
@@ -89,9 +88,9 @@ func (g *Guest) withQueue(err error, ctx context.Context) error {
 // brief rounds a time for a person.
 func brief(d time.Duration) time.Duration { return d.Round(time.Second / 10) }
 
-// context returns a context that ends with the test, and so long before the test binary's
+// testContext returns a context that ends with the test, and so long before the test binary's
 // own deadline that there is time for evidence. In a clean-up only that deadline ends it.
-func (g *Guest) context(t testing.TB) (context.Context, context.CancelFunc) {
+func testContext(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx := t.Context()
 	if ctx.Err() != nil { // it ends just before the clean-ups begin (testing.T.Context)
 		ctx = context.WithoutCancel(ctx)
@@ -99,7 +98,7 @@ func (g *Guest) context(t testing.TB) (context.Context, context.CancelFunc) {
 	return deadline.BeforeEnd(ctx)
 }
 
-// opLimit is the longest that a call may take.
+// opLimit returns the longest that a call may take.
 func (g *Guest) opLimit() deadline.Limit {
 	return deadline.Limit{What: "not done", Time: g.Machine.config.OpTimeout, Name: "Config.OpTimeout", Pace: g.Machine.vm.Pace}
 }
@@ -120,7 +119,7 @@ func (g *Guest) doBoot(t testing.TB, op func(ctx context.Context) error) {
 // bounded is do with any limit; a zero one is none.
 func (g *Guest) bounded(t testing.TB, l deadline.Limit, op func(ctx context.Context) error) {
 	t.Helper()
-	test, cancel := g.context(t)
+	test, cancel := testContext(t)
 	defer cancel()
 	ctx := test
 	if l.Time != 0 {
@@ -132,12 +131,14 @@ func (g *Guest) bounded(t testing.TB, l deadline.Limit, op func(ctx context.Cont
 	}
 }
 
-// get is do for an op that returns a value.
-func get[T any](t testing.TB, g *Guest, op func(ctx context.Context) (T, error)) T {
+// get is do for an op that returns a value, which is zero if op fails.
+func get[T any](t testing.TB, g *Guest, op func(ctx context.Context) (T, error)) (value T) {
 	t.Helper()
-	var value T
-	g.do(t, func(ctx context.Context) (err error) {
-		value, err = op(ctx)
+	g.do(t, func(ctx context.Context) error {
+		v, err := op(ctx)
+		if err == nil {
+			value = v
+		}
 		return err
 	})
 	return value

@@ -2,7 +2,6 @@ package vmtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,7 +74,7 @@ func TestDialDeadline(t *testing.T) {
 	var netErr net.Error
 	require.ErrorAs(t, err, &netErr)
 	assert.True(t, netErr.Timeout())
-	assert.Regexp(t, `^read tcp 127\.0\.0\.1:\d+ in the guest: not done within .* \(Config\.OpTimeout.*\); a socket there is open in vmtest\.test\[\d+\]`, err.Error())
+	assert.Regexp(t, `^read tcp 127\.0\.0\.1:\d+ \(guest\): not done within .* \(Config\.OpTimeout.*\); a socket there is open in vmtest\.test\[\d+\]`, err.Error())
 }
 
 // A deadline that the caller sets replaces that of Dial.
@@ -90,24 +89,44 @@ func TestSetDeadlineReplacesDialDeadline(t *testing.T) {
 	g.own(t, conn)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err = conn.Read(make([]byte, 1))
-	assert.EqualError(t, err, "read tcp "+l.Addr().String()+" in the guest: the deadline that the caller set is over")
+	assert.EqualError(t, err, "read tcp "+l.Addr().String()+" (guest): the deadline that the caller set is over")
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// A connection has the end of its context as its deadline, which a slow host stretches.
-func TestConnDeadlineIsStretched(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	client, server := net.Pipe()
-	defer server.Close()
-	conn := &Conn{Conn: client, network: "tcp", address: "127.0.0.1:80"}
-	conn.setTimeout(ctx, func() string { return "no process has a socket there open" })
-	go server.Write([]byte("x"))
-	_, err := conn.Read(make([]byte, 1))
-	require.NoError(t, err, "read before the deadline")
-	cancel(errors.New("not done within 2m0s"))
+// OpTimeout bounds each read and not the connection: it works again after a read that
+// ended, and is idle for as long as the test wants.
+func TestConnAfterATimeout(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	answer := make(chan struct{})
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		<-answer
+		conn.Write([]byte("x"))
+		io.Copy(io.Discard, conn)
+	}()
+	g := &Guest{Machine: machineHere(t)}
+	g.Machine.config.OpTimeout = 100 * time.Millisecond
+	conn := g.Dial(t, "tcp", l.Addr().String())
 	_, err = conn.Read(make([]byte, 1))
-	assert.EqualError(t, err, "read tcp 127.0.0.1:80 in the guest: not done within 2m0s; no process has a socket there open")
+	require.ErrorAs(t, err, new(*ConnError))
+	g.Machine.config.OpTimeout = time.Minute
+	close(answer)
+	n, err := conn.Read(make([]byte, 1))
+	assert.NoError(t, err)
+	assert.Equal(t, 1, n)
+	g.Machine.config.OpTimeout = 100 * time.Millisecond
+	_, err = conn.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	assert.NotContains(t, err.Error(), "a socket there", "the daemon owes no answer")
 	require.NoError(t, conn.Close())
+	assert.ErrorIs(t, conn.CloseWrite(), net.ErrClosed)
+	assert.ErrorIs(t, (&Conn{Conn: closedConn()}).CloseWrite(), net.ErrClosed)
 }
 
 // A request to a port without a listener returns the error of the dial.
@@ -181,20 +200,20 @@ func TestWaitLeavesTimeForEvidence(t *testing.T) {
 	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "evidence in the reserved time")
 }
 
-// endProcess lets the process end after d, as go test's -timeout would.
+// endProcess lets the process, which may run for an hour, end after d.
 func endProcess(t *testing.T, d time.Duration) {
-	end, before := time.Now().Add(d), deadline.ProcessEnd
-	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
-	t.Cleanup(func() { deadline.ProcessEnd = before })
+	from, before := time.Now().Add(d-time.Hour), deadline.ProcessTime
+	deadline.ProcessTime = func() (time.Time, time.Duration, bool) { return from, time.Hour, true }
+	t.Cleanup(func() { deadline.ProcessTime = before })
 }
 
-func TestProcessEnd(t *testing.T) {
+func TestProcessTime(t *testing.T) {
 	want, ok := t.Deadline()
-	got, okToo := processEnd()
-	assert.Equal(t, ok, okToo)
+	from, length, limited := deadline.ProcessTime()
+	assert.Equal(t, ok, limited)
 	if ok {
-		assert.WithinDuration(t, want, got, 5*time.Second)
-		assert.False(t, got.After(want), "end of the process is after the deadline of the test")
+		assert.WithinDuration(t, want, from.Add(length), 5*time.Second)
+		assert.False(t, from.Add(length).After(want), "not later than the test's own deadline")
 	}
 }
 

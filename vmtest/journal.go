@@ -54,9 +54,9 @@ func (m *Machine) Journal(ctx context.Context, q JournalQuery) ([]Entry, error) 
 }
 
 // WaitJournal returns the first entry that q selects and match accepts, among those that
-// are there and those still to come, until ctx ends.
+// are there and those still to come, until ctx ends. A nil match accepts all.
 func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(Entry) bool) (Entry, error) {
-	e, err := m.journal().Wait(ctx, systemd.Query(q), func(e systemd.Entry) bool { return match(Entry(e)) })
+	e, err := m.journal().Wait(ctx, systemd.Query(q), func(e systemd.Entry) bool { return match == nil || match(Entry(e)) })
 	return Entry(e), err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/slots"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
@@ -37,7 +38,7 @@ func launchInSlot(ctx context.Context, config Config, launch func(context.Contex
 			err = errors.Join(err, slot.Release())
 		}
 	}()
-	if m, err = launch(ctx); err != nil {
+	if m, err = launch(slots.WithHold(ctx, slot)); err != nil {
 		return nil, err
 	}
 	m.slot = slot

@@ -76,7 +76,8 @@ func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 
 // Reboot makes the guest reboot by systemctl and waits until its systemd is "running"
 // again. What was written is lost with the RAM that it was written to, unless the machine
-// has a Config.Disk. It takes as long as a cold boot.
+// has a Config.Disk. It takes as long as a cold boot. If ctx ends meanwhile, the guest may
+// end.
 func (m *Machine) Reboot(ctx context.Context) error { return public(m.vm.Reboot(ctx)) }
 
 // SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
@@ -85,6 +86,7 @@ func (m *Machine) Reboot(ctx context.Context) error { return public(m.vm.Reboot(
 func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.SoftReboot(ctx)) }
 
 // Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.
+// It ends with a daemon-reexec, a reboot and a snapshot.
 func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
 	conn, err := m.vm.Systemd.Conn(ctx)
 	return conn, public(m.vm.Explain(ctx, "talk to systemd of", err))

@@ -18,7 +18,8 @@ type Snapshot struct {
 }
 
 // Snapshot ends the machine and returns a snapshot of it, which lives as long as this
-// process at most. The machine may be a fork itself. The caller closes the snapshot.
+// process at most. It takes a minute at most. The machine may be a fork itself, and must
+// still be closed. The caller closes the snapshot.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s, err := m.vm.Snapshot(ctx)
 	if err != nil {
@@ -32,9 +33,9 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 // Close gives up the snapshot. Machines that were forked from it run on.
 func (s *Snapshot) Close() error { return s.snapshot.Close() }
 
-// Fork is the part of a Config that each fork of a snapshot has for itself. A zero field
+// ForkConfig is the part of a Config that each fork of a snapshot has for itself. A zero field
 // is what the snapshot's machine had, and for Hostname what the guest has.
-type Fork struct {
+type ForkConfig struct {
 	Hostname    string
 	BootTimeout time.Duration // bounds the fork, and a later reboot
 	OpTimeout   time.Duration
@@ -45,7 +46,7 @@ type Fork struct {
 // Launch returns a fork of the snapshot: a machine that goes on where the other was
 // stopped, with the right time and random numbers of its own. It waits for a slot if
 // other machines use the host. The caller closes the machine.
-func (s *Snapshot) Launch(ctx context.Context, f Fork) (*Machine, error) {
+func (s *Snapshot) Launch(ctx context.Context, f ForkConfig) (*Machine, error) {
 	config, err := s.forkConfig(f)
 	if err != nil {
 		return nil, err
@@ -54,8 +55,9 @@ func (s *Snapshot) Launch(ctx context.Context, f Fork) (*Machine, error) {
 }
 
 // Start gives a test a fork of the snapshot, as the function Start gives it a machine.
-func (s *Snapshot) Start(t testing.TB, f Fork) *Guest {
+func (s *Snapshot) Start(t testing.TB, f ForkConfig) *Guest {
 	t.Helper()
+	skip(t)
 	config, err := s.forkConfig(f)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +66,7 @@ func (s *Snapshot) Start(t testing.TB, f Fork) *Guest {
 }
 
 // forkConfig is the snapshot's own, with what f sets.
-func (s *Snapshot) forkConfig(f Fork) (Config, error) {
+func (s *Snapshot) forkConfig(f ForkConfig) (Config, error) {
 	c := s.config
 	c.Hostname, c.Console = f.Hostname, f.Console
 	if f.BootTimeout != 0 {

@@ -7,11 +7,12 @@ import (
 	"syscall"
 	"testing"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // MachineUnit is a unit of a [Machine]'s guest. It is no more than a name: the unit need
-// not exist. Its methods ask the guest's PID 1 itself and run no program in the guest.
+// not exist. Its methods, but for Show, ask the guest's PID 1 and run no program there.
 // They outlive a systemctl daemon-reexec. If the unit does not do what was asked of it,
 // their error is a *[UnitError], and if the guest has gone, a *[GuestError].
 type MachineUnit struct {
@@ -89,7 +90,10 @@ func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
 func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	e.Unit, e.Err = u.name, public(err)
 	if errors.As(e.Err, new(*GuestError)) || errors.As(err, new(*systemd.StateError)) {
-		return e.plain() // nobody is left to ask for more, or there is nothing to ask
+		return e.plain() // there is no guest to ask for more, or nothing to ask
+	}
+	if ctx.Err() != nil && !deadline.Struck(ctx) {
+		return e.plain() // the caller gave up, and waits for nothing
 	}
 	if job, ok := errors.AsType[*systemd.JobError](err); ok {
 		e.JobResult = job.Result

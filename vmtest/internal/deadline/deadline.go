@@ -33,8 +33,8 @@ func Within(ctx context.Context, l Limit) (context.Context, context.CancelFunc) 
 func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := l.end()
-	if last, ok := last(ctx); ok {
-		end.left, end.kept = max(time.Until(last), 1), kept(ctx)
+	if at, back, ok := last(ctx); ok {
+		end.left, end.kept = max(time.Until(at), 1), back
 	}
 	pace := func() float64 { return 1 }
 	if l.Pace != nil {
@@ -42,7 +42,7 @@ func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Contex
 	}
 	began := time.Now()
 	timer := time.AfterFunc(end.used(), func() {
-		if !end.cut() {
+		if !end.cut() && !isEvidence(ctx) {
 			end.slowness = min(max(slow(), pace()), mostSlowness)
 		}
 		select {
@@ -66,39 +66,22 @@ func (l Limit) end() *Error {
 	return end
 }
 
-// Reserve is kept back at the end of the process's time, for the evidence of a failure.
-const Reserve = 20 * time.Second
-
-// ProcessEnd returns when the process will be ended, as go test's -timeout ends a test
-// binary. Package vmtest sets it.
-var ProcessEnd = func() (end time.Time, ok bool) { return time.Time{}, false }
-
 type evidenceKey struct{}
 
-// ForEvidence returns a context without the end of ctx, for which BeforeEnd and Within
-// leave a second instead of Reserve.
+// ForEvidence returns a context without the end of ctx, for what is asked of a guest after
+// a failure. BeforeEnd and Within leave it all but the last second of the process's time,
+// and Within does not stretch its limits on a slow host.
 func ForEvidence(ctx context.Context) context.Context {
 	return context.WithValue(context.WithoutCancel(ctx), evidenceKey{}, true)
 }
 
-// kept returns how much of the process's time is kept back from ctx.
-func kept(ctx context.Context) time.Duration {
-	if ctx.Value(evidenceKey{}) != nil {
-		return time.Second
-	}
-	return Reserve
-}
+func isEvidence(ctx context.Context) bool { return ctx.Value(evidenceKey{}) != nil }
 
-// last returns when a wait with ctx must be over.
-func last(ctx context.Context) (time.Time, bool) {
-	end, ok := ProcessEnd()
-	return end.Add(-kept(ctx)), ok
-}
-
-// BeforeEnd returns a context that ends before the process does, with Reserve left.
+// BeforeEnd returns a context that ends before the process does, with time for evidence
+// left; see Reserve.
 func BeforeEnd(ctx context.Context) (context.Context, context.CancelFunc) {
-	if last, ok := last(ctx); ok {
-		return context.WithDeadlineCause(ctx, last, endError{kept(ctx)})
+	if at, back, ok := last(ctx); ok {
+		return context.WithDeadlineCause(ctx, at, endError{back})
 	}
 	return context.WithCancel(ctx)
 }

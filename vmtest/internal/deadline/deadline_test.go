@@ -83,11 +83,11 @@ func TestPaceStretchesADeadline(t *testing.T) {
 	})
 }
 
-// endAfter lets the process of a test end after d.
+// endAfter lets the process of a test, which may run for an hour, end after d.
 func endAfter(t *testing.T, d time.Duration) {
-	end, before := time.Now().Add(d), ProcessEnd
-	ProcessEnd = func() (time.Time, bool) { return end, true }
-	t.Cleanup(func() { ProcessEnd = before })
+	from, before := time.Now().Add(d-time.Hour), ProcessTime
+	ProcessTime = func() (time.Time, time.Duration, bool) { return from, time.Hour, true }
+	t.Cleanup(func() { ProcessTime = before })
 }
 
 // No limit, however it is stretched, takes the time for evidence.
@@ -116,6 +116,9 @@ func TestProcessEndCutsADeadline(t *testing.T) {
 }
 
 func TestBeforeEnd(t *testing.T) {
+	before := ProcessTime
+	t.Cleanup(func() { ProcessTime = before })
+	ProcessTime = func() (time.Time, time.Duration, bool) { return time.Time{}, 0, false }
 	ctx, cancel := BeforeEnd(t.Context())
 	defer cancel()
 	_, ok := ctx.Deadline()
@@ -145,5 +148,31 @@ func TestDeadlineForEvidence(t *testing.T) {
 		defer cancel()
 		<-ctx.Done()
 		assert.Equal(t, 4*time.Second, time.Since(began))
+	})
+}
+
+// A short -timeout leaves most of itself to the tests.
+func TestReserveOfAShortProcess(t *testing.T) {
+	before := ProcessTime
+	t.Cleanup(func() { ProcessTime = before })
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now()
+		ProcessTime = func() (time.Time, time.Duration, bool) { return from, 12 * time.Second, true }
+		ctx, cancel := BeforeEnd(t.Context())
+		defer cancel()
+		<-ctx.Done()
+		assert.Equal(t, 9*time.Second, time.Since(from))
+		assert.EqualError(t, context.Cause(ctx), "the test's time is up (go test -timeout) but for 3s of evidence")
+	})
+}
+
+// Evidence has a fixed time, on a slow host too.
+func TestEvidenceIsNotStretched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := Limit{What: "no evidence", Time: time.Second}.stretch(ForEvidence(t.Context()), func() float64 { return 10 })
+		defer cancel()
+		<-ctx.Done()
+		assert.Equal(t, time.Second, time.Since(began))
 	})
 }

@@ -62,7 +62,7 @@ func (m *Memo[K, V]) make(ctx context.Context, key K, create func() (V, error)) 
 		}
 		close(one.done)
 	}()
-	one.err = errors.New("create panicked") // unless create returns
+	one.err = errors.New("create did not return") // it panicked, or ended the goroutine
 	one.value, one.err = create()
 	return one.value, one.err
 }
