@@ -142,6 +142,11 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 	if err := m.wake(ctx, time.Time{}); err != nil {
 		return at, nil, err
 	}
+	// udev still handles devices when systemd is "running", and each fork would go on with
+	// that. An image without udev has nothing to settle.
+	if err := m.run(ctx, "udevadm", "settle"); err != nil && !errors.As(err, new(*link.StartError)) {
+		return at, nil, fmt.Errorf("run udevadm settle: %w", err)
+	}
 	if at.Journal, err = m.journalEnd(ctx); err != nil {
 		return at, nil, err
 	}
