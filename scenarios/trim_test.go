@@ -11,8 +11,8 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A guest goes without what "vmtest trim" lists, and with VMTEST_UNTRIMMED=1 has
-// it all, as when "make untrimmed" runs the guide.
+// A guest does without what "vmtest trim" lists, and with VMTEST_UNTRIMMED=1 has it
+// all, as when "make untrimmed" runs the guide.
 func TestTrimming(t *testing.T) {
 	t.Parallel()
 	list, err := os.ReadFile("../vmtest/internal/trim/trim.txt")
@@ -32,7 +32,7 @@ func TestTrimming(t *testing.T) {
 
 	g := vmtest.Start(t, vmtest.Config{})
 	masked := func(dir string) []string {
-		return strings.Fields(g.Run(t, "find", dir, "-lname", "/dev/null", "-printf", "%f\n"))
+		return strings.Fields(g.Run(t, "find", dir, "-lname", "/dev/null", "-printf", "%P\n"))
 	}
 	const run = "/run/systemd/"
 	args := g.Run(t, "cat", "/proc/cmdline")
@@ -45,4 +45,27 @@ func TestTrimming(t *testing.T) {
 	assert.ElementsMatch(t, generators, masked(run+"system-generators"))
 	assert.ElementsMatch(t, units, masked(run+"system"))
 	assert.Contains(t, args, "mitigations=off")
+}
+
+// What a guest does without comes back with its input: a generator, and the start of
+// logind at boot.
+func TestTrimmingHeedsInputs(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.DaemonReload(t)
+	assertShow(t, g, "default.target", properties{"Id": "graphical.target"})
+	g.Run(t, "ln", "-s", "/var/cache", "/system-update")
+	g.Run(t, "mkdir", "-p", "/var/lib/systemd/linger")
+	g.Run(t, "touch", "/var/lib/systemd/linger/nobody")
+	g.DaemonReload(t)
+	assertShow(t, g, "default.target", properties{"Id": "system-update.target"})
+	assert.Contains(t, strings.Fields(show(t, g, "multi-user.target", "Wants")), "systemd-logind.service")
+}
+
+// logind starts when it is asked.
+func TestTrimmedLogind(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	assert.Empty(t, strings.TrimSpace(g.Run(t, "loginctl", "--no-legend", "list-sessions")))
+	assertShow(t, g, "systemd-logind.service", properties{"ActiveState": "active", "SubState": "running"})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,10 +13,10 @@ import (
 func newTrim(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "trim",
-		Short: "List what guests leave out, and why",
-		Long: `Trim lists what guests leave out because it does nothing there and costs time: kernel
-features, and generators and units that are masked. VMTEST_UNTRIMMED=1 boots guests
-with all of it.`,
+		Short: "List what guests do without, and why",
+		Long: `Trim lists what a guest does without because it costs time and no unit misses it:
+arguments of the kernel, generators and units that are masked. VMTEST_UNTRIMMED=1
+boots guests with all of it.`,
 		Example: `  vmtest trim
   VMTEST_UNTRIMMED=1 vmtest run systemctl list-units`,
 		Args: cobra.NoArgs,
@@ -27,6 +28,9 @@ with all of it.`,
 			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "KIND\tNAME\tREASON")
 			for _, i := range items {
+				if len(i.Unless) > 0 {
+					i.Reason += "; kept if there is " + strings.Join(i.Unless, " or ")
+				}
 				fmt.Fprintf(t, "%s\t%s\t%s\n", i.Kind, i.Name, i.Reason)
 			}
 			return t.Flush()

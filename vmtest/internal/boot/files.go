@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 
 	"example.org/systemd-vmtest/images"
@@ -88,7 +87,7 @@ func open(ctx context.Context, o Options) (_ *Files, err error) {
 		"quiet",
 		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
 	}, trim.KernelArgs(trimmed)...)
-	if f.Initrd, err = buildInitrd(image, agent, trim.Masks(trimmed)); err != nil {
+	if f.Initrd, err = buildInitrd(image, agent, trimmed); err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
@@ -132,17 +131,19 @@ func (f *Files) close() {
 	}
 }
 
-// buildInitrd returns the initrd for an image. It contains the agent, and the symbolic
-// links that init makes in the guest's /run.
-func buildInitrd(image *images.Image, agent []byte, links map[string]string) (*os.File, error) {
+// buildInitrd returns the archive that boots an image with the agent in it, and without
+// what is trimmed.
+func buildInitrd(image *images.Image, agent []byte, trimmed []trim.Item) (*os.File, error) {
 	const units = "systemd/system/"
-	links = maps.Clone(links)
+	files := trim.Files(trimmed)
+	files[units+guest.AgentUnitName] = guest.AgentUnit
+	links := trim.Masks(trimmed)
 	links[units+"sysinit.target.wants/"+guest.AgentUnitName] = "../" + guest.AgentUnitName
 	return initrd.Build(initrd.Archive{
 		Agent:      agent,
 		ModulesDir: image.ModulesDir(),
 		Modules:    image.Modules,
-		Run:        map[string]string{units + guest.AgentUnitName: guest.AgentUnit},
+		Run:        files,
 		RunLinks:   links,
 	})
 }

@@ -44,7 +44,11 @@ func copyTree(from, to string) error {
 			}
 			return os.Symlink(link, target)
 		default:
-			return copyFile(path, target, 0o644)
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			return copyFile(path, target, info.Mode().Perm())
 		}
 	})
 }

@@ -25,7 +25,7 @@ type Archive struct {
 	Agent      []byte            // the agent's executable, which is also the init
 	ModulesDir string            // directory of the host with lib/modules/VERSION
 	Modules    []string          // names of the modules to load, in order
-	Run        map[string]string // files in the guest's /run: path below /run to content
+	Run        map[string]string // files in the guest's /run: path below /run to content; a script is executable
 	RunLinks   map[string]string // symbolic links in it: path below /run to target
 }
 
@@ -57,7 +57,11 @@ func (a Archive) write(to io.Writer) error {
 	}
 	w.dir(guest.RunTree)
 	for _, name := range slices.Sorted(maps.Keys(a.Run)) {
-		w.file(path.Join(guest.RunTree, name), []byte(a.Run[name]), 0o644)
+		perm := cpio.FileMode(0o644)
+		if strings.HasPrefix(a.Run[name], "#!") {
+			perm = 0o755
+		}
+		w.file(path.Join(guest.RunTree, name), []byte(a.Run[name]), perm)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.RunLinks)) {
 		w.link(path.Join(guest.RunTree, name), a.RunLinks[name])

@@ -1,5 +1,5 @@
-// Package trim lists what a guest goes without by default. The list itself is
-// trim.txt, with a reason a line.
+// Package trim lists what a guest does without by default. The list is trim.txt,
+// with a reason on each line.
 package trim
 
 import (
@@ -11,13 +11,14 @@ import (
 //go:embed trim.txt
 var text string
 
-// Kind is what sort of thing is left out or added.
+// Kind says how an item of the list takes effect.
 type Kind string
 
-// The kinds; trim.txt says what becomes of each.
+// The kinds; trim.txt describes the effect of each.
 const (
 	Kernel    Kind = "kernel"
 	Generator Kind = "generator"
+	Journald  Kind = "journald"
 	Unit      Kind = "unit"
 )
 
@@ -25,9 +26,13 @@ const (
 type Item struct {
 	Kind         Kind
 	Name, Reason string
+
+	// Unless are inputs of a generator or a dependency, which is masked only if none of
+	// them exists: patterns of absolute paths, and first letters of kernel arguments.
+	Unless []string
 }
 
-// List returns the whole list, in the file's order.
+// List returns the whole list in the order of the file.
 func List() ([]Item, error) {
 	var items []Item
 	n := 0
@@ -37,23 +42,41 @@ func List() ([]Item, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		fields := strings.Fields(line)
-		if len(fields) < 3 {
-			return nil, fmt.Errorf("read trim list: line %d has no reason", n)
+		item, err := parse(strings.Fields(line))
+		if err != nil {
+			return nil, fmt.Errorf("read trim list: line %d: %w", n, err)
 		}
-		item := Item{Kind(fields[0]), fields[1], strings.Join(fields[2:], " ")}
-		switch item.Kind {
-		case Kernel, Generator, Unit:
-			items = append(items, item)
-		default:
-			return nil, fmt.Errorf("read trim list: line %d: no such kind: %s", n, item.Kind)
-		}
+		items = append(items, item)
 	}
 	return items, nil
 }
 
-// Masks returns the symbolic links that leave out generators and units: path below
-// the guest's /run to target.
+func parse(fields []string) (Item, error) {
+	item := Item{Kind: Kind(fields[0])}
+	switch item.Kind {
+	case Kernel, Generator, Journald, Unit:
+	default:
+		return Item{}, fmt.Errorf("no such kind: %s", item.Kind)
+	}
+	if len(fields) > 1 {
+		item.Name, fields = fields[1], fields[2:]
+	}
+	if len(fields) > 0 && (item.Kind == Generator || item.Kind == Unit) {
+		if inputs, ok := strings.CutPrefix(fields[0], "unless="); ok {
+			item.Unless, fields = strings.Split(inputs, ","), fields[1:]
+		}
+	}
+	if item.Kind == Unit && len(item.Unless) > 0 && !strings.Contains(item.Name, ".wants/") {
+		return Item{}, fmt.Errorf("%s has inputs and is not a dependency, TARGET.wants/UNIT", item.Name)
+	}
+	if item.Reason = strings.Join(fields, " "); item.Name == "" || item.Reason == "" {
+		return Item{}, fmt.Errorf("%s %s has no reason", item.Kind, item.Name)
+	}
+	return item, nil
+}
+
+// Masks returns the symbolic links that mask items: path below the guest's /run to
+// target.
 func Masks(items []Item) map[string]string {
 	links := make(map[string]string)
 	for _, i := range items {
@@ -65,6 +88,25 @@ func Masks(items []Item) map[string]string {
 		}
 	}
 	return links
+}
+
+// Files returns the files that put items into effect, scripts among them: path below
+// the guest's /run to content.
+func Files(items []Item) map[string]string {
+	files := make(map[string]string)
+	if s := script("", items); s != "" {
+		files["systemd/system-generators/vmtest-on-demand"] = s
+	}
+	var settings strings.Builder
+	for _, i := range items {
+		if i.Kind == Journald {
+			fmt.Fprintln(&settings, i.Name)
+		}
+	}
+	if settings.Len() > 0 {
+		files["systemd/journald.conf.d/vmtest.conf"] = "[Journal]\n" + settings.String()
+	}
+	return files
 }
 
 // KernelArgs returns the arguments for the kernel's command line.
