@@ -23,8 +23,9 @@ test: setup ## run all tests
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios
 
-lint: setup ## check format, code, go.mod and units
+lint: setup ## check format, prose, code, go.mod and units
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
+	.ci/prose
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
