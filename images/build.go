@@ -52,16 +52,17 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 		}
 		return err
 	}
-	return b.finish(dir, t)
+	return b.finish(ctx, dir, t)
 }
 
 // finish writes the modules and the manifest into dir, which has the kernel and the
 // root file system.
-func (b *builder) finish(dir string, t *tree) error {
+func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 	if err := syncRoot(filepath.Join(dir, rootFile)); err != nil {
 		return err
 	}
-	names, err := t.modules.write(filepath.Join(dir, modulesDir), t.kernelVersion)
+	names, err := writeModules(filepath.Join(dir, modulesDir), t.kernelVersion,
+		func(name string) ([]byte, error) { return t.modules.read(t.kernelVersion, name) })
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (b *builder) finish(dir string, t *tree) error {
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
 		return err
 	}
-	return m.describe(dir)
+	return m.describe(ctx, dir)
 }
 
 // runTools runs mmdebstrap and sqfstar, with filterTree between them.

@@ -88,11 +88,11 @@ func (c cache) open(ctx context.Context, name string, r *reporter, build buildFu
 	}
 	defer c.release(name, l, r)
 	r.report(Progress{Stage: Checking})
-	m, err := verify(c.image(name), c.stamp(name), name)
+	image, err := verify(ctx, c.image(name), c.stamp(name), name)
 	var broken damage
 	switch {
 	case err == nil:
-		return &Image{Manifest: m, dir: c.image(name)}, nil
+		return image, nil
 	case errors.Is(err, fs.ErrNotExist):
 		r.notice(Checking, "not in the cache; building it")
 	case errors.As(err, &broken):
@@ -132,12 +132,12 @@ func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, buil
 	if err := os.Rename(dir, c.image(name)); err != nil {
 		return nil, fmt.Errorf("store image %s: %w", name, err)
 	}
-	m, err := verify(c.image(name), c.stamp(name), name)
+	image, err := verify(ctx, c.image(name), c.stamp(name), name)
 	if err != nil {
 		return nil, fmt.Errorf("store image %s: %w", name, err)
 	}
 	r.report(Progress{Stage: Finished})
-	return &Image{Manifest: m, dir: c.image(name)}, nil
+	return image, nil
 }
 
 // drop moves an image out of the cache into the directory holding. It is a rename:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -68,6 +69,16 @@ func TestOpenNoticesDamage(t *testing.T) {
 		{"file added", func(i *Image) error {
 			return os.WriteFile(filepath.Join(i.ModulesDir(), "evil.ko"), nil, 0o600)
 		}, "modules/evil.ko is not in its manifest; rebuilding"},
+		{"a link to a whole copy", func(i *Image) error {
+			return errors.Join(os.Rename(i.Root(), i.Root()+"~"), os.Symlink(i.Root()+"~", i.Root()))
+		}, "rootfs.squashfs~ is not in its manifest; rebuilding"},
+		{"a FIFO", func(i *Image) error {
+			return errors.Join(os.Remove(i.Root()), syscall.Mkfifo(i.Root(), 0o600))
+		}, "rootfs.squashfs is not a regular file; rebuilding"},
+		{"manifest is a FIFO", func(i *Image) error {
+			path := filepath.Join(i.Dir(), manifestFile)
+			return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
+		}, "the manifest is not a regular file; rebuilding"},
 		{"manifest gone", func(i *Image) error { return os.Remove(filepath.Join(i.Dir(), manifestFile)) },
 			"the manifest is missing; rebuilding"},
 		{"manifest truncated", func(i *Image) error { return os.Truncate(filepath.Join(i.Dir(), manifestFile), 100) },
@@ -158,16 +169,17 @@ func TestStampSparesHashing(t *testing.T) {
 	require.NoError(t, os.WriteFile(image.Root(), []byte("Content of "+rootFile), 0o600))
 
 	// No file is hashed whose identity is in the stamp.
-	now, err := identifyPath(image.Root())
+	f, now, err := openRegular(image.Root())
 	require.NoError(t, err)
+	require.NoError(t, f.Close())
 	s.Files[rootFile] = now
 	require.NoError(t, s.write(c.stamp("sample")))
-	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
+	_, err = verify(t.Context(), image.Dir(), c.stamp("sample"), "sample")
 	require.NoError(t, err)
 
 	// Without the stamp, the file is hashed.
 	require.NoError(t, os.Remove(c.stamp("sample")))
-	_, err = verify(image.Dir(), c.stamp("sample"), "sample")
+	_, err = verify(t.Context(), image.Dir(), c.stamp("sample"), "sample")
 	assert.ErrorContains(t, err, "does not match its manifest")
 }
 

@@ -12,23 +12,19 @@ import (
 	"strings"
 )
 
-// isPath reports whether a name is the path of an image's directory.
-func isPath(name string) bool { return strings.ContainsRune(name, filepath.Separator) }
+// IsPath reports whether a name is the path of an image's directory: it has a slash.
+func IsPath(name string) bool { return strings.ContainsRune(name, filepath.Separator) }
 
 // openPath returns the image in a directory outside the cache, such as one that Nix
 // has built. It verifies the directory like one in the cache, but never changes it.
 // Damage is a *HostError.
 func (c cache) openPath(ctx context.Context, path string, r *reporter) (*Image, error) {
-	dir, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("open image %s: %w", path, err)
-	}
-	m, err := c.verifyPath(ctx, dir, r)
+	image, err := c.verifyPath(ctx, path, r)
 	if err == nil {
-		return &Image{Manifest: m, dir: dir}, nil
+		return image, nil
 	}
 	var broken damage
-	switch info, statErr := os.Stat(dir); {
+	switch info, statErr := os.Stat(path); {
 	case errors.Is(statErr, fs.ErrNotExist):
 		return nil, pathError(path, "there is no such directory", err)
 	case statErr == nil && !info.IsDir():
@@ -39,18 +35,25 @@ func (c cache) openPath(ctx context.Context, path string, r *reporter) (*Image, 
 	return nil, fmt.Errorf("open image %s: %w", path, err)
 }
 
-func (c cache) verifyPath(ctx context.Context, dir string, r *reporter) (Manifest, error) {
+func (c cache) verifyPath(ctx context.Context, path string, r *reporter) (*Image, error) {
+	dir, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // Nix gives a link
+		return nil, err
+	}
 	m, err := readManifest(dir)
 	if err != nil {
-		return Manifest{}, err
+		return nil, err
 	}
 	name := externalName(dir)
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return Manifest{}, err
+		return nil, err
 	}
 	defer c.release(name, l, r)
-	return verify(dir, c.stamp(name), m.Name)
+	return verify(ctx, dir, c.stamp(name), m.Name)
 }
 
 // externalName is the name under which the cache has the stamp of an image outside:

@@ -38,6 +38,21 @@ func TestOpenPathRelative(t *testing.T) {
 	assert.Equal(t, image.Dir(), got.Dir())
 }
 
+// nix build makes a symbolic link to the image's directory.
+func TestOpenPathOfALink(t *testing.T) {
+	c, image := builtSample(t)
+	link := filepath.Join(t.TempDir(), "result")
+	require.NoError(t, os.Symlink(image.Dir(), link))
+	got, err := c.openPath(t.Context(), link, &reporter{})
+	require.NoError(t, err)
+	assert.Equal(t, image, got)
+
+	dangling := filepath.Join(t.TempDir(), "result")
+	require.NoError(t, os.Symlink(image.Dir()+"-gone", dangling))
+	_, err = c.openPath(t.Context(), dangling, &reporter{})
+	assert.ErrorContains(t, err, "there is no such directory")
+}
+
 func TestOpenPathOfABadImage(t *testing.T) {
 	otherArch := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
 	for _, tc := range []struct {

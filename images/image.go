@@ -30,7 +30,8 @@ type Options struct {
 // built again. Files that are open stay whole after that.
 type Image struct {
 	Manifest
-	dir string
+	dir   string
+	files map[string]host.Identity // as they were verified
 }
 
 // Dir returns the path of the image's directory.
@@ -47,6 +48,31 @@ func (i *Image) Root() string { return filepath.Join(i.dir, rootFile) }
 // modules.builtin, so the modules in Manifest.Modules can be loaded by name.
 func (i *Image) ModulesDir() string { return filepath.Join(i.dir, modulesDir) }
 
+// ErrReplaced reports that an image's files are no longer those that were verified.
+var ErrReplaced = errors.New("image was replaced or altered")
+
+// Check returns ErrReplaced unless the image's paths still name the files that were
+// verified. A caller that opens files by path calls it afterwards, because another
+// process may replace the image in between. Then the caller opens the image again.
+func (i *Image) Check() error {
+	for path, verified := range i.files {
+		f, now, err := openRegular(filepath.Join(i.dir, filepath.FromSlash(path)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular):
+			return ErrReplaced
+		case err != nil:
+			return fmt.Errorf("check image %s: %w", i.Name, err)
+		}
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("check image %s: %w", i.Name, err)
+		}
+		if now != verified {
+			return ErrReplaced
+		}
+	}
+	return nil
+}
+
 // Open returns the image of that name from the cache. It compares the image's files
 // with its manifest; a file that was hashed before is hashed again only if stat(2)
 // shows a change. Open builds an image that is absent or damaged, and reports why in
@@ -59,7 +85,7 @@ func (i *Image) ModulesDir() string { return filepath.Join(i.dir, modulesDir) }
 // Errors are *UnknownImageError, *HostError, *BuildError, those of ctx, and those of
 // the file system.
 func Open(ctx context.Context, name string, o Options) (*Image, error) {
-	if isPath(name) {
+	if IsPath(name) {
 		c, err := openCache(o.Cache)
 		if err != nil {
 			return nil, err

@@ -91,7 +91,7 @@ func (h *helper) expect(t *testing.T, prefix string) string {
 }
 
 // sampleBuild fills an image's directory without any tool.
-func sampleBuild(_ context.Context, dir string, _ *reporter) error {
+func sampleBuild(ctx context.Context, dir string, _ *reporter) error {
 	m := Manifest{Format: formatVersion, Name: "sample", Arch: runtime.GOARCH, SystemdVersion: "257.1-1",
 		SystemdMajor: 257, Modules: []string{"overlay"}, Built: time.Now().UTC()}
 	for _, name := range []string{"modules/lib/overlay.ko", rootFile, kernelFile} {
@@ -103,7 +103,7 @@ func sampleBuild(_ context.Context, dir string, _ *reporter) error {
 			return err
 		}
 	}
-	return m.describe(dir)
+	return m.describe(ctx, dir)
 }
 
 // notices returns a reporter that collects notices.

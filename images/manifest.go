@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"example.org/systemd-vmtest/internal/kmod"
 	"example.org/systemd-vmtest/internal/tail"
 )
 
@@ -131,10 +133,18 @@ func (d damage) Error() string { return tail.Printable(string(d)) }
 // readManifest returns the manifest of an image's directory. The error is a damage if
 // there is none, or if it is of another format or was altered.
 func readManifest(dir string) (Manifest, error) {
-	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	f, _, err := openRegular(filepath.Join(dir, manifestFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return Manifest{}, damage("the manifest is missing")
-	} else if err != nil {
+	case errors.Is(err, errNotRegular):
+		return Manifest{}, damage("the manifest is not a regular file")
+	case err != nil:
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	defer f.Close()
+	b, err := kmod.ReadAll(f)
+	if err != nil {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
 	return parseManifest(b)
@@ -163,19 +173,27 @@ func parseManifest(b []byte) (Manifest, error) {
 	return m, nil
 }
 
-// hashFile returns the size and SHA-256 of one file of an image.
-func hashFile(dir, path string) (File, error) {
-	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(path)))
-	if err != nil {
-		return File{}, err
-	}
-	defer f.Close()
+// hashFile returns the size and SHA-256 of an open file that path names in an image.
+func hashFile(ctx context.Context, f io.Reader, path string) (File, error) {
 	h := sha256.New()
-	n, err := io.Copy(h, f)
+	n, err := io.Copy(h, ctxReader{ctx, f})
 	if err != nil {
 		return File{}, fmt.Errorf("hash file: %w", err)
 	}
 	return File{Path: path, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// ctxReader is a reader that fails when its context ends.
+type ctxReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r ctxReader) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(b)
 }
 
 // writeSynced writes a file and waits until it is on disk. A stamp records its inode

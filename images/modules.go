@@ -55,12 +55,28 @@ func neededFiles(index kmod.Index) ([]string, error) {
 	return files, nil
 }
 
-// write writes the modules that the initrd needs to dir, uncompressed, and a
-// modules.dep of these alone. It returns their names in the order of loading.
-func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
-	dep := string(m.files[kernel+"/modules.dep"])
-	builtin := m.files[kernel+"/modules.builtin"]
-	order, err := neededFiles(kmod.ParseIndex(dep, string(builtin)))
+// read returns the content of a file of a kernel's modules.
+func (m *moduleFiles) read(kernel, name string) ([]byte, error) {
+	content, ok := m.files[kernel+"/"+name]
+	if !ok {
+		return nil, fmt.Errorf("the guest's tree lacks it: %w", fs.ErrNotExist)
+	}
+	return content, nil
+}
+
+// writeModules writes the modules that the initrd needs to dir, uncompressed, and a
+// modules.dep of these alone. It returns their names in the order of loading. read
+// returns the content of a file that is named below lib/modules/KERNEL.
+func writeModules(dir, kernel string, read func(name string) ([]byte, error)) ([]string, error) {
+	dep, err := read("modules.dep")
+	if err != nil {
+		return nil, fmt.Errorf("read modules.dep: %w", err)
+	}
+	builtin, err := read("modules.builtin")
+	if err != nil {
+		return nil, fmt.Errorf("read modules.builtin: %w", err)
+	}
+	order, err := neededFiles(kmod.ParseIndex(string(dep), string(builtin)))
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +86,10 @@ func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 	}
 	names := []string{}
 	for _, file := range order {
-		plain, err := decompress(file, m.files[kernel+"/"+file])
+		content, err := read(file)
+		if err == nil {
+			content, err = kmod.Decompress(file, content)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read kernel module %s: %w", file, err)
 		}
@@ -78,12 +97,12 @@ func (m *moduleFiles) write(dir, kernel string) ([]string, error) {
 		if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
 			return nil, fmt.Errorf("write kernel modules: %w", err)
 		}
-		if err := writeSynced(dest, bytes.NewReader(plain)); err != nil {
+		if err := writeSynced(dest, bytes.NewReader(content)); err != nil {
 			return nil, err
 		}
 		names = append(names, kmod.Name(file))
 	}
-	if err := writeSynced(filepath.Join(base, "modules.dep"), strings.NewReader(plainDep(dep, order))); err != nil {
+	if err := writeSynced(filepath.Join(base, "modules.dep"), strings.NewReader(plainDep(string(dep), order))); err != nil {
 		return nil, err
 	}
 	if err := writeSynced(filepath.Join(base, "modules.builtin"), bytes.NewReader(builtin)); err != nil {
@@ -117,11 +136,4 @@ func plainDep(dep string, keep []string) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
-}
-
-func decompress(file string, content []byte) ([]byte, error) {
-	if len(content) == 0 {
-		return nil, fmt.Errorf("the guest's tree lacks it: %w", fs.ErrNotExist)
-	}
-	return kmod.Decompress(file, content)
 }

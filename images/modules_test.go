@@ -22,11 +22,26 @@ func TestNeededFiles(t *testing.T) {
 	assert.ErrorContains(t, err, "leads out of the modules")
 }
 
-func TestDecompressUnknown(t *testing.T) {
-	_, err := decompress("a.ko.zst", []byte("x"))
-	require.ErrorContains(t, err, "unknown compression .zst")
-	_, err = decompress("a.ko.xz", []byte("not xz"))
-	require.Error(t, err)
-	_, err = decompress("a.ko", nil)
-	require.ErrorContains(t, err, "lacks it")
+func TestWriteModulesRefuses(t *testing.T) {
+	const missing = "the guest's tree lacks it: file does not exist"
+	for _, tc := range []struct {
+		name, content, want string // of virtio_pci
+		gone                bool
+	}{
+		{name: "virtio_pci.ko.zst", content: "x", want: "read kernel module virtio_pci.ko.zst: decompress virtio_pci.ko.zst: unknown compression .zst"},
+		{name: "virtio_pci.ko.xz", content: "not xz", want: "read kernel module virtio_pci.ko.xz: decompress virtio_pci.ko.xz: "},
+		{name: "virtio_pci.ko", gone: true, want: "read kernel module virtio_pci.ko: " + missing},
+	} {
+		var m moduleFiles
+		m.add("6.1/modules.dep", []byte(tc.name+":\n"))
+		m.add("6.1/modules.builtin", []byte(builtins))
+		if !tc.gone {
+			m.add("6.1/"+tc.name, []byte(tc.content))
+		}
+		_, err := writeModules(t.TempDir(), "6.1", func(name string) ([]byte, error) { return m.read("6.1", name) })
+		assert.ErrorContains(t, err, tc.want)
+	}
+	var none moduleFiles
+	_, err := writeModules(t.TempDir(), "6.1", func(name string) ([]byte, error) { return none.read("6.1", name) })
+	assert.EqualError(t, err, "read modules.dep: "+missing)
 }

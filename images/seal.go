@@ -2,14 +2,13 @@ package images
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"example.org/systemd-vmtest/internal/kmod"
 )
 
 // Seal makes an image of the directory dir, which another tool, such as Nix, has
@@ -25,7 +24,10 @@ func Seal(dir string, m Manifest, modulesTree string) error {
 	if m.Name == "" || m.Arch == "" || m.Distribution == "" {
 		return errors.New("seal image: no name, architecture or distribution")
 	}
-	var err error
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("seal image: %w", err)
+	}
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion([]Package{{Name: "systemd", Version: m.SystemdVersion}}); err != nil {
 		return fmt.Errorf("seal image: %w", err)
 	}
@@ -37,11 +39,11 @@ func Seal(dir string, m Manifest, modulesTree string) error {
 	})
 	m.Packages = slices.Compact(m.Packages)
 	m.Format = formatVersion
-	return m.describe(dir)
+	return m.describe(context.Background(), dir)
 }
 
 // describe lists the files of an image's directory in the manifest and stores it there.
-func (m *Manifest) describe(dir string) error {
+func (m *Manifest) describe(ctx context.Context, dir string) error {
 	paths, err := listFiles(dir)
 	if err != nil {
 		return err
@@ -53,14 +55,23 @@ func (m *Manifest) describe(dir string) error {
 	}
 	m.Files = nil
 	for _, path := range paths {
-		f, err := hashFile(dir, path)
+		file, err := describeFile(ctx, dir, path)
 		if err != nil {
-			return err
+			return fmt.Errorf("describe image: %w", err)
 		}
-		m.Files = append(m.Files, f)
+		m.Files = append(m.Files, file)
 	}
 	m.Digest = digestFiles(m.Files)
 	return m.write(dir)
+}
+
+func describeFile(ctx context.Context, dir, path string) (File, error) {
+	f, _, err := openRegular(filepath.Join(dir, filepath.FromSlash(path)))
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	return hashFile(ctx, f, path)
 }
 
 // takeModules copies what the initrd needs of a tree of kernel modules to dir. It
@@ -75,27 +86,8 @@ func takeModules(dir, tree string) (kernel string, names []string, err error) {
 		return "", nil, fmt.Errorf("read kernel modules: %s holds %d kernels instead of one", lib, len(entries))
 	}
 	kernel = entries[0].Name()
-	var m moduleFiles
-	take := func(name string) error {
-		content, err := os.ReadFile(filepath.Join(lib, kernel, filepath.FromSlash(name)))
-		if err != nil {
-			return fmt.Errorf("read kernel modules: %w", err)
-		}
-		m.add(kernel+"/"+name, content)
-		return nil
-	}
-	if err := errors.Join(take("modules.dep"), take("modules.builtin")); err != nil {
-		return "", nil, err
-	}
-	order, err := neededFiles(kmod.ParseIndex(string(m.files[kernel+"/modules.dep"]), string(m.files[kernel+"/modules.builtin"])))
-	if err != nil {
-		return "", nil, err
-	}
-	for _, file := range order {
-		if err := take(file); err != nil {
-			return "", nil, err
-		}
-	}
-	names, err = m.write(dir, kernel)
+	names, err = writeModules(dir, kernel, func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(lib, kernel, filepath.FromSlash(name)))
+	})
 	return kernel, names, err
 }

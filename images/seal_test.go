@@ -61,6 +61,15 @@ func TestSeal(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(image.ModulesDir(), "lib/modules/6.18.1/kernel/sound.ko"))
 }
 
+func TestSealOfALink(t *testing.T) {
+	dir, tree := foreign(t)
+	link := filepath.Join(t.TempDir(), "result")
+	require.NoError(t, os.Symlink(dir, link))
+	require.NoError(t, Seal(link, foreignManifest(), tree))
+	_, err := testCache(t).openPath(t.Context(), dir, &reporter{})
+	require.NoError(t, err)
+}
+
 func TestSealIsReproducible(t *testing.T) {
 	var manifests []string
 	for range 2 {

@@ -25,14 +25,6 @@ func (s stamp) equal(t stamp) bool {
 	return s.Dir == t.Dir && s.Seal == t.Seal && maps.Equal(s.Files, t.Files)
 }
 
-func identifyPath(path string) (host.Identity, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return host.Identity{}, err
-	}
-	return host.Identify(info)
-}
-
 // readStamp returns an empty stamp if there is none or it cannot be read. Then every
 // file is hashed, which is always right.
 func readStamp(path string) stamp {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/kmod"
 )
 
 // tree is what a build reads from the guest's tree on its way into the image.
@@ -120,9 +121,9 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 	if !isModule && name != "var/lib/dpkg/status" && name != "usr/lib/os-release" {
 		return content, nil
 	}
-	b, err := io.ReadAll(content)
+	b, err := kmod.ReadAll(content)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	switch {
 	case isModule:

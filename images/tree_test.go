@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,9 +149,9 @@ func TestFinishDescribesTheImage(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, rootFile), []byte("root"), 0o644))
 	rec, err := findRecipe(Default)
 	require.NoError(t, err)
-	require.NoError(t, (&builder{recipe: rec}).finish(dir, tree))
+	require.NoError(t, (&builder{recipe: rec}).finish(t.Context(), dir, tree))
 
-	m, err := verify(dir, filepath.Join(t.TempDir(), "stamp"), Default)
+	m, err := verify(t.Context(), dir, filepath.Join(t.TempDir(), "stamp"), Default)
 	require.NoError(t, err)
 	assert.Equal(t, 257, m.SystemdMajor)
 	assert.Equal(t, kver, m.KernelVersion)
@@ -163,4 +164,10 @@ func TestFinishDescribesTheImage(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "kernel/overlay.ko: kernel/squashfs.ko\nkernel/squashfs.ko:\nkernel/virtio_blk.ko:\n", string(dep))
 	assert.NoFileExists(t, filepath.Join(base, "kernel/other.ko"))
+}
+
+func TestFilterTreeBoundsWhatItKeeps(t *testing.T) {
+	tree := append(guestTree(t), entry{name: "usr/lib/modules/" + kver + "/kernel/huge.ko", content: strings.Repeat("x", 64<<20+1)})
+	_, err := filterTree(bytes.NewReader(makeTar(t, tree)), io.Discard, t.TempDir(), epoch)
+	require.ErrorContains(t, err, "kernel/huge.ko: more than 64 MiB")
 }

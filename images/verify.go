@@ -1,61 +1,113 @@
 package images
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// verify compares an image's directory with its manifest and returns the manifest.
-// The error is a damage if they differ, and fs.ErrNotExist if there is no directory.
-// It hashes the files whose identities the stamp does not have, and writes the stamp.
-func verify(dir, stampPath, name string) (Manifest, error) {
+// verify compares an image's directory with its manifest, and returns the image. The
+// error is a damage if they differ, and fs.ErrNotExist if there is no directory. It
+// hashes the files whose identities the stamp does not have, and writes the stamp.
+func verify(ctx context.Context, dir, stampPath, name string) (*Image, error) {
 	if info, err := os.Stat(dir); err != nil {
-		return Manifest{}, err
+		return nil, err
 	} else if !info.IsDir() {
-		return Manifest{}, damage("it is not a directory")
+		return nil, damage("it is not a directory")
 	}
 	m, err := readManifest(dir)
 	if err != nil {
-		return Manifest{}, err
+		return nil, err
 	}
 	if m.Name != name {
-		return Manifest{}, damage(fmt.Sprintf("the directory holds %q", m.Name))
+		return nil, damage(fmt.Sprintf("the directory holds %q", m.Name))
 	}
 	if m.Arch != runtime.GOARCH {
-		return Manifest{}, damage(fmt.Sprintf("it was built for %s", m.Arch))
+		return nil, damage(fmt.Sprintf("it was built for %s", m.Arch))
 	}
 	if err := verifyNames(dir, m.Files); err != nil {
-		return Manifest{}, err
+		return nil, err
 	}
 	old, fresh := readStamp(stampPath), newStamp(dir, m)
 	for _, want := range m.Files {
-		now, err := identifyPath(filepath.Join(dir, filepath.FromSlash(want.Path)))
-		if err != nil {
-			return Manifest{}, damage(want.Path + " cannot be read")
+		var known host.Identity
+		if old.Seal == m.Seal {
+			known = old.Files[want.Path]
 		}
-		if now.Size != want.Size {
-			return Manifest{}, damage(fmt.Sprintf("%s has %d bytes instead of %d", want.Path, now.Size, want.Size))
-		}
-		fresh.Files[want.Path] = now
-		if old.Seal == m.Seal && old.Files[want.Path] == now {
-			continue
-		}
-		got, err := hashFile(dir, want.Path)
-		if err != nil {
-			return Manifest{}, damage(want.Path + " cannot be read")
-		}
-		if got != want {
-			return Manifest{}, damage(want.Path + " does not match its manifest")
+		if fresh.Files[want.Path], err = verifyFile(ctx, dir, want, known); err != nil {
+			return nil, err
 		}
 	}
-	if old.equal(fresh) {
-		return m, nil
+	if !old.equal(fresh) {
+		if err := fresh.write(stampPath); err != nil {
+			return nil, err
+		}
 	}
-	return m, fresh.write(stampPath)
+	return &Image{Manifest: m, dir: dir, files: fresh.Files}, nil
+}
+
+// verifyFile compares a file with the manifest's entry, and returns its identity. It
+// does not hash a file that still has the identity known.
+func verifyFile(ctx context.Context, dir string, want File, known host.Identity) (host.Identity, error) {
+	f, now, err := openRegular(filepath.Join(dir, filepath.FromSlash(want.Path)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return now, damage(want.Path + " is missing")
+	case errors.Is(err, errNotRegular):
+		return now, damage(want.Path + " is not a regular file")
+	case err != nil:
+		return now, fmt.Errorf("verify %s: %w", want.Path, err)
+	}
+	defer f.Close()
+	if now.Size != want.Size {
+		return now, damage(fmt.Sprintf("%s has %d bytes instead of %d", want.Path, now.Size, want.Size))
+	}
+	if now == known {
+		return now, nil
+	}
+	got, err := hashFile(ctx, f, want.Path)
+	if err != nil {
+		return now, fmt.Errorf("verify %s: %w", want.Path, err)
+	}
+	if got != want {
+		return now, damage(want.Path + " does not match its manifest")
+	}
+	return now, nil
+}
+
+// errNotRegular reports a name that is not that of a regular file.
+var errNotRegular = errors.New("not a regular file")
+
+// openRegular opens a file for reading and returns its identity. It neither follows a
+// symbolic link nor waits for the writer of a FIFO.
+func openRegular(path string) (*os.File, host.Identity, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) { // a link, a socket
+		err = fmt.Errorf("open %s: %w", path, errNotRegular)
+	}
+	if err != nil {
+		return nil, host.Identity{}, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: %w", path, errNotRegular)
+	}
+	var id host.Identity
+	if err == nil {
+		id, err = host.Identify(info)
+	}
+	if err != nil {
+		return nil, id, errors.Join(err, f.Close())
+	}
+	return f, id, nil
 }
 
 // verifyNames looks for files that are missing, and for files that are not in the

@@ -80,8 +80,22 @@ func (x Index) Files(names ...string) ([]string, error) {
 	return order, nil
 }
 
-// Decompress returns the content of a module's file uncompressed. The name of the
-// file tells how it is compressed: not, by gzip or by xz.
+// maxSize is the most bytes that ReadAll returns. The largest modules of Debian's
+// kernels have about 10 MiB.
+const maxSize = 64 << 20
+
+// ReadAll reads r to its end. More than 64 MiB are an error, because r may be an
+// archive that expands without end.
+func ReadAll(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	if err == nil && len(b) > maxSize {
+		return nil, fmt.Errorf("more than %d MiB", maxSize>>20)
+	}
+	return b, err
+}
+
+// Decompress returns the content of a module's file uncompressed, of at most 64 MiB.
+// The name of the file shows the compression: none, gzip or xz.
 func Decompress(file string, content []byte) ([]byte, error) {
 	var r io.Reader
 	var err error
@@ -96,7 +110,7 @@ func Decompress(file string, content []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decompress %s: unknown compression %s", file, ext)
 	}
 	if err == nil {
-		content, err = io.ReadAll(r)
+		content, err = ReadAll(r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decompress %s: %w", file, err)

@@ -70,6 +70,16 @@ func TestDecompress(t *testing.T) {
 	}
 }
 
+func TestDecompressIsBounded(t *testing.T) {
+	var member bytes.Buffer
+	w := gzip.NewWriter(&member)
+	_, err := w.Write(make([]byte, 1<<20))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	_, err = kmod.Decompress("b.ko.gz", bytes.Repeat(member.Bytes(), 65))
+	assert.EqualError(t, err, "decompress b.ko.gz: more than 64 MiB")
+}
+
 func FuzzFiles(f *testing.F) {
 	f.Add(dep, builtin, "virtio_blk")
 	f.Add("a.ko:", "", "a")
