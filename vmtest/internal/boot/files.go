@@ -3,9 +3,11 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,47 +58,70 @@ func Open(ctx context.Context, o Options) (*Files, error) {
 	return opened.Get(ctx, key{o.Image, o.Untrimmed}, func() (*Files, error) { return open(ctx, o) })
 }
 
-func open(ctx context.Context, o Options) (_ *Files, err error) {
-	image, err := images.Open(ctx, o.Image, images.Options{Progress: o.Progress})
+func open(ctx context.Context, o Options) (*Files, error) {
+	f, err := openFiles(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	f := &Files{Image: image}
-	defer func() {
+	if f.Accel, f.KVMFault, err = accel.Choose(ctx, f.probe(), f.Image.Digest, o.Notice); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openFiles opens the files of one image. Another process may replace the image while
+// openFiles opens its files by path. Then openFiles begins again with the new image.
+func openFiles(ctx context.Context, o Options) (*Files, error) {
+	for {
+		image, err := images.Open(ctx, o.Image, images.Options{Progress: o.Progress})
 		if err != nil {
-			f.close()
+			return nil, err
 		}
-	}()
-	if f.Kernel, err = os.Open(image.Kernel()); err != nil {
-		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+		f := &Files{Image: image}
+		err = f.fill(ctx, o)
+		check := image.Check()
+		if err = cmp.Or(err, check); err == nil {
+			return f, nil
+		}
+		f.close()
+		if !errors.Is(check, images.ErrReplaced) || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	if f.Root, err = os.Open(image.Root()); err != nil {
-		return nil, fmt.Errorf("open image %s: %w", image.Name, err)
+}
+
+// fill opens the kernel and the root file system, and builds the initrd.
+func (f *Files) fill(ctx context.Context, o Options) (err error) {
+	if f.Kernel, err = os.Open(f.Image.Kernel()); err != nil {
+		return fmt.Errorf("open image %s: %w", f.Image.Name, err)
 	}
-	agent, err := gobuild.Agent(ctx, image.Arch, o.Notice)
+	if f.Root, err = os.Open(f.Image.Root()); err != nil {
+		return fmt.Errorf("open image %s: %w", f.Image.Name, err)
+	}
+	agent, err := gobuild.Agent(ctx, f.Image.Arch, o.Notice)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var trimmed []trim.Item
 	if !o.Untrimmed {
 		if trimmed, err = trim.List(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	f.KernelArgs = append([]string{
 		"quiet",
 		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
 	}, trim.KernelArgs(trimmed)...)
-	if f.Initrd, err = buildInitrd(image, agent, trimmed); err != nil {
-		return nil, err
+	if f.Initrd, err = buildInitrd(f.Image, agent, trimmed); err != nil {
+		return err
 	}
 	hash := sha256.New()
 	if _, err := io.Copy(hash, io.NewSectionReader(f.Initrd, 0, 1<<40)); err != nil {
-		return nil, fmt.Errorf("hash initrd: %w", err)
+		return fmt.Errorf("hash initrd: %w", err)
 	}
 	f.InitrdDigest = hex.EncodeToString(hash.Sum(nil))
-	f.Accel, f.KVMFault, err = accel.Choose(ctx, f.probe(), image.Digest, o.Notice)
-	return f, err
+	return nil
 }
 
 // probeMemory is the memory in MiB of the machine that tests KVM.
