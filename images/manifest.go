@@ -113,6 +113,9 @@ func (m Manifest) seal() (string, error) {
 
 // write seals the manifest and stores it in dir.
 func (m *Manifest) write(dir string) error {
+	if err := m.checkText(); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
 	seal, err := m.seal()
 	if err != nil {
 		return err
@@ -170,7 +173,29 @@ func parseManifest(b []byte) (Manifest, error) {
 			return Manifest{}, damage(fmt.Sprintf("the manifest has the path %q, which leads out of the image", f.Path))
 		}
 	}
+	if err := m.checkText(); err != nil {
+		return Manifest{}, damage(err.Error())
+	}
 	return m, nil
+}
+
+// checkText returns an error for a text that cannot be printed in a line. Programs
+// print these texts, and an image may come from elsewhere.
+func (m Manifest) checkText() error {
+	texts := []string{m.Name, m.Distribution, m.Suite, m.Arch, m.SystemdVersion, m.KernelVersion, m.Units, m.Bin}
+	texts = append(texts, m.Modules...)
+	for _, p := range m.Packages {
+		texts = append(texts, p.Name, p.Version, p.Arch)
+	}
+	for _, f := range m.Files {
+		texts = append(texts, f.Path)
+	}
+	for _, s := range texts {
+		if strings.ContainsAny(s, "\t\n") || tail.Printable(s) != s {
+			return fmt.Errorf("the manifest has control characters in %q", s)
+		}
+	}
+	return nil
 }
 
 // hashFile returns the size and SHA-256 of an open file that path names in an image.

@@ -74,3 +74,16 @@ func TestDigestLeavesOutTheBuildTime(t *testing.T) {
 	b.Files[0].SHA256 = "ac"
 	assert.NotEqual(t, a.Digest, digestFiles(b.Files))
 }
+
+// An image may come from elsewhere, with a seal of its own.
+func TestManifestWithControlCharacters(t *testing.T) {
+	m := Manifest{Format: formatVersion, Name: "sample", KernelVersion: "6.1\x1b]0;title\x07", Digest: digestFiles(nil)}
+	var err error
+	m.Seal, err = m.seal()
+	require.NoError(t, err)
+	b, err := m.encode()
+	require.NoError(t, err)
+	_, err = parseManifest(b)
+	require.ErrorAs(t, err, new(damage))
+	assert.ErrorContains(t, err, "control characters in \"6.1")
+}

@@ -89,6 +89,10 @@ func TestSealRefuses(t *testing.T) {
 		want  string
 	}{
 		{"no name", func(_ *testing.T, _, _ string, m *Manifest) { m.Name = "" }, "name"},
+		{"control characters", func(_ *testing.T, _, _ string, m *Manifest) { m.Suite = "26\x1b[2J" },
+			`the manifest has control characters in "26\x1b[2J"`},
+		{"two lines", func(_ *testing.T, _, _ string, m *Manifest) { m.Packages[0].Version = "259\nbuilt" },
+			`the manifest has control characters in "259\nbuilt"`},
 		{"no systemd", func(_ *testing.T, _, _ string, m *Manifest) { m.SystemdVersion = "" }, "read systemd version"},
 		{"no root", func(t *testing.T, dir, _ string, _ *Manifest) {
 			require.NoError(t, os.Remove(filepath.Join(dir, rootFile)))
