@@ -7,7 +7,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -86,7 +85,7 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Image == "" {
 		c.Image = cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
-		if !strings.Contains(c.Image, "/") && !slices.Contains(images.Names(), c.Image) {
+		if !images.IsPath(c.Image) && !slices.Contains(images.Names(), c.Image) {
 			return c, fmt.Errorf("read VMTEST_IMAGE: %w", &images.UnknownImageError{Name: c.Image})
 		}
 	}

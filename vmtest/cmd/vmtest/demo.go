@@ -35,7 +35,7 @@ func newDemo(s streams) *cobra.Command {
 		Short: "Show socket activation on a real systemd, step by step",
 		Long: `Demo walks through a how-to for systemd socket activation in a guest of its own.
 It copies ` + guideSocket + ` and ` + guideService + ` into the guest, verifies,
-enables and uses them, and prints each command, its output, and whether that is right.
+enables and uses them, and prints each command, its output, and whether it is as expected.
 
 The units come from ` + guideDir + `, or from another directory with
 two units of these names. Use that to see what happens when they are wrong.`,
@@ -51,7 +51,7 @@ two units of these names. Use that to see what happens when they are wrong.`,
 	return cmd
 }
 
-func (d demo) show(ctx context.Context) error {
+func (d demo) show(ctx context.Context) (err error) {
 	units, err := readGuideUnits(d.units)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (d demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer func() { err = closeGuest(m, err) }()
 	up := time.Since(m.Began())
 	for name, data := range units {
 		data = bytes.ReplaceAll(data, []byte("=/bin/"), []byte("="+m.Image().BinDir()+"/"))

@@ -34,7 +34,7 @@ func newImageBuild(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build NAME...",
 		Short: "Build images again",
-		Long:  "Build builds images from the newest packages, also those that are in the cache.",
+		Long:  "Build builds images from the newest packages, even if the cache has them.",
 		Example: `  vmtest image build debian-12
   vmtest image build --all`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -21,17 +21,15 @@ import (
 
 // The exit statuses. "vmtest run" also exits with those of the command that it runs.
 const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // 128 + SIGINT, as shells have it
+	exitFailed = 1
+	exitUsage  = 2
 )
 
 func main() { os.Exit(mainStatus()) }
 
 func mainStatus() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	// If a reader goes, Write then returns an error, and guests are closed as usual.
 	// Notify, not Ignore, because children must not inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -67,6 +65,7 @@ func (e *statusError) Unwrap() error { return e.err }
 
 // run runs the command line and returns the exit status.
 func run(ctx context.Context, args []string, s streams) int {
+	s.out, s.err = output{s.out}, output{s.err}
 	root := newRoot(s)
 	parsed := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
@@ -75,24 +74,31 @@ func run(ctx context.Context, args []string, s streams) int {
 	if err != nil && !parsed {
 		err = usageError{err}
 	}
+	return exitStatus(ctx, err, s.err, cmd.CommandPath())
+}
+
+// exitStatus prints the error of a command to w, and returns the exit status.
+func exitStatus(ctx context.Context, err error, w io.Writer, command string) int {
+	var signalled *interrupt
 	var status *statusError
+	var closed *outputClosedError
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
-		fmt.Fprintln(s.err, "vmtest: interrupted; all guests are closed")
-		return exitInterrupted
+	case errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &signalled):
+		fmt.Fprintln(w, "vmtest:", explainInterrupt(err))
+		return signalled.status()
 	case errors.As(err, &status) && status.err == nil:
 		return status.status
-	case errors.Is(err, syscall.EPIPE):
-		return exitFailed // the reader of the output has closed it
+	case errors.As(err, &closed):
+		return exitFailed
 	}
-	fmt.Fprintln(s.err, "vmtest:", explain(err))
+	fmt.Fprintln(w, "vmtest:", explain(err))
 	var unknown *images.UnknownImageError
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.err, "see %s --help\n", cmd.CommandPath())
+		fmt.Fprintf(w, "see %s --help\n", command)
 		return exitUsage
 	case errors.As(err, &unknown):
 		return exitUsage
@@ -126,8 +132,8 @@ The tests themselves are written in Go, with the package
 example.org/systemd-vmtest/vmtest. This command prepares the host, manages guest images
 and snapshots, and runs commands and verifies units in a guest.
 
-Exit status: 0 on success, 1 on failure, 2 for a wrong command line, 130 if
-interrupted.`,
+Exit status: 0 on success, 1 on failure, 2 for a wrong command line. If a signal
+interrupts the command, it is 128 plus the signal's number: 130 for Ctrl-C.`,
 		Example: `  vmtest setup                     # install what this host lacks
   vmtest demo                      # show socket activation, step by step
   vmtest run systemctl --version   # run a command in a fresh guest

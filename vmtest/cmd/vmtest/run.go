@@ -23,7 +23,8 @@ func newRun(s streams) *cobra.Command {
 Input and output are passed on byte for byte. On a terminal, output comes a line at a
 time and without control sequences. The exit status is that of the command: 128 plus
 the signal's number if a signal ended it, 127 if there is no such command, and 126 if
-it could not be started.`,
+it could not be started. vmtest's own failures exit with 1, a wrong command line with
+2, and an interrupt with 128 plus the signal's number (130 for Ctrl-C).`,
 		Example: `  vmtest run systemctl --version
   vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
@@ -36,12 +37,12 @@ it could not be started.`,
 	return cmd
 }
 
-func runCommand(ctx context.Context, s streams, config vmtest.Config, args []string) error {
+func runCommand(ctx context.Context, s streams, config vmtest.Config, args []string) (err error) {
 	m, err := launch(ctx, s, config)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
+	defer func() { err = closeGuest(m, err) }()
 	out, flushOut := guarded(s.out)
 	errOut, flushErr := guarded(s.err)
 	r, err := m.Exec(ctx, vmtest.Command{Args: args, Stdin: s.in, Stdout: out, Stderr: errOut})

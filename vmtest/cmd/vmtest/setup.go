@@ -22,7 +22,7 @@ func newSetup(s streams) *cobra.Command {
 		Long: `Setup installs the distribution's packages that this host lacks to build and run
 guests, with sudo if it does not run as root. If nothing is missing, it does nothing
 and needs no network. It also checks whether this user may build images, and prints
-the cure if not. On distributions that do not use apt it lists what to install.`,
+how to fix it if not. On distributions that do not use apt it lists what to install.`,
 		Example: `  vmtest setup
   vmtest setup --print   # only show the command`,
 		Args: cobra.NoArgs,
@@ -59,7 +59,7 @@ func hostSetup(s streams) setup {
 		mayBuild: host.CheckNamespaces,
 		run: func(ctx context.Context, argv []string) error {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-			cmd.Stdout, cmd.Stderr = s.err, s.err
+			cmd.Stdout, cmd.Stderr = unwrap(s.err), unwrap(s.err)
 			// Without input, packages ask nothing. sudo asks at the terminal itself.
 			// KILL instead of TERM would leave packages half-configured.
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -135,6 +135,9 @@ func (s setup) command(ctx context.Context, argv []string) error {
 	line := strings.Join(argv, " ")
 	fmt.Fprintln(s.err, "vmtest: running", line)
 	if err := s.run(ctx, argv); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // and not the child's end by SIGTERM
+		}
 		return fmt.Errorf("run %s: %w", line, err)
 	}
 	return nil

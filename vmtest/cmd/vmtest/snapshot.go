@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 	"time"
 
@@ -85,6 +86,9 @@ func newSnapshotRemove() *cobra.Command {
 	}
 }
 
+// megabyte is the unit of --limit, in bytes.
+const megabyte = 1_000_000
+
 func newSnapshotPrune(s streams) *cobra.Command {
 	var limit int64
 	cmd := &cobra.Command{
@@ -96,11 +100,14 @@ takes no more than --limit.`,
   vmtest snapshot prune --limit 0      # leave only what is in use`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if limit < 0 || limit > math.MaxInt64/megabyte {
+				return usageError{fmt.Errorf("--limit %d is not from 0 to %d", limit, int64(math.MaxInt64/megabyte))}
+			}
 			store, err := snapshots.OpenCached()
 			if err != nil {
 				return err
 			}
-			removed, err := store.Prune(limit * 1e6)
+			removed, err := store.Prune(limit * megabyte)
 			var bytes int64
 			for _, l := range removed {
 				bytes += l.Bytes
@@ -111,6 +118,6 @@ takes no more than --limit.`,
 			return err
 		},
 	}
-	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/1_000_000, "the most megabytes to leave")
+	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/megabyte, "the most megabytes to leave")
 	return cmd
 }

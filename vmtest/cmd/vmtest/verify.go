@@ -40,8 +40,8 @@ directories each in a guest of its own.
 systemd-analyze also looks for the programs that units start. Copy those that the
 guest lacks with --with. It does not look for manual pages, which guests do not have.
 
-A finding that is no fault can be accepted by --accept with a regular expression for
-its line. An expression that matches no finding, on any image, is an error.`,
+--accept REGEXP ignores findings whose line matches. An expression that matches nothing
+on any image is an error.`,
 		Example: `  vmtest verify --image debian-11,debian-12,debian-13 ./units
   vmtest verify --with ./demo-echo:/usr/local/bin/demo-echo echo/units/accept-no
   vmtest verify --accept "^old.service: .*KillMode=none" ./units`,
@@ -71,8 +71,7 @@ its line. An expression that matches no finding, on any image, is an error.`,
 // run verifies each set on each image.
 func (v verification) run(ctx context.Context, sets []unitSet) error {
 	// The directory of an image is read when its turn comes.
-	isPath := func(name string) bool { return strings.ContainsRune(name, '/') }
-	if err := knownImages(slices.DeleteFunc(slices.Clone(v.images), isPath)); err != nil {
+	if err := knownImages(slices.DeleteFunc(slices.Clone(v.images), images.IsPath)); err != nil {
 		return err
 	}
 	names := v.images
@@ -104,7 +103,7 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 	if err != nil {
 		return false, err
 	}
-	defer m.Close()
+	defer func() { err = closeGuest(m, err) }()
 	if err := v.copyIn(ctx, m, set); err != nil {
 		return false, err
 	}
