@@ -44,9 +44,9 @@ func explainAgent(ctx context.Context, err error) error {
 		return &host.Error{Cause: "build the guest's agent: no go command on PATH",
 			Cure: "add it to PATH" + otherwise, Err: err}
 	}
-	out, envErr := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	out, envErr := goCommand(ctx, nil, "env", "GOMOD")
 	if envErr != nil {
-		return err // the error of the build says more
+		return err // that of the build has more detail
 	}
 	gomod := strings.TrimSpace(string(out))
 	if gomod == "" || gomod == os.DevNull {

@@ -34,6 +34,12 @@ func TestPrebuilt(t *testing.T) {
 	assert.ErrorContains(t, err, "check "+agentPackage+" from VMTEST_GO_PREBUILT: "+program+": executable is for ")
 	assert.ErrorContains(t, err, ", guest is "+other)
 
+	// A command of another package has the same last element.
+	for _, pkg := range []string{"example.org/other/cmd/agent", "./other/agent", "../other/agent"} {
+		_, err = Program(t.Context(), pkg, runtime.GOARCH, noNotice(t))
+		assert.EqualError(t, err, "check "+pkg+" from VMTEST_GO_PREBUILT: "+program+": executable is of package "+agentPackage)
+	}
+
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "script"), []byte("#!/bin/sh\n"), 0o755))
 	_, err = Program(t.Context(), "./script", runtime.GOARCH, noNotice(t))
 	assert.ErrorContains(t, err, "read executable")

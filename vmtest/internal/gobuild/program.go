@@ -6,11 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,7 +59,7 @@ func cached(ctx context.Context, dir, pkg, arch string) ([]byte, error) {
 	go func() { noted <- noteSources(ctx, pkg, arch) }()
 	data, err := buildKept(ctx, pkg, arch, out)
 	if errSources := <-noted; err == nil {
-		err = errSources // the error of a build says more
+		err = errSources // that of the build has more detail
 	}
 	if err != nil {
 		return nil, err
@@ -129,8 +128,6 @@ func digestOf(path string) string {
 
 // goBuild runs go build, with out as its output.
 func goBuild(ctx context.Context, pkg, arch, out string) error {
-	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
-	cmd := exec.CommandContext(ctx, "go", args...)
 	// go build handles no signal, not even SIGINT, and leaves its temporary files
 	// when it is killed. goBuild removes them, now or before the next build.
 	work := out + workSuffix
@@ -141,30 +138,20 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	defer os.RemoveAll(work)
-	cmd.Env = append(buildEnv(pkg, arch), "GOTMPDIR="+work)
-	// The build dies with the test process. The kernel sends the signal when the
-	// thread that forked ends (prctl(2), PR_SET_PDEATHSIG), so keep that thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if line := tail.LineWith(output.String(), syscall.ENOSPC.Error()); line != "" {
+	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
+	_, err := goCommand(ctx, append(buildEnv(pkg, arch), "GOTMPDIR="+work), args...)
+	if err == nil {
+		return nil
+	}
+	var failed *commandError
+	if errors.As(err, &failed) {
+		if line := tail.LineWith(failed.output, syscall.ENOSPC.Error()); line != "" {
 			return &host.Error{
 				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
 				Cure:  "free some, or move the cache with VMTEST_CACHE and the go command's with GOCACHE",
-				Tail:  output.String(), Err: err,
+				Tail:  failed.output, Err: failed.err,
 			}
 		}
-		if text := strings.TrimSpace(output.String()); text != "" {
-			return fmt.Errorf("build %s for the guest: %w:\n%s", pkg, err, text)
-		}
-		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
-	return nil
+	return fmt.Errorf("build %s for the guest: %w", pkg, err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 )
@@ -36,13 +35,8 @@ func noteSources(ctx context.Context, pkg, arch string) error {
 // sources returns the files that pkg and the packages it imports are built from.
 func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 	args := slices.Concat([]string{"list"}, buildFlags, []string{"-deps", "-f", sourcesOf, pkg})
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = buildEnv(pkg, arch)
-	out, err := cmd.Output()
+	out, err := goCommand(ctx, buildEnv(pkg, arch), args...)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
 		return nil, fmt.Errorf("list sources of %s: %w", pkg, err)
 	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' }), nil
