@@ -79,12 +79,12 @@ func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 }
 
 // runTools runs mmdebstrap and sqfstar, with filterTree between them.
-func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64, r *reporter) (_ *tree, err error) {
+func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64, r *reporter) (*tree, error) {
 	g, err := newGroup()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { g.close(err != nil) }()
+	defer g.close()
 	defer g.bind(ctx)()
 
 	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0)...)
@@ -119,7 +119,7 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	if err := debs.Start(); err != nil {
 		_ = packIn.Close()
 		_ = pack.Wait() // it fails, as it got nothing
-		if errors.Is(err, syscall.EPERM) {
+		if errors.Is(err, syscall.EPERM) && os.Geteuid() == 0 {
 			return nil, &HostError{Cause: "root may not mount here: " + err.Error(),
 				Cure: "give the container CAP_SYS_ADMIN, or build as an ordinary user", Err: err}
 		}
@@ -134,7 +134,11 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	}()
 	t, treeErr := filterTree(treeOut, packIn, dir, newest)
 	// Closed early, the pipe would make a valid but shorter root.
-	if treeErr != nil {
+	switch {
+	case isShort(treeErr): // mmdebstrap ends by itself, and its status can be the cause
+		_ = pack.Process.Signal(syscall.SIGTERM)
+		defer g.endLater()()
+	case treeErr != nil:
 		defer g.end()()
 	}
 	_ = packIn.Close() // sqfstar's own status shows whether all arrived
@@ -147,11 +151,10 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 // verdict returns the first cause. Each of mmdebstrap, the filter and sqfstar fails
 // when another one does.
 func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
-	var torn *treeError
 	switch {
 	case packErr != nil && errors.Is(treeErr, syscall.EPIPE):
 		return explain("sqfstar", packEnd, packErr)
-	case debsErr != nil && (treeErr == nil || errors.As(treeErr, &torn)):
+	case debsErr != nil && (treeErr == nil || isShort(treeErr)):
 		return explain("mmdebstrap", debsEnd, debsErr)
 	case treeErr != nil:
 		return treeErr
@@ -159,6 +162,12 @@ func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
 		return explain("sqfstar", packEnd, packErr)
 	}
 	return nil
+}
+
+// isShort reports whether a guest's tree ended too early.
+func isShort(err error) bool {
+	var torn *treeError
+	return errors.As(err, &torn) && torn.short
 }
 
 // sqfstarArgs returns the arguments for a squashfs without compression. Guests share

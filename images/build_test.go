@@ -106,7 +106,7 @@ func TestTornTreeBlamesItsMaker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, err := newGroup()
 			require.NoError(t, err)
-			defer g.close(true)
+			defer g.close()
 			debs := g.command("sh", "-c", maker, "sh", strconv.Itoa(end), archive)
 			_, err = g.flow(debs, g.command("sh", "-c", packer), t.TempDir(), epoch, &reporter{})
 			var lacks *HostError
@@ -122,7 +122,7 @@ func TestTornTreeBlamesItsMaker(t *testing.T) {
 func TestToolThatIgnoresSIGTERM(t *testing.T) {
 	g, err := newGroup()
 	require.NoError(t, err)
-	defer g.close(true)
+	defer g.close()
 	g.grace = time.Millisecond
 	// Ends the test, late, if nothing kills the tools.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -137,6 +137,39 @@ func TestToolThatIgnoresSIGTERM(t *testing.T) {
 	require.NoError(t, ctx.Err(), "flow waited for the tools")
 	for _, cmd := range []*exec.Cmd{debs, pack} {
 		assert.Equal(t, "signal: killed", cmd.ProcessState.String())
+	}
+}
+
+// When the filter refuses the tree, mmdebstrap's end by SIGTERM is not the cause.
+func TestRefusedTreeIsTheCause(t *testing.T) {
+	none := makeTar(t, []entry{{name: "etc/passwd", content: "root"}})
+	for _, tc := range []struct {
+		name, archive, want string
+		grace               time.Duration
+	}{
+		// The packer waits for a reader that has ended, until it is killed.
+		{"not an archive", strings.Repeat("1", 1024), "read guest tree: archive/tar: invalid tar header", 100 * time.Millisecond},
+		{"no kernel", string(none), "read guest tree: no kernel in boot", time.Minute},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g, err := newGroup()
+			require.NoError(t, err)
+			defer g.close()
+			g.grace = tc.grace
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			defer g.bind(ctx)()
+			dir := t.TempDir()
+			archive, packed := filepath.Join(dir, "tree.tar"), filepath.Join(dir, "packed")
+			require.NoError(t, os.WriteFile(archive, []byte(tc.archive), 0o600))
+			require.NoError(t, syscall.Mkfifo(packed, 0o600))
+			// It cleans up after it has written the tree, until the packer has ended.
+			debs := g.command("sh", "-c", `trap 'echo "E: got a signal" >&2; exit 3' TERM
+				cat "$1"; exec >&-; read -r word < "$2"`, "sh", archive, packed)
+			pack := g.command("sh", "-c", `trap "" TERM; cat > /dev/null; echo > "$1"; exit 1`, "sh", packed)
+			_, err = g.flow(debs, pack, dir, epoch, &reporter{})
+			assert.EqualError(t, err, tc.want)
+		})
 	}
 }
 

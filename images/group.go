@@ -24,7 +24,7 @@ type group struct {
 
 // leaderScript survives the SIGTERM: an ignored signal stays ignored across exec, so
 // sleep ignores it too.
-const leaderScript = `trap "" TERM INT HUP; read -r word; [ "$word" = end ] && exit 0
+const leaderScript = `trap "" TERM INT HUP; read -r word
 kill -TERM 0; sleep 10; kill -KILL 0`
 
 func newGroup() (*group, error) {
@@ -75,13 +75,19 @@ func (g *group) bind(ctx context.Context) (unbind func()) {
 	}
 }
 
-// close ends the leader. After a failure it kills the whole group.
-func (g *group) close(failed bool) {
-	if failed {
-		g.kill()
-	} else {
-		_, _ = io.WriteString(g.alive, "end\n")
+// endLater is end for tools that should end by themselves within the grace period.
+func (g *group) endLater() (callOff func()) {
+	soft := time.AfterFunc(g.grace, g.terminate)
+	hard := time.AfterFunc(2*g.grace, g.kill)
+	return func() {
+		soft.Stop()
+		hard.Stop()
 	}
+}
+
+// close kills what is left of the group, the leader included.
+func (g *group) close() {
+	g.kill()
 	_ = g.alive.Close()
 	_ = g.leader.Wait() // its status shows only how it was ended
 }

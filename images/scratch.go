@@ -1,14 +1,15 @@
 package images
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"example.org/systemd-vmtest/internal/host"
 )
@@ -24,6 +25,9 @@ const (
 	// takes in the cache, in bytes; both with a margin for newer packages.
 	scratchNeed = 700 << 20
 	cacheNeed   = 400 << 20
+	// cleanUpLimit bounds the removal of a guest's tree, because others wait for the
+	// image meanwhile. It does not depend on the build's context, which may have ended.
+	cleanUpLimit = time.Minute
 )
 
 // makeScratch makes a scratch directory and writes its name into the work directory.
@@ -94,9 +98,9 @@ func removeScratch(work string) error {
 	if errors.Is(err, fs.ErrPermission) {
 		// The content belongs to subordinate ids. The directory itself does not, so
 		// the helper may complain about that.
-		cmd := exec.Command("mmdebstrap", "--unshare-helper", "rm", "-rf", "--", dir)
-		cmd.Dir = "/"
-		out, _ := cmd.CombinedOutput()
+		ctx, cancel := context.WithTimeout(context.Background(), cleanUpLimit)
+		out, _ := host.RunUnshared(ctx, "rm", "-rf", "--", dir)
+		cancel()
 		if err = os.RemoveAll(dir); err != nil && len(out) > 0 {
 			err = fmt.Errorf("%w (%s)", err, printable(lastLine(string(out))))
 		}

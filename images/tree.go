@@ -75,7 +75,7 @@ func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tre
 	}
 	// The archive's padding: without it mmdebstrap would see a broken pipe.
 	if _, err := io.Copy(io.Discard, in); err != nil {
-		return nil, &treeError{err}
+		return nil, asTreeError(err)
 	}
 	return t, t.check()
 }
@@ -139,18 +139,22 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 func (t *tree) check() error {
 	switch {
 	case t.kernelVersion == "":
-		return &treeError{errors.New("no kernel in boot")}
+		return &treeError{errors.New("no kernel in boot"), true}
 	case len(t.packages) == 0:
-		return &treeError{errors.New("no packages in var/lib/dpkg/status")}
+		return &treeError{errors.New("no packages in var/lib/dpkg/status"), true}
 	case t.distribution == "":
-		return &treeError{fmt.Errorf("no PRETTY_NAME in usr/lib/os-release: %w", os.ErrNotExist)}
+		return &treeError{fmt.Errorf("no PRETTY_NAME in usr/lib/os-release: %w", os.ErrNotExist), true}
 	}
 	return nil
 }
 
-// treeError reports that a guest's tree is torn or lacks something. If the tool that
-// wrote it failed too, that is the cause.
-type treeError struct{ err error }
+// treeError reports that a guest's tree is invalid, torn or lacks something.
+type treeError struct {
+	err error
+	// short reports that the tree ends too early. If the tool that wrote it failed
+	// too, that is the cause.
+	short bool
+}
 
 func (e *treeError) Error() string { return "read guest tree: " + e.err.Error() }
 
@@ -174,5 +178,5 @@ func asTreeError(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return &treeError{err}
+	return &treeError{err, errors.Is(err, io.ErrUnexpectedEOF)}
 }
