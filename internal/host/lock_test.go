@@ -11,6 +11,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestLockExcludes(t *testing.T) {
@@ -19,7 +20,7 @@ func TestLockExcludes(t *testing.T) {
 	require.NoError(t, err)
 	_, err = TryLockFile(path)
 	require.ErrorIs(t, err, ErrLocked)
-	assert.EqualError(t, err, "lock "+path+": it is locked")
+	assert.EqualError(t, err, "lock "+path+": lock held elsewhere")
 
 	why := errors.New("no more time")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -41,21 +42,65 @@ func TestLockExcludes(t *testing.T) {
 	assert.FileExists(t, path)
 }
 
-func TestSharedLock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.lock")
-	first, err := RLockFile(t.Context(), path, nil)
+func TestLockOfDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	_, err := TryRLockDir(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.Mkdir(path, 0o700))
+	first, err := TryRLockDir(path)
 	require.NoError(t, err)
-	second, err := RLockFile(t.Context(), path, nil)
+	second, err := TryRLockDir(path)
 	require.NoError(t, err)
-	_, err = TryLockFile(path)
+	_, err = TryLockDir(path)
 	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, first.Close())
-	_, err = TryLockFile(path)
+	_, err = TryLockDir(path)
 	require.ErrorIs(t, err, ErrLocked)
 	require.NoError(t, second.Close())
-	alone, err := TryLockFile(path)
+	alone, err := TryLockDir(path)
 	require.NoError(t, err)
+	_, err = TryRLockDir(path)
+	require.ErrorIs(t, err, ErrLocked)
+
+	named, err := alone.Named()
+	require.NoError(t, err)
+	assert.True(t, named)
+	require.NoError(t, os.Rename(path, path+"~"))
+	named, err = alone.Named()
+	require.NoError(t, err)
+	assert.False(t, named)
 	require.NoError(t, alone.Close())
+}
+
+// TestLockGivesUp has a file that loses its name each time that it is locked.
+func TestLockGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	why := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	tries := 0
+	_, err := acquire(ctx, path, func(f *flock.Flock) error {
+		if tries++; tries == 3 {
+			cancel(why)
+		}
+		_, err := f.TryLock()
+		return errors.Join(err, os.Remove(path))
+	})
+	require.ErrorIs(t, err, why)
+	assert.Equal(t, 3, tries)
+}
+
+// TestLockReportsThatItCannotLook has a path that the kernel cannot resolve. Only a file
+// without its name is a reason to lock again.
+func TestLockReportsThatItCannotLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.lock")
+	tries := 0
+	_, err := acquire(t.Context(), path, func(f *flock.Flock) error {
+		tries++
+		_, err := f.TryLock()
+		return errors.Join(err, os.Remove(path), os.Symlink(path, path))
+	})
+	require.ErrorIs(t, err, unix.ELOOP)
+	assert.Equal(t, 1, tries)
 }
 
 // Holders remove the lock's file. Those who wait must not end up with a lock on a file
@@ -85,7 +130,7 @@ func TestRemovedLockExcludes(t *testing.T) {
 func TestLockIsOnTheNamedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.lock")
 	tries := 0
-	lock, err := acquire(path, func(f *flock.Flock) error {
+	lock, err := acquire(t.Context(), path, func(f *flock.Flock) error {
 		tries++
 		_, err := f.TryLock()
 		switch tries {

@@ -29,7 +29,7 @@ func namelessError(dir string, errno error) error {
 	// A kernel without O_TMPFILE sees O_DIRECTORY opened for writing: EISDIR.
 	if errors.Is(errno, unix.EOPNOTSUPP) || errors.Is(errno, unix.EISDIR) {
 		return &Error{
-			Cause: fmt.Sprintf("the file system of %s has no files without a name (O_TMPFILE)", dir),
+			Cause: fmt.Sprintf("file system of %s lacks O_TMPFILE", dir),
 			Cure:  localCache,
 			Err:   err,
 		}
