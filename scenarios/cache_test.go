@@ -122,7 +122,7 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 	}{
 		{"byte of memory flipped", func(ram, _, _ string) { flip(t, ram) }, "its memory was altered"},
 		{"byte of device state flipped", func(_, state, _ string) { flip(t, state) }, "its device state was altered"},
-		{"description truncated", func(_, _, info string) { require.NoError(t, os.Truncate(info, 100)) }, "its description is torn"},
+		{"description truncated", func(_, _, info string) { require.NoError(t, os.Truncate(info, 100)) }, "parse snapshot.json: "},
 		{"memory truncated", func(ram, _, _ string) { require.NoError(t, os.Truncate(ram, 100<<20)) }, "its memory was altered"},
 	} {
 		tc.spoil(cacheFile(t, cache, "snapshots/*/ram"), cacheFile(t, cache, "snapshots/*/state"),

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/gofrs/flock"
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // Files are the open files of a snapshot. Prune and Remove spare the snapshot until
@@ -19,7 +19,7 @@ type Files struct {
 	// Zero if the snapshot is not in a store.
 	store *Store
 	key   string
-	use   *flock.Flock // shared, on the snapshot's directory
+	use   *host.Lock // shared, on the snapshot's directory
 }
 
 // Close closes the files.
@@ -54,8 +54,8 @@ func (f *Files) Discard(ctx context.Context) (err error) {
 		return fmt.Errorf("discard snapshot: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Remove()) }()
-	if !named(f.use) {
-		return nil
+	if named, err := f.use.Named(); !named {
+		return err
 	}
 	return f.store.sweep(f.key)
 }

@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,29 +11,41 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"example.org/systemd-vmtest/internal/host"
 )
 
+// damage is a reason to make a snapshot again. It hides the kind of its cause: a snapshot
+// that lacks a file is not a missing snapshot.
+type damage struct{ cause error }
+
+func (d damage) Error() string { return d.cause.Error() }
+
 // load opens a snapshot for use and checks that it is what was made. The error is
-// fs.ErrNotExist if there is none, or if it is being replaced or removed.
-func (s *Store) load(want Info) (_ *Files, err error) {
+// fs.ErrNotExist if there is none, or if it is being replaced or removed. It is a damage
+// if the snapshot must be made again. Any other error says nothing about the snapshot.
+func (s *Store) load(ctx context.Context, want Info) (_ *Files, err error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("use snapshot: %w", context.Cause(ctx))
+	}
 	dir := s.path(want.Key)
-	use := flock.New(dir, flock.SetFlag(os.O_RDONLY))
-	ok, err := use.TryRLock()
+	use, err := host.TryRLockDir(dir)
+	if errors.Is(err, host.ErrLocked) {
+		return nil, fmt.Errorf("use snapshot: another process removes it: %w", fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("use snapshot: %w", err)
 	}
-	if !ok {
-		return nil, fmt.Errorf("use snapshot: it is being removed: %w", fs.ErrNotExist)
-	}
 	files := &Files{store: s, use: use, key: want.Key}
 	err = s.fill(files, dir, want)
-	if !named(use) {
-		err = fmt.Errorf("use snapshot: it was replaced: %w", fs.ErrNotExist)
+	if err != nil && ctx.Err() != nil { // which also ends Check
+		err = fmt.Errorf("use snapshot: %w", context.Cause(ctx))
+	} else if named, fault := use.Named(); fault != nil {
+		err = fmt.Errorf("use snapshot: %w", fault)
+	} else if !named {
+		err = fmt.Errorf("use snapshot: replaced meanwhile: %w", fs.ErrNotExist)
 	}
 	if err == nil {
 		err = touch(dir)
@@ -51,7 +64,7 @@ func (s *Store) fill(files *Files, dir string, want Info) error {
 		return err
 	}
 	if info.Key != want.Key {
-		return fmt.Errorf("it is another one, %.12s", info.Key)
+		return damage{fmt.Errorf("snapshot.json names key %.12s", info.Key)}
 	}
 	if files.RAM, err = os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR, 0); err != nil {
 		return unreadable(err)
@@ -67,7 +80,7 @@ func (s *Store) fill(files *Files, dir string, want Info) error {
 		return err
 	}
 	if now != info.RAM {
-		return errors.New("its memory was altered")
+		return damage{errors.New("its memory was altered")}
 	}
 	for _, part := range []struct {
 		file *os.File
@@ -82,18 +95,33 @@ func (s *Store) fill(files *Files, dir string, want Info) error {
 			return err
 		}
 		if sum != part.want {
-			return fmt.Errorf("its %s was altered", part.name)
+			return damage{fmt.Errorf("its %s was altered", part.name)}
 		}
 	}
-	if s.Check != nil {
-		return s.Check(files)
+	if s.Check == nil {
+		return nil
+	}
+	if err := s.Check(files); err != nil {
+		if errors.As(err, new(syscall.Errno)) { // of the host, not of the snapshot
+			return fmt.Errorf("check snapshot: %w", err)
+		}
+		return damage{err}
 	}
 	return nil
 }
 
-// unreadable hides the kind of err: a snapshot that lacks a file is not a missing
-// snapshot.
-func unreadable(err error) error { return fmt.Errorf("it cannot be read: %v", err) }
+// unreadable returns the error of a file that could not be opened or read. It is a damage
+// if the file is absent or is none. This process may lack something else, such as a free
+// file descriptor.
+func unreadable(err error) error {
+	err = fmt.Errorf("it cannot be read: %w", err)
+	for _, kind := range []syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
+		if errors.Is(err, kind) {
+			return damage{err}
+		}
+	}
+	return err
+}
 
 func readInfo(dir string) (Info, error) {
 	data, err := os.ReadFile(filepath.Join(dir, infoName))
@@ -106,10 +134,10 @@ func readInfo(dir string) (Info, error) {
 func parseInfo(data []byte) (Info, error) {
 	var info Info
 	if err := json.Unmarshal(data, &info); err != nil {
-		return Info{}, fmt.Errorf("its description is torn: %v", err)
+		return Info{}, damage{fmt.Errorf("parse %s: %w", infoName, err)}
 	}
 	if info.Format != format {
-		return Info{}, fmt.Errorf("it is of format %d, not %d", info.Format, format)
+		return Info{}, damage{fmt.Errorf("its format is %d, this program needs %d", info.Format, format)}
 	}
 	return info, nil
 }

@@ -3,9 +3,6 @@ package snapshots
 import (
 	"context"
 	"fmt"
-	"os"
-
-	"github.com/gofrs/flock"
 
 	"example.org/systemd-vmtest/internal/host"
 )
@@ -25,14 +22,4 @@ func (s *Store) lock(ctx context.Context, key string, waiting func()) (*host.Loc
 		return nil, fmt.Errorf("wait for snapshot: %w", err)
 	}
 	return l, nil
-}
-
-// named reports whether the path of a lock still names the directory that is locked.
-func named(l *flock.Flock) bool {
-	held, err := l.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(l.Path())
-	return err == nil && os.SameFile(held, now)
 }

@@ -11,14 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/host"
 )
 
 // ErrInUse reports that a process uses a snapshot or makes it.
-var ErrInUse = errors.New("it is in use")
+var ErrInUse = errors.New("snapshot in use")
 
 // DefaultLimit bounds the size of all snapshots of a cache together, in bytes. Some
 // twenty snapshots fit.
@@ -29,7 +28,7 @@ type Listed struct {
 	Info
 	Bytes int64     // on disk; the memory file is sparse
 	Used  time.Time // when a process last opened it
-	Fault error     // why Open would make it again, or nil
+	Fault error     // why Open would not use it, or nil
 }
 
 // List returns all snapshots, the most recently used first.
@@ -99,13 +98,12 @@ func (s *Store) Remove(key string) error {
 	}
 	key = found[i]
 	err = s.whileUnused(key, func() error {
-		use := flock.New(s.path(key), flock.SetFlag(os.O_RDONLY))
-		ok, err := use.TryLock()
+		use, err := host.TryLockDir(s.path(key))
+		if errors.Is(err, host.ErrLocked) {
+			return ErrInUse
+		}
 		if err != nil {
 			return err
-		}
-		if !ok {
-			return ErrInUse
 		}
 		defer use.Close()
 		return s.sweep(key)

@@ -34,13 +34,13 @@ func (s *Store) Scratch(memory int) (_ *Files, err error) {
 // caller closes it, and the kernel then frees it.
 func (s *Store) Nameless() (*os.File, error) { return host.Nameless(s.dir) }
 
-// record returns files that make has filled. The caller closes them.
-func (s *Store) record(memory int, make func(*Files) error) (*Files, error) {
+// record returns files that fill has filled. The caller closes them.
+func (s *Store) record(memory int, fill func(*Files) error) (*Files, error) {
 	files, err := s.Scratch(memory)
 	if err != nil {
 		return nil, err
 	}
-	if err := make(files); err != nil {
+	if err := fill(files); err != nil {
 		files.Close()
 		return nil, err
 	}

@@ -23,7 +23,8 @@ type Store struct {
 	dir string
 
 	// Check, if not nil, returns an error for an intact snapshot that this process
-	// cannot use. Open replaces such a snapshot.
+	// cannot use. Open replaces such a snapshot, unless the error wraps that of a
+	// system call or Open's context has ended.
 	Check func(*Files) error
 }
 
@@ -62,15 +63,15 @@ const (
 func (s *Store) path(key string) string { return filepath.Join(s.dir, key) }
 
 // Open returns the snapshot with the key of info. If there is none, or if it is
-// damaged, Open calls make to fill empty files. Meanwhile other processes that open
+// damaged, Open calls fill for empty files. Meanwhile other processes that open
 // the same snapshot wait, until it is made and no longer. Open calls notice with the
 // reason why it makes a snapshot again, and when it waits for another process.
 //
 // A snapshot can be intact and still fail to load; see Files.Discard.
-func (s *Store) Open(ctx context.Context, info Info, notice func(string), make func(*Files) error) (files *Files, err error) {
+func (s *Store) Open(ctx context.Context, info Info, notice func(string), fill func(*Files) error) (files *Files, err error) {
 	info.Format = format
-	if files, err = s.load(info); err == nil {
-		return files, nil
+	if files, err = s.load(ctx, info); err == nil || !replaceable(err) {
+		return files, err
 	}
 	lock, err := s.lock(ctx, info.Key, func() { notice("waiting for another process that makes the snapshot") })
 	if err != nil {
@@ -82,28 +83,33 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), make f
 			files = nil
 		}
 	}()
-	files, err = s.load(info) // another process may have made it
+	files, err = s.load(ctx, info) // another process may have made it
 	switch {
-	case err == nil:
-		return files, nil
+	case err == nil || !replaceable(err):
+		return files, err
 	case !errors.Is(err, fs.ErrNotExist):
 		notice(fmt.Sprintf("the snapshot is unusable (%v); making it again", err))
 	}
-	if err := s.create(info, make); err != nil {
+	if err := s.create(info, fill); err != nil {
 		return nil, err
 	}
-	if files, err = s.load(info); err != nil {
+	if files, err = s.load(ctx, info); err != nil {
 		return nil, fmt.Errorf("open the snapshot that was just made: %w", err)
 	}
 	return files, nil
 }
 
+// replaceable reports whether an error of load is a reason to make the snapshot.
+func replaceable(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.As(err, new(damage))
+}
+
 // create makes the snapshot, in place of any that is there. The caller holds the lock.
-func (s *Store) create(info Info, make func(*Files) error) error {
+func (s *Store) create(info Info, fill func(*Files) error) error {
 	if err := s.sweep(info.Key); err != nil {
 		return err
 	}
-	files, err := s.record(info.Memory, make)
+	files, err := s.record(info.Memory, fill)
 	if err != nil {
 		return err
 	}

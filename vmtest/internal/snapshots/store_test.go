@@ -191,7 +191,7 @@ func TestNoByteOfTheDescriptionCanLie(t *testing.T) {
 			data := []byte(string(whole))
 			data[i] ^= bit
 			require.NoError(t, os.WriteFile(path, data, 0o600))
-			f, err := s.load(Info{Key: keyA})
+			f, err := s.load(t.Context(), Info{Key: keyA})
 			if err != nil {
 				continue
 			}
