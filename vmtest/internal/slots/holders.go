@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,12 +24,16 @@ type Holders struct {
 
 // hold is one ticket and what shares it.
 type hold struct {
-	name   string
-	path   string // of the queue
-	ticket *Ticket
-	users  int           // guarded by Holders.mu
-	ready  chan struct{} // closed once the wait for the ticket's turn is over
-	err    error         // of that wait
+	name  string
+	path  string       // of the queue
+	ahead atomic.Int64 // number of machines at the last look
+
+	users  int     // guarded by Holders.mu
+	ticket *Ticket // guarded by Holders.mu until ready is closed; nil until it is drawn
+
+	cancel context.CancelFunc // ends the wait
+	ready  chan struct{}      // closed once the wait is over
+	err    error              // of the wait
 }
 
 // Request describes a slot that is asked for.
@@ -56,63 +61,60 @@ type Hold struct {
 // for one that this process waits for. A context from WithHold shares that hold's slot.
 // The caller releases the hold once its machine is gone; the slot is free when all who
 // share it have.
+//
+// A wait that is shared goes on, at its place in the queue, when the context of one that
+// shares it ends.
 func (h *Holders) Acquire(ctx context.Context, r Request) (*Hold, error) {
 	began := time.Now()
-	for {
-		shared, own, err := h.join(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		err = h.wait(ctx, shared, own, r)
-		if err == nil {
-			return &Hold{Queued: time.Since(began), holders: h, hold: shared}, nil
-		}
-		if own || ctx.Err() != nil {
-			return nil, err
-		}
-		// The wait that was shared has failed, perhaps by its caller's own deadline.
+	shared := h.join(ctx, r)
+	if err := h.wait(ctx, shared, r); err != nil {
+		return nil, errors.Join(err, h.leave(shared))
 	}
+	return &Hold{Queued: time.Since(began), holders: h, hold: shared}, nil
 }
 
-// join returns a hold that a caller may share, or one of its own with a new ticket.
-func (h *Holders) join(ctx context.Context, r Request) (shared *hold, own bool, err error) {
+// join returns a hold that a caller shares. If there is none it makes one, which waits for
+// its turn from then on.
+func (h *Holders) join(ctx context.Context, r Request) *hold {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if carried, ok := ctx.Value(holdKey{}).(*hold); ok && h.holds[carried] {
-		carried.users++
-		return carried, false, nil
-	}
-	for other := range h.holds {
-		if covers(other.name, r.Name) {
-			other.users++
-			return other, false, nil
-		}
-	}
-	ticket, err := r.Queue.draw()
-	if err != nil {
-		return nil, false, err
+	if shared := h.find(ctx, r); shared != nil {
+		shared.users++
+		return shared
 	}
 	if h.holds == nil {
 		h.holds = make(map[*hold]bool)
 	}
-	shared = &hold{name: r.Name, path: r.Queue.Path, ticket: ticket, users: 1, ready: make(chan struct{})}
-	h.holds[shared] = true
-	return shared, true, nil
+	// Without ctx, because others may join.
+	waiting, cancel := context.WithCancel(context.Background())
+	own := &hold{name: r.Name, path: r.Queue.Path, users: 1, cancel: cancel, ready: make(chan struct{})}
+	h.holds[own] = true
+	go h.queue(waiting, own, r.Queue)
+	return own
 }
 
-// wait waits until a hold that was joined is ready, and leaves it on an error.
-func (h *Holders) wait(ctx context.Context, shared *hold, own bool, r Request) error {
-	if own {
-		h.queue(ctx, shared, r)
+// find returns the hold that a caller may share, or nil. The caller holds mu.
+func (h *Holders) find(ctx context.Context, r Request) *hold {
+	if carried, ok := ctx.Value(holdKey{}).(*hold); ok && h.holds[carried] {
+		return carried
 	}
+	for other := range h.holds {
+		if covers(other.name, r.Name) {
+			return other
+		}
+	}
+	return nil
+}
+
+// wait waits until a hold is ready or ctx ends.
+func (h *Holders) wait(ctx context.Context, shared *hold, r Request) error {
+	reminder := startReminder(r.Queue.Slots, &shared.ahead, r.Notice)
+	defer reminder.stop()
 	select {
 	case <-shared.ready:
-		if shared.err == nil {
-			return nil
-		}
-		return errors.Join(shared.err, h.leave(shared))
+		return shared.err
 	case <-ctx.Done():
-		return errors.Join(context.Cause(ctx), h.leave(shared))
+		return r.Queue.waitError(int(shared.ahead.Load()), context.Cause(ctx))
 	}
 }
 
@@ -121,17 +123,22 @@ func covers(holder, name string) bool {
 	return holder != "" && (name == holder || strings.HasPrefix(name, holder+"/"))
 }
 
-// queue waits for the turn of a hold's ticket, and then makes the hold ready.
-func (h *Holders) queue(ctx context.Context, own *hold, r Request) {
-	reminder := startReminder(r.Queue.Slots, r.Notice)
-	own.err = r.Queue.await(ctx, own.ticket, h.apartFrom(own), reminder.waiting)
-	reminder.stop()
-	if own.err != nil {
+// queue draws the ticket of a hold, waits for its turn, and then makes the hold ready. ctx
+// ends when nobody shares the hold any more.
+func (h *Holders) queue(ctx context.Context, own *hold, q Queue) {
+	defer close(own.ready)
+	ticket, err := q.draw(ctx)
+	h.mu.Lock()
+	own.ticket = ticket
+	h.mu.Unlock()
+	if err == nil {
+		err = q.await(ctx, ticket, h.apartFrom(own), func(ahead int) { own.ahead.Store(int64(ahead)) })
+	}
+	if own.err = err; err != nil {
 		h.mu.Lock()
 		delete(h.holds, own) // nobody joins it any more
 		h.mu.Unlock()
 	}
-	close(own.ready)
 }
 
 // apartFrom returns a function that reports whether a turn is one for which a hold does
@@ -141,7 +148,7 @@ func (h *Holders) apartFrom(own *hold) func(turn int64) bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for other := range h.holds {
-			if other.path == own.path && other.ticket.turn == turn {
+			if other.path == own.path && other.ticket != nil && other.ticket.turn == turn {
 				return (other.name == "") != (own.name == "")
 			}
 		}
@@ -149,15 +156,24 @@ func (h *Holders) apartFrom(own *hold) func(turn int64) bool {
 	}
 }
 
-// leave gives up one share of a hold.
+// leave gives up one share of a hold. With the last share it ends the hold's wait and
+// closes its ticket.
 func (h *Holders) leave(shared *hold) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	shared.users--
-	if shared.users > 0 {
+	last := shared.users == 0
+	if last {
+		delete(h.holds, shared)
+	}
+	h.mu.Unlock()
+	if !last {
 		return nil
 	}
-	delete(h.holds, shared)
+	shared.cancel()
+	<-shared.ready
+	if shared.ticket == nil {
+		return nil
+	}
 	return shared.ticket.Close()
 }
 

@@ -23,21 +23,36 @@ func assertWaits(t *testing.T, h *Holders, q Queue, name string) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	had := errors.New("it had to wait")
-	own, isOwn, err := h.join(ctx, Request{Queue: q, Name: name})
+	h.mu.Lock()
+	shared := h.find(ctx, Request{Queue: q, Name: name})
+	h.mu.Unlock()
+	assert.Nil(t, shared, "%q shares a slot", name)
+	ticket, err := q.draw(ctx)
 	require.NoError(t, err)
-	assert.True(t, isOwn, "%q shares a slot", name)
-	err = q.await(ctx, own.ticket, h.apartFrom(own), func(int) { cancel(had) })
+	own := &hold{name: name, path: q.Path, ticket: ticket}
+	err = q.await(ctx, ticket, h.apartFrom(own), func(int) { cancel(had) })
 	assert.ErrorIs(t, err, had, "%q did not wait", name)
-	assert.NoError(t, h.leave(own))
+	assert.NoError(t, ticket.Close())
 }
 
-// start joins a slot at once, and waits for it in a goroutine.
+// start joins a slot, and waits for it in a goroutine. It returns when the ticket is
+// drawn, so that those who start later are behind.
 func start(ctx context.Context, t *testing.T, h *Holders, q Queue, name string) <-chan error {
 	r := Request{Queue: q, Name: name}
-	shared, own, err := h.join(ctx, r)
-	require.NoError(t, err)
+	shared := h.join(ctx, r)
 	done := make(chan error, 1)
-	go func() { done <- h.wait(ctx, shared, own, r) }()
+	go func() {
+		err := h.wait(ctx, shared, r)
+		if err != nil {
+			err = errors.Join(err, h.leave(shared))
+		}
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return shared.ticket != nil
+	}, 10*time.Second, time.Millisecond)
 	return done
 }
 
@@ -82,40 +97,48 @@ func TestGoroutinesOfOneTestShareOneWait(t *testing.T) {
 	assert.Equal(t, 1, q.taken(t))
 }
 
-// TestOneGivesUpAndTheOtherGoesOn has two goroutines of one test. It ends the wait of
-// the one that has drawn the ticket, or of the one that shares it.
+// TestOneGivesUpAndTheOtherGoesOn has two goroutines of one test, and ends the wait of the
+// first or of the second. The other keeps its place before a test that came later.
 func TestOneGivesUpAndTheOtherGoesOn(t *testing.T) {
 	for _, sharer := range []bool{false, true} {
 		h, q := &Holders{}, Queue{Path: queuePath(t), Slots: 1}
 		other, err := q.Acquire(t.Context(), silent)
 		require.NoError(t, err)
 		mortal, cancel := context.WithCancel(t.Context())
-		drawer, follower := mortal, t.Context()
+		first, second := mortal, t.Context()
 		if sharer {
-			drawer, follower = follower, drawer
+			first, second = second, first
 		}
-		first := start(drawer, t, h, q, "TestA")
-		second := make(chan error, 1)
-		shared, own, err := h.join(follower, Request{Queue: q, Name: "TestA"})
-		require.NoError(t, err)
-		require.False(t, own)
-		go func() {
-			err := h.wait(follower, shared, false, Request{})
-			if err != nil && follower.Err() == nil { // as Acquire does
-				_, err = h.Acquire(follower, Request{Queue: q, Name: "TestA"})
-			}
-			second <- err
-		}()
-		cancel()
-		gives, goes := (<-chan error)(first), (<-chan error)(second)
+		gives, goes := start(first, t, h, q, "TestA"), start(second, t, h, q, "TestA")
 		if sharer {
 			gives, goes = goes, gives
 		}
+		late, giveUp := context.WithCancel(t.Context())
+		behind := start(late, t, h, q, "TestB")
+		cancel()
 		assert.ErrorIs(t, <-gives, context.Canceled)
 		require.NoError(t, other.Close())
 		assert.NoError(t, <-goes)
+		assert.Empty(t, behind)
+		giveUp()
+		assert.ErrorIs(t, <-behind, context.Canceled)
 		assert.Equal(t, 1, q.taken(t))
 	}
+}
+
+// TestAllGiveUp ends the wait of all who share a slot. None is left in line.
+func TestAllGiveUp(t *testing.T) {
+	h, q := &Holders{}, Queue{Path: queuePath(t), Slots: 1}
+	other, err := q.Acquire(t.Context(), silent)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := start(ctx, t, h, q, "TestA"), start(ctx, t, h, q, "TestA/sub")
+	cancel()
+	assert.ErrorIs(t, <-first, context.Canceled)
+	assert.ErrorIs(t, <-second, context.Canceled)
+	assert.Equal(t, 1, q.taken(t))
+	require.NoError(t, other.Close())
+	acquire(t, h, q, "TestA")
 }
 
 // TestNoWaitForItself has a test that starts a machine by its context alone, which does

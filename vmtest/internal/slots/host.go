@@ -18,8 +18,8 @@ const emulatorMemory = 200
 //
 // The limit on slots is exact. The memory is a look at what is available and reserves
 // none: two callers that look at once may both go on, and a running guest takes its
-// memory bit by bit. It keeps a host that is short of memory from getting more
-// machines. It asks for all of a guest's memory, although a fork shares most of it.
+// memory bit by bit. The look keeps more machines from a host that is short of memory. It
+// counts all of a guest's memory, although a fork shares most of it.
 func HostQueue(dir string, memory int) (Queue, error) {
 	n, err := limit(os.Getenv("VMTEST_SLOTS"))
 	if err != nil {
@@ -32,20 +32,21 @@ func HostQueue(dir string, memory int) (Queue, error) {
 	}, nil
 }
 
-// limit is how many machines may run at once: what $VMTEST_SLOTS says, or one for each
-// core, because a core is busy with each machine under emulation.
+// limit returns how many machines may run at once: the value of $VMTEST_SLOTS, or the
+// number of cores, because an emulated machine keeps one core busy.
 func limit(variable string) (int, error) {
 	if variable == "" {
 		return runtime.NumCPU(), nil
 	}
 	n, err := strconv.Atoi(variable)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("read VMTEST_SLOTS: %q is not a number of machines, 1 or more", variable)
+		return 0, fmt.Errorf("VMTEST_SLOTS: %q: want an integer of at least 1", variable)
 	}
 	return n, nil
 }
 
-// memoryAvailable returns what the host can give without swapping, in MiB.
+// memoryAvailable returns the memory that the host has without swapping, in MiB. It
+// returns enough if the host does not report it.
 func memoryAvailable() int {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -54,7 +55,7 @@ func memoryAvailable() int {
 	return parseMemory(data)
 }
 
-// enough stands for the memory of a host that does not say.
+// enough is the memory of a host that does not report it.
 const enough = math.MaxInt
 
 // parseMemory returns MemAvailable of proc_meminfo(5), in MiB.

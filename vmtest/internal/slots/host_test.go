@@ -23,7 +23,7 @@ func TestHostQueue(t *testing.T) {
 	for _, v := range []string{"0", "-1", "many", "1.5", " 2"} {
 		t.Setenv("VMTEST_SLOTS", v)
 		_, err = HostQueue("/cache", 512)
-		assert.EqualError(t, err, `read VMTEST_SLOTS: "`+v+`" is not a number of machines, 1 or more`)
+		assert.EqualError(t, err, `VMTEST_SLOTS: "`+v+`": want an integer of at least 1`)
 	}
 }
 

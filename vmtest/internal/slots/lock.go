@@ -10,21 +10,14 @@ import (
 // file description locks): one process can hold two tickets, and closing one file
 // releases no lock of another.
 
-func lockByte(f *os.File, at int64, block bool) error {
-	cmd := unix.F_OFD_SETLK
-	if block {
-		cmd = unix.F_OFD_SETLKW
-	}
-	return setLock(f, cmd, unix.F_WRLCK, at)
-}
+// lockByte locks a byte. The error is EAGAIN or EACCES if another open file has locked it.
+func lockByte(f *os.File, at int64) error { return setLock(f, unix.F_WRLCK, at) }
 
-func unlockByte(f *os.File, at int64) error {
-	return setLock(f, unix.F_OFD_SETLK, unix.F_UNLCK, at)
-}
+func unlockByte(f *os.File, at int64) error { return setLock(f, unix.F_UNLCK, at) }
 
-func setLock(f *os.File, cmd int, kind int16, at int64) error {
+func setLock(f *os.File, kind int16, at int64) error {
 	for {
-		err := unix.FcntlFlock(f.Fd(), cmd, &unix.Flock_t{Type: kind, Start: at, Len: 1})
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: 1})
 		if err != unix.EINTR {
 			return os.NewSyscallError("fcntl", err)
 		}

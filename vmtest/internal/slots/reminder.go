@@ -14,14 +14,15 @@ const (
 // reminder tells a person from time to time about a wait that lasts.
 type reminder struct {
 	limit    int
-	ahead    atomic.Int64
+	ahead    *atomic.Int64
 	quit     chan struct{}
 	finished chan struct{}
 }
 
-// startReminder returns a reminder that calls say until it is stopped.
-func startReminder(limit int, say func(string)) *reminder {
-	r := &reminder{limit: limit, quit: make(chan struct{}), finished: make(chan struct{})}
+// startReminder returns a reminder that calls say with the number of machines ahead, until
+// it is stopped.
+func startReminder(limit int, ahead *atomic.Int64, say func(string)) *reminder {
+	r := &reminder{limit: limit, ahead: ahead, quit: make(chan struct{}), finished: make(chan struct{})}
 	if say == nil {
 		close(r.finished)
 		return r
@@ -41,9 +42,6 @@ func startReminder(limit int, say func(string)) *reminder {
 	}()
 	return r
 }
-
-// waiting notes how many machines are ahead.
-func (r *reminder) waiting(ahead int) { r.ahead.Store(int64(ahead)) }
 
 func (r *reminder) text() string {
 	ahead := int(r.ahead.Load())

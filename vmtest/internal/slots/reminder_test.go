@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,13 @@ func TestReminderRepeatsThePlace(t *testing.T) {
 		}
 		var said []notice
 		began := time.Now()
-		r := startReminder(2, func(text string) { said = append(said, notice{time.Since(began), text}) })
-		r.waiting(3)
+		var ahead atomic.Int64
+		r := startReminder(2, &ahead, func(text string) { said = append(said, notice{time.Since(began), text}) })
+		ahead.Store(3)
 		time.Sleep(firstNotice + time.Second)
-		r.waiting(2)
+		ahead.Store(2)
 		time.Sleep(nextNotice)
-		r.waiting(1)
+		ahead.Store(1)
 		time.Sleep(nextNotice)
 		r.stop()
 		time.Sleep(time.Hour)
@@ -35,10 +37,10 @@ func TestReminderRepeatsThePlace(t *testing.T) {
 
 func TestShortWaitIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := startReminder(2, func(text string) { t.Error(text) })
+		r := startReminder(2, new(atomic.Int64), func(text string) { t.Error(text) })
 		time.Sleep(firstNotice - time.Nanosecond)
 		r.stop()
 		time.Sleep(time.Hour)
-		startReminder(2, nil).stop()
+		startReminder(2, new(atomic.Int64), nil).stop()
 	})
 }

@@ -12,6 +12,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Queue is the line in which the processes of one user wait.
@@ -21,8 +24,8 @@ type Queue struct {
 	// Slots is how many machines may run at once, at least 1.
 	Slots int
 	// Fits, if not nil, reports whether the host has room for one more machine. It
-	// is called only while others run. It reserves nothing: several callers may be
-	// told of the same room.
+	// is called only while others run. It reserves nothing, so several callers may
+	// find the same room.
 	Fits func() bool
 }
 
@@ -36,9 +39,9 @@ type Ticket struct {
 func (t *Ticket) Close() error { return t.file.Close() }
 
 // Acquire waits for a slot. It calls waiting with the number of machines ahead each
-// time that it finds it has to wait.
+// time that it looks and has to wait.
 func (q Queue) Acquire(ctx context.Context, waiting func(ahead int)) (*Ticket, error) {
-	ticket, err := q.draw()
+	ticket, err := q.draw(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +68,13 @@ func (q Queue) await(ctx context.Context, t *Ticket, skip func(turn int64) bool,
 		}
 		waiting(ahead)
 		if err := watch.wait(ctx); err != nil {
-			return fmt.Errorf("wait for a slot (%d ahead, limit %d): %w", ahead, q.Slots, err)
+			return q.waitError(ahead, err)
 		}
 	}
+}
+
+func (q Queue) waitError(ahead int, err error) error {
+	return fmt.Errorf("wait for a slot (%d ahead, limit %d): %w", ahead, q.Slots, err)
 }
 
 // Bytes of the file. None is ever written: the first is locked while a process draws a
@@ -79,7 +86,7 @@ const (
 )
 
 // draw takes the turn after the last one that is taken.
-func (q Queue) draw() (*Ticket, error) {
+func (q Queue) draw(ctx context.Context) (*Ticket, error) {
 	if err := os.MkdirAll(filepath.Dir(q.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("open queue for machines: %w", err)
 	}
@@ -88,7 +95,7 @@ func (q Queue) draw() (*Ticket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open queue for machines: %w", err)
 	}
-	turn, err := drawIn(f)
+	turn, err := drawIn(ctx, f)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("draw a turn: %w", err)
@@ -96,17 +103,31 @@ func (q Queue) draw() (*Ticket, error) {
 	return &Ticket{file: f, turn: turn}, nil
 }
 
-func drawIn(f *os.File) (int64, error) {
-	// Others hold it for a few system calls, so this blocks.
-	if err := lockByte(f, drawByte, true); err != nil {
-		return 0, err
+// drawPoll is how often to try the lock for drawing. No context can end a blocking
+// fcntl(2). Others hold that lock for some system calls, unless they are stopped.
+const drawPoll = time.Millisecond
+
+func drawIn(ctx context.Context, f *os.File) (int64, error) {
+	for {
+		err := lockByte(f, drawByte)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
+			return 0, err
+		}
+		select {
+		case <-time.After(drawPoll):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
 	}
 	last, err := lastLock(f, firstTurn, lastTurn)
 	if err != nil {
 		return 0, err
 	}
 	turn := max(last+1, firstTurn)
-	if err := lockByte(f, turn, false); err != nil {
+	if err := lockByte(f, turn); err != nil {
 		return 0, err
 	}
 	return turn, unlockByte(f, drawByte)

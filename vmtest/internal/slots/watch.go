@@ -2,14 +2,16 @@ package slots
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// fileWatch notices when a ticket may have been given back: a process has closed the
-// file, or died (inotify(7)).
+// fileWatch reports when a ticket may have been given back: a process has closed the file,
+// or died (inotify(7)).
 type fileWatch struct{ f *os.File }
 
 func watchFile(path string) (*fileWatch, error) {
@@ -24,12 +26,21 @@ func watchFile(path string) (*fileWatch, error) {
 	return &fileWatch{os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// wait returns after the next event, or at once if one came since the last call.
+// lookAgain bounds a wait for an event. The kernel sends the event of a close before it
+// releases the file's locks, so a look after the last event can be too early. Nothing
+// sends an event for memory that other programs free.
+const lookAgain = time.Second
+
+// wait returns after the next event, at once if one came since the last call, or after
+// lookAgain.
 func (w *fileWatch) wait(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { w.f.Close() })
 	defer stop()
+	if err := w.f.SetReadDeadline(time.Now().Add(lookAgain)); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("watch queue: %w", err)
+	}
 	buf := make([]byte, 4<<10)
-	if _, err := w.f.Read(buf); err != nil {
+	if _, err := w.f.Read(buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -72,7 +72,9 @@ func TestNoFreeDescriptorKeepsTheSnapshot(t *testing.T) {
 	require.NoError(t, f.Close())
 	var old unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
-	limit := func(n uint64) { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: old.Max})) }
+	limit := func(n uint64) {
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: old.Max}))
+	}
 	defer limit(old.Cur)
 	refused := 0
 	for n := uint64(1); n < 100; n++ {
