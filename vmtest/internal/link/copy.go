@@ -72,8 +72,8 @@ func fsName(fsys fs.FS) string {
 // WriteFile writes data to a file in the guest, as CopyIn does it. It uses the
 // permission bits of mode, and setuid, setgid and sticky.
 func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
-	err := c.transfer(ctx, func(client *sftp.Client) error {
-		return upload{bytes.NewReader(data), int64(len(data)), mode, guestPath}.putSingle(ctx, client)
+	err := c.transfer(ctx, func(s *session) error {
+		return upload{bytes.NewReader(data), int64(len(data)), mode, guestPath}.putSingle(ctx, s)
 	})
 	if err != nil {
 		return fmt.Errorf("write guest %s: %w", guestPath, err)
@@ -82,7 +82,7 @@ func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, m
 }
 
 func (c *Client) copyFile(ctx context.Context, hostPath, guestPath string) error {
-	return c.transfer(ctx, func(client *sftp.Client) error {
+	return c.transfer(ctx, func(s *session) error {
 		file, err := os.Open(hostPath)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func (c *Client) copyFile(ctx context.Context, hostPath, guestPath string) error
 		if err != nil {
 			return err
 		}
-		return upload{file, info.Size(), info.Mode(), guestPath}.putSingle(ctx, client)
+		return upload{file, info.Size(), info.Mode(), guestPath}.putSingle(ctx, s)
 	})
 }
 
@@ -106,22 +106,22 @@ type upload struct {
 
 // putSingle is put after a look at the destination. If a directory is there, the
 // rename would fail only after all data was sent.
-func (u upload) putSingle(ctx context.Context, client *sftp.Client) error {
+func (u upload) putSingle(ctx context.Context, s *session) error {
 	if err := checkPath(u.to); err != nil {
 		return err
 	}
-	if err := checkDestination(client, u.to); err != nil {
+	if err := checkDestination(s.Client, u.to); err != nil {
 		return err
 	}
-	return u.put(ctx, client)
+	return u.put(ctx, s)
 }
 
 // put writes a temporary file and renames it.
-func (u upload) put(ctx context.Context, client *sftp.Client) error {
+func (u upload) put(ctx context.Context, s *session) error {
 	temp := tempName(u.to)
-	file, err := client.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	file, err := s.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return explain(client, u.to, err)
+		return explain(s.Client, u.to, err)
 	}
 	from := &bounded{ctx, u.from}
 	if u.size > sftpPacket {
@@ -135,19 +135,22 @@ func (u upload) put(ctx context.Context, client *sftp.Client) error {
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}
-	return install(client, temp, u.to, err)
+	return install(s, temp, u.to, err)
 }
 
 // install renames a complete temporary file, or removes it because of err.
-func install(client *sftp.Client, temp, to string, err error) error {
+func install(s *session, temp, to string, err error) error {
 	if err == nil {
-		err = client.PosixRename(temp, to)
+		err = s.err()
+	}
+	if err == nil {
+		err = s.PosixRename(temp, to)
 	}
 	if err == nil {
 		return nil
 	}
-	err = explain(client, to, err)
-	if removeErr := client.Remove(temp); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+	err = explain(s.Client, to, err)
+	if removeErr := s.Remove(temp); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 		return fmt.Errorf("%w (and %s is left: %w)", err, temp, removeErr)
 	}
 	return err

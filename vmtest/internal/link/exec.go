@@ -191,6 +191,9 @@ func (x *execution) run(requests <-chan *ssh.Request) error {
 	}
 }
 
+// maxExitStatus is the highest exit status that a process can have (wait(2)).
+const maxExitStatus = 255
+
 // await reads how the command ended. end is its *ExitError or *StartError. err is set
 // if the agent did not say how it ended.
 func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
@@ -205,6 +208,10 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 		case "exit-status":
 			var status wire.ExitStatus
 			err = ssh.Unmarshal(req.Payload, &status)
+			if err == nil && status.Status > maxExitStatus {
+				// A program that exits with its low byte would report success.
+				err = fmt.Errorf("the agent sent exit status %d", status.Status)
+			}
 			if known = err == nil; known && status.Status != 0 {
 				end = &ExitError{ExitCode: int(status.Status)}
 			}
@@ -241,7 +248,7 @@ func (x *execution) feed() error {
 	return nil
 }
 
-// noted keeps its reader's error, which io.Copy does not tell from the writer's.
+// noted keeps its reader's error apart from the writer's, which io.Copy returns too.
 type noted struct {
 	io.Reader
 	err error

@@ -24,8 +24,8 @@ var ErrTooLarge = errors.New("file is larger than 64 MiB; copy it out instead")
 // It reads files under /proc and /sys too.
 func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error) {
 	content := &limited{left: maxReadFile}
-	err := c.transfer(ctx, func(client *sftp.Client) error {
-		_, err := download(ctx, client, guestPath, func(info fs.FileInfo) (io.Writer, error) {
+	err := c.transfer(ctx, func(s *session) error {
+		_, err := download(ctx, s.Client, guestPath, func(info fs.FileInfo) (io.Writer, error) {
 			if info.Size() < 0 || info.Size() > maxReadFile {
 				return nil, ErrTooLarge
 			}
@@ -44,8 +44,8 @@ func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error)
 // hostPath. The copy keeps the permission bits and appears under its name complete.
 // The directory of hostPath must exist, and hostPath must not be a directory.
 func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error {
-	err := c.transfer(ctx, func(client *sftp.Client) error {
-		return copyOut(ctx, client, guestPath, hostPath)
+	err := c.transfer(ctx, func(s *session) error {
+		return copyOut(ctx, s, guestPath, hostPath)
 	})
 	if err != nil {
 		return fmt.Errorf("copy guest %s to %s: %w", guestPath, hostPath, err)
@@ -53,12 +53,12 @@ func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error 
 	return nil
 }
 
-func copyOut(ctx context.Context, client *sftp.Client, guestPath, hostPath string) error {
+func copyOut(ctx context.Context, s *session, guestPath, hostPath string) error {
 	if info, err := os.Stat(hostPath); err == nil && info.IsDir() {
 		return &fs.PathError{Op: "write", Path: hostPath, Err: syscall.EISDIR}
 	}
 	var temp *os.File
-	mode, err := download(ctx, client, guestPath, func(fs.FileInfo) (_ io.Writer, err error) {
+	mode, err := download(ctx, s.Client, guestPath, func(fs.FileInfo) (_ io.Writer, err error) {
 		temp, err = os.CreateTemp(filepath.Dir(hostPath), tempPrefix+"*")
 		return temp, err
 	})
@@ -72,7 +72,7 @@ func copyOut(ctx context.Context, client *sftp.Client, guestPath, hostPath strin
 		err = closeErr
 	}
 	if err == nil {
-		err = os.Rename(temp.Name(), hostPath)
+		err = s.step(func() error { return os.Rename(temp.Name(), hostPath) })
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(temp.Name()))

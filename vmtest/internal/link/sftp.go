@@ -117,9 +117,43 @@ func (c *Client) newSFTP(ctx context.Context) (_ *sftp.Client, err error) {
 	return client, nil
 }
 
+// session is the SFTP session as one call of transfer uses it.
+type session struct {
+	*sftp.Client
+
+	mu        sync.RWMutex
+	abandoned error // why the call has returned without its work
+}
+
+// err returns an error if the call has returned. It is for a step that others see in the
+// guest. The guest's answer to a step may come later.
+func (s *session) err() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.abandoned
+}
+
+// step runs fn, a step that others see on the host, unless the call has returned. The call
+// does not return while fn runs.
+func (s *session) step(fn func() error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.abandoned != nil {
+		return s.abandoned
+	}
+	return fn()
+}
+
+func (s *session) abandon(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandoned = err
+}
+
 // transfer runs fn, which checks ctx itself between its steps. If ctx has ended and
-// the guest does not answer, transfer returns without fn.
-func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) error {
+// the guest does not answer, transfer returns without fn. Then fn may still clean up, but
+// it takes no other step.
+func (c *Client) transfer(ctx context.Context, fn func(*session) error) error {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
@@ -128,7 +162,8 @@ func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) erro
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- fn(o.client) }()
+	s := &session{Client: o.client}
+	go func() { done <- fn(s) }()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -137,6 +172,7 @@ func (c *Client) transfer(ctx context.Context, fn func(*sftp.Client) error) erro
 		select {
 		case err = <-done:
 		case <-timer.C:
+			s.abandon(ended(ctx))
 			return ended(ctx)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -18,10 +17,10 @@ const treeJobs = 8
 
 // tree is a directory to be copied.
 type tree struct {
-	client *sftp.Client
-	fsys   fs.FS
-	to     string
-	made   []madeDir // parents before their children
+	session *session
+	fsys    fs.FS
+	to      string
+	made    []madeDir // parents before their children
 }
 
 // madeDir is a directory of the guest that is new, and the mode that it will have.
@@ -34,8 +33,8 @@ func (c *Client) copyTree(ctx context.Context, fsys fs.FS, guestDir string) erro
 	if err := checkPath(guestDir); err != nil {
 		return err
 	}
-	return c.transfer(ctx, func(client *sftp.Client) error {
-		t := &tree{client: client, fsys: fsys, to: guestDir}
+	return c.transfer(ctx, func(s *session) error {
+		t := &tree{session: s, fsys: fsys, to: guestDir}
 		return t.copy(ctx)
 	})
 }
@@ -72,7 +71,10 @@ func (t *tree) copy(ctx context.Context) error {
 	// Modes last and children first: an agent that is not root cannot write into a
 	// read-only directory.
 	for _, f := range slices.Backward(t.made) {
-		if err := t.client.Chmod(f.path, f.mode); err != nil {
+		if err := t.session.err(); err != nil {
+			return err
+		}
+		if err := t.session.Chmod(f.path, f.mode); err != nil {
 			return named(f.path, err)
 		}
 	}
@@ -84,11 +86,11 @@ func (t *tree) mkdir(entry fs.DirEntry, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.client.Mkdir(to); err == nil {
+	if err := t.session.Mkdir(to); err == nil {
 		t.made = append(t.made, madeDir{to, info.Mode()})
 		return nil
-	} else if there, statErr := t.client.Stat(to); statErr != nil {
-		return explain(t.client, to, err)
+	} else if there, statErr := t.session.Stat(to); statErr != nil {
+		return explain(t.session.Client, to, err)
 	} else if !there.IsDir() {
 		return &fs.PathError{Op: "mkdir", Path: to, Err: syscall.ENOTDIR}
 	}
@@ -101,10 +103,10 @@ func (t *tree) link(name, to string) error {
 		return err
 	}
 	temp := tempName(to)
-	if err := t.client.Symlink(target, temp); err != nil {
-		return explain(t.client, to, err)
+	if err := t.session.Symlink(target, temp); err != nil {
+		return explain(t.session.Client, to, err)
 	}
-	return install(t.client, temp, to, nil)
+	return install(t.session, temp, to, nil)
 }
 
 func (t *tree) file(ctx context.Context, name, to string) error {
@@ -117,7 +119,7 @@ func (t *tree) file(ctx context.Context, name, to string) error {
 	if err != nil {
 		return err
 	}
-	return upload{file, info.Size(), info.Mode(), to}.put(ctx, t.client)
+	return upload{file, info.Size(), info.Mode(), to}.put(ctx, t.session)
 }
 
 func named(name string, err error) error {
