@@ -11,7 +11,7 @@ import (
 // Machine describes a virtual machine.
 type Machine struct {
 	Arch   string // as in runtime.GOARCH
-	Binary string // QEMU's executable; "" looks up the one for Arch
+	Binary string // QEMU's executable; "" is the usual name for Arch
 	CPUs   int    // 0 is 1
 	Memory int    // MiB
 	Accel  Accel  // "" is TCG

@@ -114,23 +114,3 @@ func TestUnknownArchitecture(t *testing.T) {
 	_, _, err := Machine{Arch: "m68k"}.commandLine(wires{})
 	assert.EqualError(t, err, `architecture "m68k": not supported (amd64 and arm64 are)`)
 }
-
-func TestStartWithoutQEMU(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	_, err := Start(Machine{Arch: "amd64"})
-	var missing *MissingError
-	require.ErrorAs(t, err, &missing)
-	assert.Equal(t, "qemu-system-x86_64", missing.Binary)
-	assert.EqualError(t, err, "find qemu-system-x86_64: executable file not found in $PATH")
-}
-
-// TestQEMURefusesItsArguments runs a process that ends at once. The error has its
-// status.
-func TestQEMURefusesItsArguments(t *testing.T) {
-	f := files(t, 1)
-	p, err := Start(Machine{Arch: "amd64", Binary: "false", Memory: 512, Initrd: f[0]})
-	require.NoError(t, err)
-	<-p.Done()
-	assert.EqualError(t, p.Err(), "QEMU exited: exit status 1")
-	p.Kill()
-}

@@ -1,12 +1,16 @@
 package qemu
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/tail"
@@ -23,27 +27,22 @@ type Process struct {
 	stderr *tail.Buffer
 	done   chan struct{}
 	err    error // once done is closed
+
+	mu     sync.Mutex
+	exited bool // QEMU, and its process group may have another owner soon
 }
-
-// MissingError reports that the host has no QEMU.
-type MissingError struct {
-	Binary string // e.g. "qemu-system-x86_64"
-	Err    error
-}
-
-func (e *MissingError) Error() string { return fmt.Sprintf("find %s: %v", e.Binary, e.Err) }
-
-func (e *MissingError) Unwrap() error { return e.Err }
 
 // ExitError reports that QEMU has exited.
 type ExitError struct {
 	State  *os.ProcessState
 	Stderr string // the end of what it printed
+
+	memoryFile bool // whether Machine.RAM was set
 }
 
 func (e *ExitError) Error() string {
 	msg := "QEMU exited: " + e.State.String()
-	if s, ok := e.State.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGBUS {
+	if s, ok := e.State.Sys().(syscall.WaitStatus); ok && e.memoryFile && s.Signaled() && s.Signal() == syscall.SIGBUS {
 		msg += " (no page for its memory file; the file system of the cache may be full)"
 	}
 	if e.Stderr != "" {
@@ -55,7 +54,11 @@ func (e *ExitError) Error() string {
 // stderrKept bounds how much of QEMU's standard error is kept, in bytes.
 const stderrKept = 8 << 10
 
-// Start runs m. The kernel kills QEMU when this process ends, however it ends.
+// stderrTime bounds how long Process.Done waits, after QEMU's end, for the end of its
+// standard error. A process that QEMU's wrapper left may hold that open.
+const stderrTime = time.Second
+
+// Start runs m. The error is a *host.Error if the host has no QEMU. The kernel kills QEMU when this process ends, however it ends.
 func Start(m Machine) (*Process, error) {
 	path, err := m.binary()
 	if err != nil {
@@ -87,6 +90,7 @@ func Start(m Machine) (*Process, error) {
 	p.cmd = exec.Command(path, list...)
 	p.cmd.ExtraFiles = files
 	p.cmd.Stderr = p.stderr
+	p.cmd.WaitDelay = stderrTime
 	// In its own group QEMU gets no Ctrl-C from the terminal. This process gets it, and
 	// ends QEMU.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -95,14 +99,31 @@ func Start(m Machine) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	go func() {
+		p.endGroup()
 		p.cmd.Wait() // the result is in ProcessState
-		p.err = &ExitError{State: p.cmd.ProcessState, Stderr: p.stderr.String()}
+		p.err = &ExitError{State: p.cmd.ProcessState, Stderr: p.stderr.String(), memoryFile: m.RAM != nil}
 		close(p.done)
 	}()
 	return p, nil
 }
 
-// binary returns the path of QEMU's executable.
+// endGroup waits until QEMU has exited and kills what is left of its group. If QEMU's
+// binary is a wrapper, that is QEMU.
+func (p *Process) endGroup() {
+	// Not reaped, so the group's number is not used again.
+	for unix.Waitid(unix.P_PID, p.Pid(), nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killGroup()
+	p.exited = true
+}
+
+// killGroup fails only if all of the group have exited.
+func (p *Process) killGroup() { _ = unix.Kill(-p.Pid(), unix.SIGKILL) }
+
+// binary returns the path of QEMU's executable. The error is a *host.Error if the host
+// lacks it.
 func (m Machine) binary() (string, error) {
 	arch, err := lookupArch(m.Arch)
 	if err != nil {
@@ -112,9 +133,12 @@ func (m Machine) binary() (string, error) {
 	if name == "" {
 		name = arch.binary
 	}
+	if !strings.Contains(name, "/") {
+		return host.FindTool(name)
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", &MissingError{Binary: name, Err: errors.Unwrap(err)}
+		return "", fmt.Errorf("find QEMU: %w", err)
 	}
 	return path, nil
 }
@@ -131,9 +155,14 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Stderr returns the end of what QEMU has printed to its standard error.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// Kill ends QEMU and waits until it is gone. The guest is not told.
+// Kill kills QEMU and its process group and waits until QEMU is gone. The guest gets no
+// notice.
 func (p *Process) Kill() {
-	p.cmd.Process.Kill() // fails only if it has exited already
+	p.mu.Lock()
+	if !p.exited {
+		p.killGroup()
+	}
+	p.mu.Unlock()
 	<-p.done
 	p.closeWires()
 }

@@ -10,7 +10,6 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
-	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
@@ -45,16 +44,11 @@ func (e *GuestError) Error() string {
 // Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// HostError returns err as a *host.Error if its reason is that the host lacks QEMU or room
-// on its disk.
+// HostError returns err as a *host.Error if its reason is that the host lacks room on its
+// disk.
 func HostError(err error) error {
-	var known *host.Error
-	var missing *qemu.MissingError
-	switch {
-	case errors.As(err, &known):
+	if errors.As(err, new(*host.Error)) {
 		return err
-	case errors.As(err, &missing):
-		return &host.Error{Cause: err.Error(), Cure: "install QEMU, as \"vmtest setup\" does", Err: err}
 	}
 	return host.NoSpace(err)
 }
