@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -48,27 +49,27 @@ func TestAwaitDevice(t *testing.T) {
 	third := func() (string, bool) { looks++; return "/dev/vda", looks == 3 }
 	events := 0
 	wait := func(time.Duration) error { events++; return nil }
-	dev, err := awaitDevice("the root disk", wait, third)
+	dev, err := awaitDevice(t.Context(), "the root disk", wait, third)
 	require.NoError(t, err)
 	assert.Equal(t, "/dev/vda", dev)
 	assert.Equal(t, 2, events, "one event before each further look")
 
 	never := func() (string, bool) { return "", false }
 	broken := errors.New("broken")
-	_, err = awaitDevice("the root disk", func(time.Duration) error { return broken }, never)
+	_, err = awaitDevice(t.Context(), "the root disk", func(time.Duration) error { return broken }, never)
 	assert.ErrorIs(t, err, broken)
 	assert.EqualError(t, err, "wait for the root disk: broken")
 
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		idle := func(timeout time.Duration) error { time.Sleep(timeout); return nil }
-		_, err := awaitDevice("the root disk", idle, never)
+		_, err := awaitDevice(t.Context(), "the root disk", idle, never)
 		assert.EqualError(t, err, "wait for the root disk: no such device after 1m0s")
 		assert.Equal(t, deviceWait, time.Since(began))
 
 		began = time.Now()
 		busy := func(time.Duration) error { time.Sleep(7 * time.Second); return nil }
-		_, err = awaitDevice("the root disk", busy, never)
+		_, err = awaitDevice(t.Context(), "the root disk", busy, never)
 		assert.ErrorContains(t, err, "no such device")
 		assert.Equal(t, 63*time.Second, time.Since(began), "events of others must not prolong the wait")
 	})
@@ -81,4 +82,26 @@ func TestUevents(t *testing.T) {
 	defer events.Close()
 	assert.NoError(t, events.wait(time.Millisecond))
 	assert.NoError(t, events.wait(-time.Second), "which must not wait forever")
+}
+
+// TestContextEndsTheWaitForADevice waits for the host's own events.
+func TestContextEndsTheWaitForADevice(t *testing.T) {
+	why := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	began := time.Now()
+	_, err := waitDevice(ctx, "port x", func() (string, bool) {
+		time.AfterFunc(10*time.Millisecond, func() { cancel(why) }) // in the wait, most likely
+		return "", false
+	})
+	require.ErrorIs(t, err, why)
+	assert.EqualError(t, err, "wait for port x: no more time")
+	assert.Less(t, time.Since(began), deviceWait/2)
+}
+
+func TestUeventTimeout(t *testing.T) {
+	events, err := openUevents()
+	require.NoError(t, err)
+	assert.NoError(t, events.wait(time.Millisecond))
+	assert.NoError(t, events.wait(0))
+	require.NoError(t, events.Close())
 }

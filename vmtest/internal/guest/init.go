@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,10 +61,12 @@ func Init() error {
 		root:       "/",
 		mount:      unix.Mount,
 		initModule: unix.InitModule,
-		await:      waitDevice,
-		enter:      switchRoot,
-		powerOff:   func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
-		console:    os.Stderr,
+		await: func(what string, found func() (string, bool)) (string, error) {
+			return waitDevice(context.Background(), what, found)
+		},
+		enter:    switchRoot,
+		powerOff: func() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
+		console:  os.Stderr,
 	}.run()
 }
 

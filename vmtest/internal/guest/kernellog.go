@@ -59,13 +59,22 @@ type Controller interface {
 	Control(ctx context.Context, name string, payload []byte) ([]byte, error)
 }
 
-// QueryKernelLog asks an agent for records of its kernel's log.
+// maxKernelLog bounds the replies to one QueryKernelLog, in bytes on the wire. A kernel
+// keeps less, unless its log_buf_len is larger.
+const maxKernelLog = 16 << 20
+
+// QueryKernelLog asks an agent for records of its kernel's log. It returns an error if the
+// agent sends more than 16 MiB.
 func QueryKernelLog(ctx context.Context, agent Controller, q KernelLogQuery) (KernelLog, error) {
 	var all KernelLog
+	size := 0
 	for {
 		reply, err := agent.Control(ctx, KernelLogRequest, q.marshal())
 		if err != nil {
 			return KernelLog{}, fmt.Errorf("read kernel log: %w", err)
+		}
+		if size += len(reply); size > maxKernelLog {
+			return KernelLog{}, fmt.Errorf("read kernel log: more than %d MiB", maxKernelLog>>20)
 		}
 		part, more, err := parseKernelLog(reply)
 		if err != nil {

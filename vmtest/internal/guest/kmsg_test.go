@@ -171,6 +171,22 @@ func TestQueryKernelLogFailures(t *testing.T) {
 	}
 }
 
+// TestKernelLogWithoutEnd has an agent that always has more.
+func TestKernelLogWithoutEnd(t *testing.T) {
+	text := strings.Repeat("x", 1<<20)
+	seq, requests := uint64(0), 0
+	agent := controllerFunc(func(string, []byte) ([]byte, error) {
+		if requests++; requests > 100 {
+			return nil, errors.New("asked too often")
+		}
+		seq++
+		return KernelLog{Records: []KernelRecord{{Seq: seq, Text: text}}, Next: seq + 1}.marshal(true), nil
+	})
+	_, err := QueryKernelLog(t.Context(), agent, KernelLogQuery{})
+	assert.EqualError(t, err, "read kernel log: more than 16 MiB")
+	assert.Equal(t, 16, requests)
+}
+
 func FuzzParseKmsg(f *testing.F) {
 	f.Add("6,1,2,-;text\n SUBSYSTEM=x\n")
 	f.Add("6,1,2,-,caller=T1;\n")

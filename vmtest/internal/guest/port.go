@@ -26,9 +26,9 @@ type Port struct {
 }
 
 // OpenPort waits for the port to appear, opens it, and waits for a host to connect,
-// until ctx ends. The caller closes it.
+// until ctx ends. The error then wraps ctx's cause. The caller closes it.
 func OpenPort(ctx context.Context) (*Port, error) {
-	dev, err := waitDevice("port "+PortName, func() (string, bool) { return findPort("/") })
+	dev, err := waitDevice(ctx, "port "+PortName, func() (string, bool) { return findPort("/") })
 	if err != nil {
 		return nil, err
 	}
