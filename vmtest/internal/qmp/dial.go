@@ -2,6 +2,7 @@ package qmp
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialTimeout bounds the connection to a socket on which this process itself
+// dialTimeout bounds each end of the connection to a socket on which this process itself
 // listens.
 const dialTimeout = 5 * time.Second
 
 // connectMonitor makes a go-qemu monitor, which must dial, and returns it with the
 // other end of its connection. The listener is abstract (unix(7)) and takes one
-// connection, of this process alone, so nothing is left in a file system.
+// connection of this process, so nothing is left in a file system.
 func connectMonitor() (*qmp.SocketMonitor, *net.UnixConn, error) {
 	name := "@systemd-vmtest-" + rand.Text()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
@@ -29,15 +30,30 @@ func connectMonitor() (*qmp.SocketMonitor, *net.UnixConn, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect QMP monitor: %w", err)
 	}
-	conn, err := l.AcceptUnix()
-	if err == nil {
-		err = fromThisProcess(conn)
-	}
+	conn, err := acceptOwn(l)
 	if err != nil {
 		monitor.Disconnect()
 		return nil, nil, fmt.Errorf("accept QMP monitor: %w", err)
 	}
 	return monitor, conn, nil
+}
+
+// acceptOwn accepts the first connection of this process and closes those before it.
+func acceptOwn(l *net.UnixListener) (*net.UnixConn, error) {
+	if err := l.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return nil, err
+	}
+	var refused error
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			return nil, errors.Join(err, refused)
+		}
+		if refused = fromThisProcess(conn); refused == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
 }
 
 // fromThisProcess returns an error unless the peer of conn is this process
