@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// stream makes a net.Conn of a byte stream for the ssh package. It holds the server's
-// identification line back until the peer's has come. A line that is written to a
-// serial port without a host is lost, or a later host gets it. And a machine that is
-// stopped for a snapshot before its host sends has nothing partly sent.
+// stream makes a net.Conn of a byte stream for the ssh package. It holds back what the
+// server writes, its identification line, until a line of the peer has come. If there is
+// no host, a serial port loses what is written to it or delivers it to a later host. A
+// machine that is stopped for a snapshot before its host sends has sent nothing in part.
 type stream struct {
 	io.ReadWriteCloser
 

@@ -194,8 +194,8 @@ func (x *execution) run(requests <-chan *ssh.Request) error {
 // maxExitStatus is the highest exit status that a process can have (wait(2)).
 const maxExitStatus = 255
 
-// await reads how the command ended. end is its *ExitError or *StartError. err is set
-// if the agent did not say how it ended.
+// await reads how the command ended. end is its *ExitError or *StartError, or nil for exit
+// status 0. err is set if the agent did not report the end.
 func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 	known := false
 	for req := range requests {

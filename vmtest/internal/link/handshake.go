@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// ErrNotReplayed is wrapped by the error of Resume if this program does not say what
-// the record of the session says. The record can come from another version of the
-// ssh package, or that package may draw its random numbers from elsewhere.
+// ErrNotReplayed is wrapped by the error of Resume if this program sends other bytes than
+// the record of the session has. Another version of the ssh package may have made the
+// record, or that package may draw its random numbers from elsewhere.
 var ErrNotReplayed = errors.New("this host does not repeat the recorded session")
 
 // replayTimeout bounds a replay, which waits for no guest and takes some
-// milliseconds. A program that says less than the record would wait forever.
+// milliseconds. A program that sends less than the record has would wait forever.
 const replayTimeout = 10 * time.Second
 
 // Handshake is a record of how a session with an agent began. An agent that was
