@@ -113,10 +113,18 @@ func ExampleGuest_Journal() {
 
 // An HTTP daemon in the guest is tested with package net/http.
 func ExampleGuest_HTTPClient() {
+	const (
+		units  = "/etc/systemd/system/"
+		socket = "[Socket]\nListenStream=127.0.0.1:80\nAccept=yes\n"
+		// It answers once it has read the request, which ends with an empty line.
+		service = "[Service]\nExecStart=/usr/local/bin/web\nStandardInput=socket\n"
+		web     = "#!/bin/sh\nsed -u '/^\r$/q' >/dev/null\nprintf 'HTTP/1.0 200 OK\r\n\r\nhello\n'\n"
+	)
 	g := vmtest.Start(t, vmtest.Config{})
-	g.WriteFile(t, "/run/answer", []byte("HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"), 0o644)
-	g.Run(t, "systemd-run", "--unit=web", "--property=StandardInput=socket", "--property=StandardOutput=socket",
-		"--socket-property=ListenStream=127.0.0.1:80", "--socket-property=Accept=yes", "cat", "/run/answer")
+	g.WriteFile(t, "/usr/local/bin/web", []byte(web), 0o755)
+	g.WriteFile(t, units+"web.socket", []byte(socket), 0o644)
+	g.WriteFile(t, units+"web@.service", []byte(service), 0o644)
+	g.Unit("web.socket").Start(t)
 	response, err := g.HTTPClient(t).Get("http://127.0.0.1/")
 	if err != nil {
 		t.Fatal(err)
