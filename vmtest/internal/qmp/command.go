@@ -1,6 +1,7 @@
 package qmp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,7 +79,8 @@ func (c *Client) run(cmd command, file *os.File) ([]byte, error) {
 	}
 	c.filter.expect(cmd.ID)
 	out, err := c.monitor.RunWithFile(msg, file)
-	return out, c.explain(err)
+	// go-qemu reads the next answer into the same buffer.
+	return bytes.Clone(out), c.explain(err)
 }
 
 // duplicate returns a descriptor of its own for a file, nil for nil. The caller of
