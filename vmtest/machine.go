@@ -71,7 +71,7 @@ const (
 // WaitEnding waits until the guest has gone and returns how. It does not close the machine.
 func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 	ending, err := m.vm.Wait(ctx)
-	return Ending(ending), err
+	return Ending(ending), public(err)
 }
 
 // Reboot makes the guest reboot by systemctl and waits until its systemd is "running"

@@ -29,11 +29,11 @@ func (m *Machine) readConsole() {
 	}
 }
 
-// finished waits until the reader of a stream that QEMU has closed is done. It gives up
-// after a while, because the writer that is Instance.Console may block.
-func finished(reader <-chan struct{}) {
+// consoleRead waits until all of the console of a QEMU that has exited is read. It gives up
+// after exitTime, because the writer that is Instance.Console may block.
+func (m *Machine) consoleRead() {
 	select {
-	case <-reader:
+	case <-m.consoleDone:
 	case <-time.After(exitTime):
 	}
 }

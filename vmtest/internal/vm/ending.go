@@ -3,6 +3,8 @@ package vm
 import (
 	"context"
 	"fmt"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
 // Ending is how a guest ended.
@@ -19,14 +21,17 @@ const (
 // Wait waits until the guest has gone and returns its ending. It does not close the
 // machine.
 func (m *Machine) Wait(ctx context.Context) (Ending, error) {
-	select {
-	case <-m.Done():
-		finished(m.consoleDone)
-		finished(m.eventsDone)
-		return m.events.now().ending(), nil
-	case <-ctx.Done():
-		return "", fmt.Errorf("wait for the guest to go: %w", context.Cause(ctx))
+	ctx, cancel := deadline.BeforeEnd(ctx)
+	defer cancel()
+	for _, over := range []<-chan struct{}{m.Done(), m.eventsDone} {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return "", m.overdue(ctx, "wait for", fmt.Errorf("wait for the guest to go: %w", context.Cause(ctx)))
+		}
 	}
+	m.consoleRead()
+	return m.events.now().ending(), nil
 }
 
 // ending returns the ending of a machine that has gone. It depends on QEMU's events

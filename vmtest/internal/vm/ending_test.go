@@ -1,13 +1,19 @@
 package vm
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
 // print makes the guest print text on its console, and waits until m has it.
@@ -78,4 +84,50 @@ func TestConsoleOfAFork(t *testing.T) {
 	m := newMachine(someSpec(t), nil)
 	m.resumed = true
 	assert.Empty(t, m.bootLines([]string{panicLine + "fake"}))
+}
+
+// The ending of a QEMU that has exited is not known before its last event was read.
+func TestEndingWithLateEvents(t *testing.T) {
+	m := machineOf(t, "exit 0")
+	<-m.Done()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	ending, err := m.Wait(ctx)
+	assert.Empty(t, ending)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+
+	m.events.update(func(seen *events) { seen.shutdown = "guest-shutdown" })
+	close(m.eventsDone)
+	ending, err = m.Wait(t.Context())
+	assert.NoError(t, err)
+	assert.Equal(t, EndingPoweroff, ending)
+}
+
+// A wait that takes too long says how the guest is.
+func TestEndingDoesNotCome(t *testing.T) {
+	h := newFakeHost(t)
+	m, _ := h.bootFake()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err := m.Wait(ctx)
+	assert.ErrorContains(t, err, "wait for the guest to go: context deadline exceeded; the agent answered in ")
+
+	end, before := time.Now().Add(deadline.Reserve), deadline.ProcessEnd
+	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
+	defer func() { deadline.ProcessEnd = before }()
+	_, err = m.Wait(t.Context())
+	assert.ErrorContains(t, err, "the test's time is up")
+}
+
+// machineOf returns a machine without streams whose QEMU is a shell script.
+func machineOf(t *testing.T, script string) *Machine {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "qemu")
+	require.NoError(t, os.WriteFile(binary, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+	process, err := qemu.Start(qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
+	require.NoError(t, err)
+	t.Cleanup(process.Kill)
+	m := newMachine(Spec{Files: someFiles()}, process)
+	close(m.consoleDone)
+	return m
 }

@@ -122,8 +122,13 @@ func (m *Machine) bootError(ctx context.Context, doing string, err error) error 
 // guestError returns err with the evidence, and with the cause if the machine shows one.
 func (m *Machine) guestError(doing string, err error) error {
 	if isClosed(m.Done()) {
-		finished(m.consoleDone)
-		finished(m.eventsDone)
+		m.consoleRead()
+		ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
+		defer cancel()
+		select {
+		case <-m.eventsDone:
+		case <-ctx.Done():
+		}
 	}
 	if cause := m.cause(); cause != "" {
 		err = fmt.Errorf("%s: %w", cause, err)

@@ -156,6 +156,9 @@ func (a *fakeAgent) control(req *ssh.Request) (bool, []byte) {
 	case wire.Keepalive:
 		return true, nil
 	case guest.WakeRequest + wire.Domain:
+		if a.machine.refusesWake {
+			return false, []byte("not now")
+		}
 		return true, nil
 	case guest.KernelLogRequest + wire.Domain:
 		return true, a.kernelLog()
@@ -203,9 +206,12 @@ func (a *fakeAgent) channel(channel ssh.NewChannel) {
 		args, err := wire.Unpack(argv.Args)
 		assert.NoError(a.machine.t, err)
 		a.machine.mu.Lock()
-		command := a.machine.command
+		command, stderr := a.machine.command, a.machine.stderr
 		a.machine.mu.Unlock()
 		status := command(args)
+		if status != 0 {
+			io.WriteString(ch.Stderr(), stderr)
+		}
 		ch.SendRequest("exit-status", false, ssh.Marshal(wire.ExitStatus{Status: uint32(status)}))
 		return
 	}

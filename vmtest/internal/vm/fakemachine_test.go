@@ -32,10 +32,14 @@ type fakeMachine struct {
 	on map[string]func(arguments json.RawMessage) (any, error)
 	// command replaces the effect of a command in the guest. It returns an exit status.
 	command func(args []string) int
+	// stderr is what each command that fails prints.
+	stderr string
 	// pid1 replaces the state of the guest's systemd. It may block.
 	pid1 func() string
 	// kernelLog are the texts of the kernel's log.
 	kernelLog []string
+	// refusesWake makes the agent refuse to wake the guest.
+	refusesWake bool
 	// refusesState makes the machine fail to load any state.
 	refusesState bool
 	agent        *fakeAgent

@@ -16,10 +16,11 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
-// unloadableError reports that a machine could not continue from a snapshot, although
-// there was time and nobody killed QEMU.
+// unloadableError reports that QEMU refused to continue from a snapshot, or exited by itself
+// before the guest did. An error of this process is none.
 type unloadableError struct{ error }
 
 func (e *unloadableError) Unwrap() error { return e.error }
@@ -27,6 +28,11 @@ func (e *unloadableError) Unwrap() error { return e.error }
 // Fork returns a running copy of the machine that the snapshot was made of, with the
 // right time and random numbers of its own. The caller closes it.
 func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
+	release, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	spec := s.spec
 	spec.Instance = i
 	var started starting
@@ -42,7 +48,7 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 	if err := m.comeAlive(ctx, s); err != nil {
 		inTime := ctx.Err() == nil
 		err = m.bootError(ctx, "fork", err)
-		if inTime && !m.wasKilled() {
+		if inTime && isClosed(m.Done()) && !m.wasKilled() {
 			err = &unloadableError{err}
 		}
 		m.Close()
@@ -53,6 +59,11 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 
 // Restore returns a copy that runs. Unlike Fork it does not wait for the agent.
 func (s *Snapshot) Restore(ctx context.Context) (*Machine, error) {
+	release, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	m, err := start(ctx, s.spec, s.machine())
 	if err != nil {
 		return nil, err
@@ -131,18 +142,23 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 		return fmt.Errorf("open device state: %w", err)
 	}
 	defer own.Close()
-	if err := m.migrateIn(ctx, own, true); err != nil {
+	if err := m.prepareMigration(ctx, own, true); err != nil {
 		return err
 	}
-	if err := m.migrated(ctx); err != nil {
-		return err
+	if err = m.migrateIn(ctx); err == nil {
+		if err = m.migrated(ctx); err == nil {
+			err = m.monitor.Execute(ctx, "cont", nil, nil, nil)
+		}
 	}
-	return m.monitor.Execute(ctx, "cont", nil, nil, nil)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, qmp.ErrClosed) {
+		return &unloadableError{err}
+	}
+	return err
 }
 
 // wake tells the guest's agent what the guest cannot find out: the time, random numbers
-// and its host name. stopped is when the machine was stopped of which this is a copy. It
-// is zero if the machine has just booted.
+// and its host name. stopped is when the machine that this one was copied from was
+// stopped. It is zero if the machine has just booted.
 func (m *Machine) wake(ctx context.Context, stopped time.Time) error {
 	seed := make([]byte, 64)
 	rand.Read(seed) // never fails (crypto/rand)

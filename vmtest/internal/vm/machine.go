@@ -120,7 +120,7 @@ func (m *Machine) Close() {
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
-		finished(m.consoleDone)
+		m.consoleRead()
 	})
 }
 

@@ -7,21 +7,22 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 )
 
 // moveTo migrates the stopped machine with its memory to another QEMU.
 func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	out, in, err := host.SocketPair("migration")
 	if err != nil {
-		return fmt.Errorf("make migration socket: %w", err)
+		return err
 	}
-	out, in := os.NewFile(uintptr(fds[0]), "out"), os.NewFile(uintptr(fds[1]), "in")
 	defer out.Close()
 	defer in.Close()
-	if err := to.migrateIn(ctx, in, false); err != nil {
+	if err := to.prepareMigration(ctx, in, false); err != nil {
+		return err
+	}
+	if err := to.migrateIn(ctx); err != nil {
 		return err
 	}
 	if err := m.migrateOut(ctx, out, false); err != nil {
@@ -38,7 +39,7 @@ func (m *Machine) moveTo(ctx context.Context, to *Machine) error {
 		// The reason why the other QEMU has gone comes a moment after its end.
 		select {
 		case <-to.Done():
-			return fmt.Errorf("move memory: %w", to.process.Err())
+			return fmt.Errorf("move memory: %w; %w", err, to.process.Err())
 		case <-time.After(exitTime):
 		}
 	}
@@ -53,11 +54,8 @@ func (m *Machine) saveDevices(ctx context.Context, state *os.File) error {
 	return m.migrated(ctx)
 }
 
-// migrateIn begins to load a machine from f. devicesOnly says that f has no memory.
-func (m *Machine) migrateIn(ctx context.Context, f *os.File, devicesOnly bool) error {
-	if err := m.prepareMigration(ctx, f, devicesOnly); err != nil {
-		return err
-	}
+// migrateIn begins to load a machine from the file of prepareMigration.
+func (m *Machine) migrateIn(ctx context.Context) error {
 	return m.monitor.Execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + migrationFile}, nil, nil)
 }
 
@@ -72,6 +70,8 @@ func (m *Machine) migrateOut(ctx context.Context, f *os.File, devicesOnly bool) 
 // migrationFile is the name that a descriptor has in QEMU.
 const migrationFile = "migration"
 
+// prepareMigration passes the file of a migration to QEMU. devicesOnly says that the file
+// has no memory.
 func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly bool) error {
 	type capability struct {
 		Capability string `json:"capability"`

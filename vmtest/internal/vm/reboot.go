@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -57,6 +60,9 @@ func (m *Machine) setRebootAction(ctx context.Context, action string) error {
 	return m.monitor.Execute(ctx, "set-action", map[string]string{"reboot": action}, nil, nil)
 }
 
+// systemctlKept bounds how much of systemctl's standard error is kept, in bytes.
+const systemctlKept = 4 << 10
+
 // restart runs the verb of systemctl that ends the system, and follows the next one.
 func (m *Machine) restart(ctx context.Context, verb string) error {
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{
@@ -67,7 +73,13 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 	session := m.Session()
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the
 	// command ends before the system does, or the system ends the command.
-	if err := m.run(ctx, "systemctl", "--no-block", verb); refused(err) {
+	stderr := tail.NewBuffer(systemctlKept)
+	err := m.Exec(ctx, link.Command{Args: []string{"systemctl", "--no-block", verb}, Stdout: io.Discard, Stderr: stderr})
+	if refused(err) {
+		err = fmt.Errorf("%s %s: systemctl: %w", verb, m.spec.image(), err)
+		if text := strings.TrimSpace(stderr.String()); text != "" {
+			err = fmt.Errorf("%w: %s", err, tail.Printable(text))
+		}
 		return err
 	}
 	m.Systemd.Close()

@@ -72,7 +72,9 @@ func TestRebootThatFails(t *testing.T) {
 		says    string
 		gone    bool
 	}{
-		{"systemctl fails", func(f *fakeMachine) { f.command = refuseReboot }, "exit status 2", false},
+		{"systemctl fails", func(f *fakeMachine) { f.command, f.stderr = refuseReboot, "Unknown command verb\n" },
+			"reboot debian-13: systemctl: exit status 2: Unknown command verb", false},
+		{"systemctl fails silently", func(f *fakeMachine) { f.command = refuseReboot }, "systemctl: exit status 2", false},
 		{"QEMU refuses", func(f *fakeMachine) {
 			f.on["set-action"] = func(arguments json.RawMessage) (any, error) {
 				if strings.Contains(string(arguments), "reset") {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -23,15 +25,18 @@ import (
 // them has written.
 type Snapshot struct {
 	spec   Spec
-	files  *snapshots.Files // the memory has Spec.Memory MiB and is sparse
 	moment moment
+
+	using  sync.RWMutex     // read-locked while a fork uses the files
+	files  *snapshots.Files // the memory has Spec.Memory MiB and is sparse
+	closed bool
 }
 
 // moment is what the host needs of the moment in which a snapshot was made.
 type moment struct {
 	Stopped time.Time      `json:"stopped"`
 	Journal systemd.Moment `json:"journal"` // the end of the journal
-	Session link.Handshake `json:"session"` // in which the agent is in a fork
+	Session link.Handshake `json:"session"` // the session that the agent of a fork is in
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The files have no name, so they
@@ -82,8 +87,28 @@ func readMoment(files *snapshots.Files) (moment, error) {
 	return at, nil
 }
 
-// Close closes the files. Machines that were forked from them run on.
-func (s *Snapshot) Close() error { return s.files.Close() }
+// Close closes the files when no fork is in progress. Machines that were forked from them
+// run on. Further calls do nothing.
+func (s *Snapshot) Close() error {
+	s.using.Lock()
+	defer s.using.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.files.Close()
+}
+
+// use keeps the files open until the caller calls release. It returns an error if they are
+// closed.
+func (s *Snapshot) use() (release func(), err error) {
+	s.using.RLock()
+	if s.closed {
+		s.using.RUnlock()
+		return nil, fmt.Errorf("fork %s: the snapshot is closed", s.spec.image())
+	}
+	return s.using.RUnlock, nil
+}
 
 // snapshotTime bounds how long a snapshot takes to make.
 const snapshotTime = time.Minute
@@ -97,9 +122,9 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 	defer m.Close()
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
-	at, session, err := m.quiesce(ctx)
-	if session != nil {
-		defer session.Close() // not earlier, because the agent would see the end
+	at, hostEnd, err := m.quiesce(ctx)
+	if hostEnd != nil {
+		defer hostEnd.Close() // not earlier, because the agent would see the end
 	}
 	if err != nil {
 		return m.bootError(ctx, "snapshot", err)
@@ -118,27 +143,35 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 		return err
 	}
 	defer still.Close()
-	failed, err := m, m.moveTo(ctx, still)
-	if err == nil {
-		failed, err = still, still.saveDevices(ctx, files.State)
+	if err := m.moveTo(ctx, still); err != nil {
+		if snapshots.IsFull(files.RAM) {
+			// Other processes took the room meanwhile. QEMU reports a SIGBUS or an
+			// input/output error.
+			err = fmt.Errorf("%w: %w", unix.ENOSPC, err)
+			return fmt.Errorf("snapshot %s: %w", m.spec.image(), err)
+		}
+		return m.bootError(ctx, "snapshot", err)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case snapshots.IsFull(files.RAM):
-		// Other processes took the room meanwhile. QEMU reports a SIGBUS or an
-		// input/output error.
-		return fmt.Errorf("snapshot %s: %w: %w", m.spec.image(), unix.ENOSPC, err)
+	if err := still.saveDevices(ctx, files.State); err != nil {
+		return still.saveError(m.spec.image(), err)
 	}
-	return failed.bootError(ctx, "snapshot", err)
+	return nil
+}
+
+// saveError returns err, of a QEMU that has not run the guest, with what that QEMU printed.
+func (m *Machine) saveError(image string, err error) error {
+	if text := m.process.Stderr(); text != "" {
+		err = fmt.Errorf("%w; QEMU printed: %s", err, tail.Printable(text))
+	}
+	return fmt.Errorf("snapshot %s: save devices: %w", image, err)
 }
 
 // quiesce brings the guest to a point that forks can begin from, and stops it: the clock
 // is right, the journal is written, and the agent is in a session that is open and idle.
 // That session is not the machine's, because another goroutine could use that one, and
-// after one more byte no fork can resume it. session is nil if the agent waits for a host
-// instead.
-func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client, err error) {
+// after one more byte no fork can resume it. If this host cannot repeat the session, the
+// agent waits for a host instead. hostEnd is this host's end of the link.
+func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, err error) {
 	if err := m.wake(ctx, time.Time{}); err != nil {
 		return at, nil, err
 	}
@@ -166,17 +199,18 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, session *link.Client,
 	if err != nil {
 		return at, nil, err
 	}
+	hostEnd = session
 	if recorded.Check(ctx) != nil {
 		session.Close()
-		session, recorded = nil, link.Handshake{}
-		if _, err := m.reopen(ctx, opened); err != nil {
+		recorded = link.Handshake{}
+		if hostEnd, err = m.reopen(ctx, opened); err != nil {
 			return at, nil, err
 		}
 	}
 	if err := m.monitor.Execute(ctx, "stop", nil, nil, nil); err != nil {
-		return at, session, err
+		return at, hostEnd, err
 	}
 	err = m.events.wait(ctx, func(seen events) bool { return !seen.stopped.IsZero() })
 	at.Stopped, at.Session = m.events.now().stopped, recorded
-	return at, session, err
+	return at, hostEnd, err
 }

@@ -96,8 +96,9 @@ func TestSnapshotThatFails(t *testing.T) {
 			h.prepare = test.prepare
 			m, _ := h.bootFake()
 			_, err := m.Snapshot(t.Context())
-			require.ErrorAs(t, err, new(*GuestError))
 			assert.ErrorContains(t, err, test.says)
+			// Only one of the two QEMUs runs the guest.
+			assert.Equal(t, test.name != "state is not saved", errors.As(err, new(*GuestError)), "%v", err)
 			<-m.Done()
 		})
 	}
@@ -187,6 +188,7 @@ func TestForkThatFails(t *testing.T) {
 		{"state is refused", deviceState, func(f *fakeMachine) {
 			f.on["migrate-incoming"] = func(json.RawMessage) (any, error) { return nil, errors.New("refused") }
 		}, "refused", true},
+		{"agent refuses", deviceState, func(f *fakeMachine) { f.refusesWake = true }, "wake guest: control wake: not now", false},
 		{"guest is not resumed", deviceState, func(f *fakeMachine) {
 			f.on["cont"] = func(json.RawMessage) (any, error) { return nil, errors.New("cannot continue") }
 		}, "cannot continue", true},
@@ -224,4 +226,38 @@ func TestForkTakesTooLong(t *testing.T) {
 	require.ErrorAs(t, err, new(*GuestError))
 	assert.ErrorContains(t, err, "no fork within ")
 	assert.False(t, errors.As(err, new(*unloadableError)))
+}
+
+// A snapshot closes once, when no fork uses its files, and says that it is closed.
+func TestForkOfAClosedSnapshot(t *testing.T) {
+	h := newFakeHost(t)
+	s := fakeSnapshot(t, deviceState, link.Handshake{})
+	began, release := make(chan struct{}), make(chan struct{})
+	h.prepare = func(f *fakeMachine) {
+		f.on["getfd"] = func(arguments json.RawMessage) (any, error) {
+			close(began)
+			<-release
+			return f.execute("getfd", arguments)
+		}
+	}
+	forked, closed := make(chan error, 1), make(chan error, 2)
+	go func() {
+		m, err := s.Fork(t.Context(), someInstance())
+		if err == nil {
+			m.Close()
+		}
+		forked <- err
+	}()
+	<-began
+	for range 2 {
+		go func() { closed <- s.Close() }()
+	}
+	close(release)
+	assert.NoError(t, <-forked)
+	assert.NoError(t, <-closed)
+	assert.NoError(t, <-closed, "closed again")
+	_, err := s.Fork(t.Context(), someInstance())
+	assert.EqualError(t, err, "fork debian-13: the snapshot is closed")
+	_, err = s.Restore(t.Context())
+	assert.EqualError(t, err, "fork debian-13: the snapshot is closed")
 }
