@@ -14,7 +14,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -32,8 +34,8 @@ const probeTime = 15 * time.Second
 // keepVerdicts is how long the cache keeps a verdict.
 const keepVerdicts = 30 * 24 * time.Hour
 
-// verdict is what a trial of KVM on this host found. It says so twice, so that a
-// damaged file is not taken for the other verdict.
+// verdict is what a trial of KVM on this host found. KVMFault is "" exactly if RunsKVM, so
+// that a damaged file does not pass for the other verdict.
 type verdict struct {
 	RunsKVM  bool   `json:"runsKVM"`
 	KVMFault string `json:"kvmFault"` // why it does not
@@ -71,7 +73,7 @@ func Choose(ctx context.Context, machine qemu.Machine, digest string, notice fun
 	}
 	p := probe{machine: machine, digest: digest}
 	p.machine.Accel = qemu.KVM
-	p.machine.Cmdline = append(p.machine.Cmdline, guest.ProbeArg)
+	p.machine.Cmdline = slices.Concat(machine.Cmdline, []string{guest.ProbeArg})
 	v, err := verdicts.Get(ctx, digest, func() (verdict, error) { return p.judge(ctx, notice) })
 	if err != nil {
 		return "", "", err
@@ -167,7 +169,7 @@ func (p probe) path() (string, error) {
 }
 
 // run boots the image's kernel as far as the initrd and returns what went wrong. final
-// is false if it took too long, which a busy host may be the reason for. Opening the
+// is false if another trial may end otherwise: on a busy host, or without memory. Opening the
 // device or creating a machine is no proof: hosts that are virtual machines themselves
 // often have a KVM that does both and runs no guest.
 func (p probe) run(ctx context.Context) (fault string, final bool, err error) {
@@ -192,15 +194,29 @@ func (p probe) run(ctx context.Context) (fault string, final bool, err error) {
 		}
 		var exit *qemu.ExitError
 		if errors.As(process.Err(), &exit) && exit.Stderr != "" {
-			return "KVM runs no guest here: " + complaint(exit.Stderr), true, nil
+			return "KVM runs no guest here: " + complaint(exit.Stderr), isFinal(exit), nil
 		}
-		return "KVM runs no guest here: " + process.Err().Error(), true, nil
+		return "KVM runs no guest here: " + process.Err().Error(), isFinal(exit), nil
 	case <-trial.Done():
 		if ctx.Err() != nil {
 			return "", false, context.Cause(ctx)
 		}
 		return "KVM runs no guest here: " + context.Cause(trial).Error(), false, nil
 	}
+}
+
+// isFinal reports whether QEMU would exit in the same way again. It may not if it was
+// killed, as for lack of memory, or reported that it got none. A KVM that fails makes QEMU
+// abort, which is final.
+func isFinal(exit *qemu.ExitError) bool {
+	if exit == nil {
+		return true
+	}
+	status, ok := exit.State.Sys().(syscall.WaitStatus)
+	if ok && status.Signaled() && status.Signal() != syscall.SIGABRT {
+		return false
+	}
+	return !strings.Contains(strings.ToLower(exit.Stderr), syscall.ENOMEM.Error())
 }
 
 // complaint returns the first line that QEMU printed, without QEMU's own name.

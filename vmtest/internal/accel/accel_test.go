@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
 func TestComplaint(t *testing.T) {
@@ -59,4 +61,23 @@ func TestSpoiledVerdictIsNoOther(t *testing.T) {
 	}
 	_, ok := readVerdict(filepath.Join(t.TempDir(), "none"))
 	assert.False(t, ok)
+}
+
+// A QEMU that another process killed, or that got no memory, may run the next time.
+func TestFinalVerdict(t *testing.T) {
+	for script, final := range map[string]bool{
+		"kill -KILL $$": false,
+		"echo \"qemu: cannot set up guest memory 'ram': Cannot allocate memory\" >&2; exit 1": false,
+		"echo 'qemu: error: failed to set MSR 0x10a to 0x69' >&2; kill -ABRT $$":              true,
+		"echo 'qemu: Could not access KVM kernel module' >&2; exit 1":                         true,
+		"exit 0": true,
+	} {
+		binary := filepath.Join(t.TempDir(), "qemu")
+		require.NoError(t, os.WriteFile(binary, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+		p := probe{machine: qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512}}
+		fault, got, err := p.run(t.Context())
+		assert.NoError(t, err, script)
+		assert.Contains(t, fault, "KVM runs no guest here: ", script)
+		assert.Equal(t, final, got, script)
+	}
 }
