@@ -80,7 +80,8 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	}
 	// The context of a godbus connection ends the connection, so it is not ctx, which
 	// ends with this call.
-	raw, err := godbus.NewConn(stream)
+	// The default handler of signals may deliver them out of order.
+	raw, err := godbus.NewConn(stream, godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
 	if err != nil {
 		stream.Close()
 		return nil, fmt.Errorf("open D-Bus: %w", err)

@@ -5,8 +5,10 @@ package systemd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
@@ -144,6 +146,7 @@ var errUnanswered = errors.New("systemd closed the connection before it answered
 // the connection under do, as on daemon-reexec, follow connects again and calls do again:
 // the end of a connection is not the end of what do waits for.
 func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) error) error {
+	var last time.Time // when the last connection ended, and the pause after it
 	for {
 		c, err := m.connect(ctx)
 		if err != nil {
@@ -156,5 +159,11 @@ func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) err
 			return err
 		}
 		m.drop(c)
+		select {
+		case <-time.After(redialPause - time.Since(last)):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; %w", err, context.Cause(ctx))
+		}
+		last = time.Now()
 	}
 }

@@ -77,7 +77,7 @@ func aboutUnit(unit string) []string {
 	return about
 }
 
-// isAfter reports whether the entry with a cursor comes after the one with another cursor.
+// isAfter reports whether the entry at a cursor comes after the entry at another cursor.
 // journalctl begins at the other or, if that is not selected, after it. So an entry of
 // another sequence comes after it, too.
 func isAfter(cursor, other string) bool {

@@ -105,3 +105,21 @@ func TestWaitEndsWithTheGuest(t *testing.T) {
 		assert.ErrorIs(t, <-waited, gone)
 	})
 }
+
+// A systemd that accepts each connection and ends it is not asked without a pause.
+func TestReconnectingPauses(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		f.on["Get"] = func([]any) ([]any, error) {
+			if f.count("Get") > 1000 {
+				cancel()
+			}
+			f.hangUp()
+			return nil, nil
+		}
+		_, err := m.WaitState(ctx)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.LessOrEqual(t, f.count("Get"), int(5*time.Second/redialPause)+1)
+	})
+}

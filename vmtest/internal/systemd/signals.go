@@ -68,9 +68,12 @@ func (s *signals) receive(ctx context.Context) (*godbus.Signal, error) {
 func (s *signals) drain() {
 	for {
 		select {
-		case _, ok := <-s.ch:
+		case signal, ok := <-s.ch:
 			if !ok { // the next receive reports it
 				return
+			}
+			if signal.Name == managerInterface+".UnitRemoved" {
+				delete(s.passing, unitOf(signal))
 			}
 		default:
 			return
@@ -90,6 +93,7 @@ func (s *signals) passes(ctx context.Context, signal *godbus.Signal) (bool, erro
 	case managerInterface + ".UnitNew":
 		loaded, err := s.conn.loaded(ctx, name)
 		if err != nil || loaded {
+			delete(s.passing, name) // its removal is one that matters
 			return false, err
 		}
 		s.passing[name] = true

@@ -94,7 +94,7 @@ func (j *pendingJob) resume(ctx context.Context, c *connection, s *signals) erro
 			return j.await(ctx, c, s)
 		}
 	}
-	// It ended meanwhile, and nobody remembers how.
+	// It ended meanwhile. systemd does not keep its result.
 	p, err := c.unit(ctx, j.unit)
 	if err != nil {
 		return err
