@@ -233,6 +233,7 @@ func TestForkOfAClosedSnapshot(t *testing.T) {
 	h := newFakeHost(t)
 	s := fakeSnapshot(t, deviceState, link.Handshake{})
 	began, release := make(chan struct{}), make(chan struct{})
+	h.mu.Lock()
 	h.prepare = func(f *fakeMachine) {
 		f.on["getfd"] = func(arguments json.RawMessage) (any, error) {
 			close(began)
@@ -240,6 +241,7 @@ func TestForkOfAClosedSnapshot(t *testing.T) {
 			return f.execute("getfd", arguments)
 		}
 	}
+	h.mu.Unlock()
 	forked, closed := make(chan error, 1), make(chan error, 2)
 	go func() {
 		m, err := s.Fork(t.Context(), someInstance())

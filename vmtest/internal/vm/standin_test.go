@@ -117,8 +117,11 @@ func newFakeHost(t *testing.T) *fakeHost {
 				return
 			}
 			m := h.receive(conn)
-			if h.prepare != nil {
-				h.prepare(m)
+			h.mu.Lock()
+			prepare := h.prepare
+			h.mu.Unlock()
+			if prepare != nil {
+				prepare(m)
 			}
 			h.machines <- m
 			t.Cleanup(m.leave)
