@@ -26,7 +26,7 @@ func TestPowerLoss(t *testing.T) {
 	id := g.Run(t, "cat", "/etc/machine-id")
 
 	_, err := g.Machine.Snapshot(t.Context())
-	assert.ErrorContains(t, err, "a snapshot holds no disk")
+	assert.ErrorContains(t, err, "snapshots hold no disk")
 
 	g.WriteFile(t, "/etc/replacement", []byte("new"), 0o644)
 	g.Run(t, "sync", "/etc/replacement")

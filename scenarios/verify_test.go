@@ -43,7 +43,7 @@ func TestVerify(t *testing.T) {
 	require.Len(t, found, 1)
 	typo(found)
 	_, err := g.Machine.Findings(t.Context(), vmtest.Verification{Units: []string{"dependent.service"}, Accept: []string{"Usr"}})
-	assert.EqualError(t, err, `verify dependent.service: no finding matches "Usr", which is to be accepted`)
+	assert.EqualError(t, err, `verify dependent.service: accept "Usr": matches no finding`)
 
 	// The faults of a unit count also if it is named by an alias, and a unit that does not
 	// exist is a fault.

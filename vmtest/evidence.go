@@ -71,7 +71,7 @@ func (r *summary) String() string {
 		b.WriteString(part)
 	}
 	if b.Len() == len(r.title) {
-		b.WriteString(": nothing has failed there, and the journal has no line since the test began")
+		b.WriteString(": nothing has failed there, and the journal has no line")
 	}
 	return b.String()
 }
@@ -101,6 +101,9 @@ func (r *summary) journal(ctx context.Context, m *Machine) bool {
 	r.failed = systemd.Failures(entries)
 	lines := systemd.Lines(entries)
 	title := "journal since the test began"
+	if m.vm.Rebooted() {
+		title = "journal of this boot"
+	}
 	switch {
 	case len(lines) > journalShown:
 		lines = lines[len(lines)-journalShown:]

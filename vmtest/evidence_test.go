@@ -44,7 +44,7 @@ failed units:
 journal:
   | line`, r.String())
 	empty := summary{title: "evidence"}
-	assert.Equal(t, "evidence: nothing has failed there, and the journal has no line since the test began", empty.String())
+	assert.Equal(t, "evidence: nothing has failed there, and the journal has no line", empty.String())
 }
 
 func TestEvidenceOfAGuestThatIsGone(t *testing.T) {

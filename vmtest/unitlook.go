@@ -28,8 +28,8 @@ func lookAt(ctx context.Context, conn *dbus.Conn, unit string) (unitLook, error)
 	return look, nil
 }
 
-// String returns the state as the end of a sentence about the unit, or "" for a unit that
-// nobody has looked at.
+// String returns the state as the end of a sentence about the unit, or "" for a unit whose
+// state was not read.
 func (l unitLook) String() string {
 	if l.active == "" {
 		return ""

@@ -33,5 +33,5 @@ func TestVerifyReport(t *testing.T) {
 a.service: Command /nope is not executable
 [ok] units/a.service on debian-12 (systemd 252, kernel 6.1)
 `, out.String())
-	assert.EqualError(t, v.accept.Unused(), `no finding matches "never", which is to be accepted`)
+	assert.EqualError(t, v.accept.Unused(), `accept "never": matches no finding`)
 }

@@ -40,7 +40,7 @@ func (c *connection) starting(ctx context.Context, p properties, seen map[string
 			return nil, err
 		}
 		s := starter{name, other.text("SubState")}
-		if isKernelType(name) { // it starts what it wants when it comes
+		if isKernelType(name) { // it starts the units in its Wants= when it appears
 			if other.down() {
 				live = append(live, s)
 			}

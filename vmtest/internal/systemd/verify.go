@@ -240,5 +240,5 @@ func (a *Acceptance) Unused() error {
 	if len(unused) == 0 {
 		return nil
 	}
-	return fmt.Errorf("no finding matches %s, which is to be accepted", strings.Join(unused, ", "))
+	return fmt.Errorf("accept %s: matches no finding", strings.Join(unused, ", "))
 }

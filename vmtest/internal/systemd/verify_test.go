@@ -56,7 +56,7 @@ func TestAcceptance(t *testing.T) {
 	a, err := NewAcceptance([]string{"one$", `^/etc/a\.service:3:`, "t.o", "four", `"`})
 	require.NoError(t, err)
 	assert.Equal(t, "[a.service: three]", fmt.Sprint(a.Rest(findings)))
-	assert.EqualError(t, a.Unused(), `no finding matches "four", "\"", which is to be accepted`)
+	assert.EqualError(t, a.Unused(), `accept "four", "\"": matches no finding`)
 	a.Rest(ParseFindings("a.service: \"four\"\n"))
 	assert.NoError(t, a.Unused(), "used by now")
 	_, err = NewAcceptance([]string{"("})

@@ -35,8 +35,8 @@ type base struct {
 // mostUsers is the size of base.users.
 const mostUsers = 1 << 30
 
-// Base returns the snapshot of a machine like s right after its boot. It boots one if the
-// cache has no such snapshot. The snapshot stays open as long as the process lives, or
+// Base returns the snapshot of a machine that s describes, made when it had booted. It boots
+// one if the cache has no such snapshot. The snapshot stays open as long as the process lives, or
 // until ForkBase replaces it.
 func Base(ctx context.Context, s Spec) (*Snapshot, error) {
 	b, err := openBase(ctx, s)

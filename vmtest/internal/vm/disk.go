@@ -63,7 +63,7 @@ func FormatDisk(ctx context.Context, mib int) (*Disk, error) {
 		// Features that the oldest kernel among the guests supports.
 		"-O", "none,has_journal,extent,filetype,dir_index,sparse_super,large_file,64bit,metadata_csum",
 		"-b", "4096", "-I", "256", "-m", "0", "-J", "size=16",
-		// The file is all zeros, so nobody needs to write zeros to the journal.
+		// The file is all zeros, so the journal needs no zeros written to it.
 		"-E", "lazy_journal_init=1",
 		"/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{file}
@@ -127,5 +127,5 @@ func (s Spec) noDisk(doing string) error {
 	if s.Disk == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: a snapshot holds no disk, so that a machine with Config.Disk can be neither made into one nor forked; start it by Start or Launch", doing)
+	return fmt.Errorf("%s: machine has Config.Disk; snapshots hold no disk", doing)
 }

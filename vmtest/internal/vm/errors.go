@@ -77,7 +77,7 @@ func (m *Machine) lost(doing string, err error) error {
 	defer cancel()
 	select {
 	case <-m.Done():
-		return m.guestError(doing, m.process.Err())
+		return m.guestError(doing, fmt.Errorf("%w; %w", m.process.Err(), err))
 	case <-ctx.Done():
 		what := "the guest's agent closed the link"
 		if errors.Is(err, qmp.ErrClosed) {

@@ -2,13 +2,13 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
-	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -43,11 +43,20 @@ func (m *Machine) Examine() Health {
 	}
 	h.put(ctx, q)
 	if h.Answers() {
-		h.Victim = m.OutOfMemory(background, Mark{})
+		h.Victim = m.OutOfMemory(background, m.beginning())
 	} else {
 		h.Victim = quoteVictim(m.console.Since(0))
 	}
 	return h
+}
+
+// beginning returns the point at which this machine began to run. For a fork that is not the
+// guest's boot.
+func (m *Machine) beginning() Mark {
+	if !m.resumed {
+		return Mark{}
+	}
+	return Mark{at: m.events.now().resumed}
 }
 
 // askPID1 asks systemd for its state. It makes a connection of its own, because another
@@ -104,6 +113,7 @@ func (h *Health) put(ctx context.Context, q questions) {
 			pid1 = nil
 		case answer := <-monitor:
 			if answer.err != nil {
+				h.monitor.note(ctx, answer.err, began)
 				continue
 			}
 			h.status, threads = answer.status, answer.threads
@@ -143,8 +153,8 @@ func (a *answer) note(ctx context.Context, err error, began time.Time) {
 
 // askMonitor asks QEMU.
 func (m *Machine) askMonitor(ctx context.Context) (a monitorAnswer) {
-	if m.monitor == nil { // QEMU closed it at once
-		return monitorAnswer{err: qmp.ErrClosed}
+	if m.monitor == nil {
+		return monitorAnswer{err: errors.New("it is not connected")}
 	}
 	var status struct{ Status string }
 	if a.err = m.monitor.Execute(ctx, "query-status", nil, &status, nil); a.err != nil {

@@ -38,6 +38,8 @@ type fakeMachine struct {
 	pid1 func() string
 	// kernelLog are the texts of the kernel's log.
 	kernelLog []string
+	// mute makes the monitor silent.
+	mute bool
 	// refusesWake makes the agent refuse to wake the guest.
 	refusesWake bool
 	// refusesState makes the machine fail to load any state.

@@ -13,6 +13,10 @@ import (
 
 // run plays the machine until the host closes the monitor.
 func (m *fakeMachine) run() {
+	if m.mute {
+		io.Copy(io.Discard, m.monitor)
+		return
+	}
 	m.say(map[string]any{"QMP": map[string]any{"version": map[string]any{}, "capabilities": []string{"oob"}}})
 	buf, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4))
 	var pending []byte

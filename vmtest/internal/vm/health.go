@@ -16,6 +16,7 @@ type Health struct {
 	status  string // as query-status of QMP returns it; "" if QEMU did not answer
 
 	agent, pid1 answer
+	monitor     answer        // unasked, or failed with status ""
 	waited      time.Duration // for those that did not answer
 
 	usage  qemu.Usage    // of the busiest of the guest's processors ...
@@ -68,9 +69,11 @@ func (h Health) finding() string {
 	case h.Answers() && h.PID1Answers():
 		return fmt.Sprintf("the agent answered in %v, PID 1 answered in %v", brief(h.agent.took), brief(h.pid1.took))
 	case h.Answers() && h.pid1.state == failed:
-		return fmt.Sprintf("the agent answered in %v, PID 1 cannot be asked: %v", brief(h.agent.took), h.pid1.err)
+		return fmt.Sprintf("the agent answered in %v, asking PID 1 failed: %v", brief(h.agent.took), h.pid1.err)
 	case h.Answers():
 		return fmt.Sprintf("the agent answered in %v, PID 1 did not within %v%s", brief(h.agent.took), brief(h.waited), h.processor())
+	case h.monitor.state == failed:
+		return fmt.Sprintf("asking QEMU's monitor failed: %v, and %s", h.monitor.err, h.silence())
 	case h.status == "":
 		return fmt.Sprintf("QEMU's monitor did not answer within %v, and %s", brief(h.waited), h.silence())
 	}
@@ -92,7 +95,7 @@ func (h Health) silence() string {
 	case unasked:
 		return "the agent has not come up"
 	case failed:
-		return "the agent has closed the link"
+		return fmt.Sprintf("asking the agent failed: %v", h.agent.err)
 	}
 	return fmt.Sprintf("the agent did not answer within %v", brief(h.waited))
 }

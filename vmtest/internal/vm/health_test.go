@@ -22,6 +22,7 @@ type patient struct {
 	pid1Time    time.Duration
 	pid1Err     error
 	monitorTime time.Duration
+	monitorErr  error
 	status      string
 	ran, waited float64 // shares of the time, of its one processor
 }
@@ -30,7 +31,7 @@ func (p patient) questions() questions {
 	began := time.Now()
 	q := questions{
 		monitor: func(ctx context.Context) monitorAnswer {
-			if err := reply(p.monitorTime, nil)(ctx); err != nil {
+			if err := reply(p.monitorTime, p.monitorErr)(ctx); err != nil {
 				return monitorAnswer{err: err}
 			}
 			return monitorAnswer{status: p.status, threads: []int{7}}
@@ -74,7 +75,7 @@ func TestHealth(t *testing.T) {
 		{"PID 1 silent", patient{agentTime: 4 * ms, monitorTime: ms, status: "running", ran: 1}, 2 * time.Second,
 			"the agent answered in 4ms, PID 1 did not within 2s; the guest's processor was busy for 2s of 2s"},
 		{"PID 1 refuses", patient{agentTime: 4 * ms, pid1Time: 5 * ms, pid1Err: errors.New("connection refused"), monitorTime: ms, status: "running"}, 5 * ms,
-			"the agent answered in 4ms, PID 1 cannot be asked: connection refused"},
+			"the agent answered in 4ms, asking PID 1 failed: connection refused"},
 		{"paused", patient{monitorTime: ms, status: "paused"}, ms,
 			`the guest is paused: QEMU's status is "paused", it was stopped through QEMU's monitor, as for a snapshot`},
 		{"io-error", patient{monitorTime: ms, status: "io-error"}, ms,
@@ -90,7 +91,9 @@ func TestHealth(t *testing.T) {
 		{"booting", patient{noAgent: true, monitorTime: ms, status: "running", ran: 1}, 2 * time.Second,
 			"the agent has not come up; the guest's processor was busy for 2s of 2s"},
 		{"agent gone", patient{agentTime: ms, agentErr: lost, pid1Time: ms, pid1Err: lost, monitorTime: 2 * ms, status: "running"}, 2 * ms,
-			"the agent has closed the link"},
+			"asking the agent failed: link lost"},
+		{"monitor closed", patient{monitorTime: ms, monitorErr: errors.New("QMP query-status: closed")}, 2 * time.Second,
+			"asking QEMU's monitor failed: QMP query-status: closed, and the agent did not answer within 2s"},
 		{"asleep", patient{agentTime: 2 * ms, agentErr: lost, monitorTime: ms, status: "suspended"}, ms,
 			`the guest is paused: QEMU's status is "suspended", it sleeps and nothing wakes it`},
 		{"monitor silent", patient{}, 2 * time.Second,

@@ -4,9 +4,11 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -33,6 +35,8 @@ type Machine struct {
 	began   time.Time
 	origin  systemd.Moment // of a fork
 	resumed bool           // the guest was saved, and continues here
+
+	rebooted atomic.Bool // the guest's kernel was started again
 
 	mu    sync.Mutex
 	link  *link.Client // once connected; see Session
@@ -63,7 +67,9 @@ func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
 	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
 	if err != nil {
 		close(m.eventsDone)
-		err = m.lost("start", err)
+		if err = m.Explain(ctx, "start", err); !errors.As(err, new(*GuestError)) {
+			err = fmt.Errorf("start %s: %w", s.image(), err)
+		}
 		m.Close()
 		return nil, err
 	}
@@ -99,6 +105,10 @@ func (m *Machine) Began() time.Time { return m.began }
 // Origin returns the end of the journal of the machine that this one was forked from. It is
 // the zero Moment if this one was booted.
 func (m *Machine) Origin() systemd.Moment { return m.origin }
+
+// Rebooted reports whether Reboot has started the guest's kernel again. The journal of its
+// present boot then begins later than the machine.
+func (m *Machine) Rebooted() bool { return m.rebooted.Load() }
 
 // Pid returns the process ID of QEMU.
 func (m *Machine) Pid() int { return m.process.Pid() }

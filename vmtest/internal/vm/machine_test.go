@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,4 +27,16 @@ func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU runs")
+}
+
+// A QEMU whose monitor does not answer is reported as a boot that takes too long.
+func TestStartOfASilentMonitor(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = func(f *fakeMachine) { f.mute = true }
+	s := someSpec(t)
+	s.BootTimeout = 100 * time.Millisecond
+	_, err := Boot(t.Context(), s)
+	require.ErrorAs(t, err, new(*GuestError))
+	assert.ErrorContains(t, err, "start debian-13: QMP handshake: not up within ")
+	assert.ErrorContains(t, err, "asking QEMU's monitor failed: it is not connected, and the agent has not come up")
 }

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
 func TestOutOfMemory(t *testing.T) {
@@ -41,4 +44,20 @@ func TestLastVictimOnTheConsole(t *testing.T) {
 	assert.Equal(t, `the console shows: "Memory cgroup out of memory: Killed process 182 (tail)"`, quoteVictim([]byte(
 		"[   12.1] Out of memory: Killed process 181 (dbus-daemon) total-vm:432504kB\r\n"+
 			"[   12.3] Memory cgroup out of memory: Killed process 182 (tail) total-vm:1kB\r\n")))
+}
+
+// A fork is not blamed for what was killed before it began, as while a template was
+// prepared.
+func TestOutOfMemoryBeforeAFork(t *testing.T) {
+	h := newFakeHost(t)
+	m, err := fakeSnapshot(t, deviceState, link.Handshake{}).Fork(t.Context(), someInstance())
+	require.NoError(t, err)
+	defer m.Close()
+	fake := <-h.machines
+	const record = "Out of memory: Killed process 7 (tail) total-vm:1kB"
+	fake.setKernelLog(append([]string{record}, make([]string, 600)...)...)
+	assert.Empty(t, m.Examine().Victim)
+	m.events.update(func(seen *events) { seen.resumed = seen.resumed.Add(-2 * time.Second) })
+	fake.setKernelLog(append(make([]string, 600), record)...)
+	assert.Contains(t, m.Examine().Victim, "killed process 7 (tail)")
 }

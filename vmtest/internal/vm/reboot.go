@@ -32,7 +32,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	} else {
 		err = m.Explain(ctx, "reboot", err)
 	}
-	// Also after an error, and after ctx: a reset that nobody asked for, such as after a
+	// Also after an error, and after ctx: an unexpected reset, such as after a
 	// panic, must end the machine. QEMU may run a command whose answer came too late.
 	restore, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: exitTime})
 	defer cancel()
@@ -85,6 +85,9 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 	m.Systemd.Close()
 	if err := m.events.waitPort(ctx, before.portOpened); err != nil {
 		return m.bootError(ctx, verb, fmt.Errorf("wait for the agent of the next system: %w", err))
+	}
+	if verb == "reboot" {
+		m.rebooted.Store(true)
 	}
 	session.Close()
 	conn, err := m.rewire(ctx)

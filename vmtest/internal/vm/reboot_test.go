@@ -58,9 +58,11 @@ func TestReboot(t *testing.T) {
 	h := newFakeHost(t)
 	h.prepare = rebooting
 	m, fake := h.bootFake()
+	assert.False(t, m.Rebooted())
 	require.NoError(t, m.Reboot(t.Context()))
 	assert.NoError(t, m.run(t.Context(), "true"))
 	assert.Equal(t, "shutdown", fake.action(), "after a reboot a panic ends the machine")
+	assert.True(t, m.Rebooted())
 	require.NoError(t, m.Reboot(t.Context()), "again")
 }
 
