@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
@@ -111,12 +110,6 @@ func TestEndingDoesNotCome(t *testing.T) {
 	defer cancel()
 	_, err := m.Wait(ctx)
 	assert.ErrorContains(t, err, "wait for the guest to go: context deadline exceeded; the agent answered in ")
-
-	end, before := time.Now().Add(deadline.Reserve), deadline.ProcessEnd
-	deadline.ProcessEnd = func() (time.Time, bool) { return end, true }
-	defer func() { deadline.ProcessEnd = before }()
-	_, err = m.Wait(t.Context())
-	assert.ErrorContains(t, err, "the test's time is up")
 }
 
 // machineOf returns a machine without streams whose QEMU is a shell script.
