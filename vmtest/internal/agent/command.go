@@ -24,9 +24,6 @@ import (
 // it left behind holds its pipes. Tests change it.
 var leftoverWait = time.Second
 
-// copyBuffer is an SSH channel's largest packet in bytes.
-const copyBuffer = 32 << 10
-
 // baseEnv returns the environment that the client's entries are added to. The last
 // directory of PATH is that of NixOS's programs.
 func baseEnv() []string {
@@ -190,7 +187,7 @@ func (c *command) feed(ch ssh.Channel) {
 	if c.stdin == nil {
 		return
 	}
-	_, _ = io.CopyBuffer(struct{ io.Writer }{c.stdin}, ch, make([]byte, copyBuffer))
+	_, _ = io.CopyBuffer(struct{ io.Writer }{c.stdin}, ch, make([]byte, wire.MaxData))
 	c.stdin.Close()
 }
 
@@ -223,7 +220,7 @@ func (c *command) run(ch ssh.Channel) syscall.WaitStatus {
 // the pipe, because the command may have written that before it ended.
 func pump(dst io.Writer, src *os.File) {
 	defer src.Close()
-	buf := make([]byte, copyBuffer)
+	buf := make([]byte, wire.MaxData)
 	// With the wrapper io.CopyBuffer uses our buffer. os.File's own WriteTo would
 	// make another.
 	_, err := io.CopyBuffer(dst, struct{ io.Reader }{src}, buf)

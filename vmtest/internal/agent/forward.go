@@ -81,13 +81,13 @@ func splice(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, c
 	sent := make(chan struct{})
 	copies.Go(func() {
 		defer close(sent)
-		_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, ch, make([]byte, copyBuffer))
+		_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, ch, make([]byte, wire.MaxData))
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}
 	})
 	copies.Go(func() {
-		_, err := io.CopyBuffer(ch, struct{ io.Reader }{conn}, make([]byte, copyBuffer))
+		_, err := io.CopyBuffer(ch, struct{ io.Reader }{conn}, make([]byte, wire.MaxData))
 		if err != nil {
 			_ = ch.Close() // a reset is not an end of data
 			return

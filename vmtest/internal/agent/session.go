@@ -164,12 +164,8 @@ func (s *session) signal(name string) bool {
 	return s.cmd.signal(sig) == nil
 }
 
-// sftpPacket is the size in bytes of the largest answer to a read. An emulated
-// processor takes less time for a few large packets than for many small ones.
-const sftpPacket = 128 << 10
-
 func (s *session) serveSFTP() {
-	server, err := sftp.NewServer(s.ch, sftp.WithMaxTxPacket(sftpPacket))
+	server, err := sftp.NewServer(s.ch, sftp.WithMaxTxPacket(wire.MaxFileData))
 	if err == nil {
 		err = server.Serve()
 	}

@@ -88,7 +88,7 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	var tasks sync.WaitGroup
 	tasks.Go(func() { n.send(ch, far) })
 	tasks.Go(func() {
-		if _, err := io.CopyBuffer(struct{ io.Writer }{far}, ch, make([]byte, copyBuffer)); err != nil {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{far}, ch, make([]byte, wire.MaxData)); err != nil {
 			// The caller has closed, but the guest can still send.
 			_, _ = io.Copy(io.Discard, ch)
 		}
@@ -111,7 +111,7 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 
 // send copies what the caller writes, and then its CloseWrite or Close.
 func (n *Conn) send(ch ssh.Channel, far *net.UnixConn) {
-	_, err := io.CopyBuffer(ch, struct{ io.Reader }{far}, make([]byte, copyBuffer))
+	_, err := io.CopyBuffer(ch, struct{ io.Reader }{far}, make([]byte, wire.MaxData))
 	if err != nil {
 		// The guest has closed. If data were unread at the final close, the
 		// caller's reads would end in a reset.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/pkg/sftp"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
 // tempPrefix begins the names of incomplete files. The dot hides them from systemd
@@ -124,7 +126,7 @@ func (u upload) put(ctx context.Context, s *session) error {
 		return explain(s.Client, u.to, err)
 	}
 	from := &bounded{ctx, u.from}
-	if u.size > sftpPacket {
+	if u.size > wire.MaxFileData {
 		_, err = file.ReadFromWithConcurrency(from, sftpRequests)
 	} else {
 		_, err = file.ReadFrom(from)

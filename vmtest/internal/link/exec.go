@@ -16,9 +16,6 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// copyBuffer is an SSH channel's largest packet in bytes.
-const copyBuffer = 32 << 10
-
 // Command is a command for Exec, which runs it in the guest as root.
 type Command struct {
 	// Args is the program and its arguments, as exact bytes and without a shell. A
@@ -240,7 +237,7 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 // feed copies Stdin and returns its error. It is no error if the command reads less.
 func (x *execution) feed() error {
 	in := &noted{Reader: x.stdin}
-	_, _ = io.CopyBuffer(x.ch, in, make([]byte, copyBuffer))
+	_, _ = io.CopyBuffer(x.ch, in, make([]byte, wire.MaxData))
 	_ = x.ch.CloseWrite()
 	if in.err != nil && in.err != io.EOF {
 		return fmt.Errorf("read stdin of %s: %w", x.name, in.err)
@@ -263,7 +260,7 @@ func (n *noted) Read(p []byte) (int, error) {
 // pump copies until the channel's end, even after an error of the writer: data left in
 // the channel would block its other stream.
 func (x *execution) pump(stream string, dst *gate, src io.Reader) {
-	buf := make([]byte, copyBuffer)
+	buf := make([]byte, wire.MaxData)
 	_, err := io.CopyBuffer(dst, src, buf)
 	if err == nil {
 		return

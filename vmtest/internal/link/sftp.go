@@ -13,16 +13,9 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-const (
-	// sftpPacket is the size of a packet in bytes. Not every server takes more than
-	// 32 KiB, but package agent does, and an emulated processor then handles fewer
-	// packets.
-	sftpPacket = 128 << 10
-
-	// sftpRequests is the number of requests in flight, which fill a channel's
-	// window of 2 MiB.
-	sftpRequests = 16
-)
+// sftpRequests is the number of requests in flight, which fill a channel's window of
+// 2 MiB.
+const sftpRequests = 16
 
 // shared is a Client's SFTP session.
 type shared struct {
@@ -106,7 +99,7 @@ func (c *Client) newSFTP(ctx context.Context) (_ *sftp.Client, err error) {
 		return nil, errors.New("the agent refused the sftp subsystem")
 	}
 	client, err := sftp.NewClientPipe(ch, ch,
-		sftp.MaxPacketUnchecked(sftpPacket),
+		sftp.MaxPacketUnchecked(wire.MaxFileData),
 		sftp.MaxConcurrentRequestsPerFile(sftpRequests),
 		sftp.UseConcurrentWrites(true),
 		sftp.UseFstat(true),

@@ -37,6 +37,14 @@ const (
 // the peer end the connection (golang.org/x/crypto/ssh, maxPacket).
 const MaxPayload = 240 << 10
 
+// MaxData is the size in bytes of the largest data packet of a channel
+// (golang.org/x/crypto/ssh, channelMaxPacket).
+const MaxData = 32 << 10
+
+// MaxFileData bounds the data of an SFTP packet, in bytes. Not every server takes more than
+// 32 KiB, but package agent does, and an emulated processor then handles fewer packets.
+const MaxFileData = 128 << 10
+
 // Argv is the payload of ArgvRequest.
 type Argv struct {
 	Args, Env, Dir string // Args and Env are made by Pack
