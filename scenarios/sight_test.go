@@ -16,6 +16,9 @@ import (
 const (
 	noPrompt  = "nobody logs in on the console"
 	whenAsked = "logind starts when it is asked"
+
+	neverActs = `systemd-(pcr(machine|phase|phase-sysinit|extend|lock)|tpm2-setup(-early)?|hibernate-clear|` +
+		`boot-system-token|firstboot|machine-id-commit)\.(service|socket)`
 )
 
 // accepted are the differences between a trimmed guest and an untrimmed one that
@@ -30,9 +33,10 @@ var accepted = []struct{ line, why string }{
 	{`file: /var/cache/ldconfig/aux-cache `, "written by ldconfig.service"},
 	{`unit(-file)?: (serial-)?getty@`, noPrompt},
 	{`unit: system-(serial\\x2d)?getty\.slice `, noPrompt},
-	{`unit: (getty-pre\.target|network-online\.target|plymouth-quit-wait\.service|rc-local\.service) .*inactive dead$`, "named by login prompts only"},
+	{`unit: (getty-pre\.target|network-online\.target|rc-local\.service) .*inactive dead$`, "named by login prompts only"},
 	{`(file: /run/agetty\.reload|file: /run/credentials/(serial-)?getty@|mount: .*/run/credentials/(serial-)?getty@)`, noPrompt},
 	{`file: /run/systemd/generator/getty\.target\.wants`, noPrompt},
+	{`unit: \S+ not-found inactive dead$`, "named by a masked unit, and not installed"},
 	{`device: /dev/(ttyS0|tty1) `, noPrompt},
 	{`device: (/dev/vcs|/dev/char/7:)`, "a login prompt opens a screen, which makes these nodes"},
 	{`unit(-file)?: systemd-logind(\.service|-varlink\.socket) `, whenAsked},
@@ -42,7 +46,8 @@ var accepted = []struct{ line, why string }{
 	{`file: (/var)?/tmp/systemd-private--systemd-logind`, whenAsked},
 	{`file: /run/systemd/journald\.conf\.d(/| )`, "journald leaves the kernel's audit as it is"},
 	{`file: /run/systemd/system-generators(/| )`, "the masks themselves"},
-	{`file: /run/systemd/system/(getty@tty1\.service|multi-user\.target\.wants)(/| )`, "the masks themselves"},
+	{`file: /run/systemd/system/(getty@tty1\.service|multi-user\.target\.wants|` + neverActs + `)(/| )`, "the masks themselves"},
+	{`unit(-file)?: (` + neverActs + `) `, "masked; inactive in both, because its condition fails"},
 }
 
 // volatile are lines that differ between any two guests, or from one look to the next.
@@ -50,7 +55,8 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`environment: (INVOCATION_ID|SYSTEMD_EXEC_PID|JOURNAL_STREAM)=`,
 	// Counters, and sizes that follow from the memory that is free at boot.
 	`sysctl: /proc/sys/(kernel/random/|kernel/(ns_last_pid|threads-max|pty/nr):|fs/(inode-|dentry-state|file-))`,
-	`sysctl: /proc/sys/(net/ipv4/(tcp_(mem|[rw]mem)|udp_mem)|vm/(user|admin)_reserve_kbytes|user/max_)`,
+	`sysctl: /proc/sys/net/ipv4/(tcp_(mem|[rw]mem|max_[a-z_]+)|udp_mem|inet_peer_threshold):`,
+	`sysctl: /proc/sys/(vm/((user|admin)_reserve|min_free)_kbytes:|user/max_|fs/(epoll|inotify|fanotify)/max_user_)`,
 	`sysctl: /proc/sys/net/ipv[46]/(tcp_fastopen_key|.*stable_secret)`,
 	`limits: Max (pending signals|processes) `,
 	// Kept by systemd and udev under numbers that they draw.
