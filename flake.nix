@@ -215,7 +215,7 @@
           unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm ] ''
             export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
             # TestCopyInFile sets the setuid bit, which Nix forbids in builds.
-            go test -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./internal/... ./vmtest/...
+            go test -short -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./internal/... ./vmtest/...
           '';
         }
         // lib.listToAttrs (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -85,6 +86,9 @@ func TestKillEndsAWrapper(t *testing.T) {
 // TestDoneWaitsForNoStranger has a wrapper that leaves a process in a session of its own,
 // which holds the standard error.
 func TestDoneWaitsForNoStranger(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("needs setsid(1) of util-linux: ", err)
+	}
 	note := filepath.Join(t.TempDir(), "pid")
 	p := wrap(t, nil, fmt.Sprintf("note='%s'\nsetsid sh -c 'echo $$ >\"$0\"; exec sleep 1000' $note &\n"+
 		"until [ -s $note ]; do sleep 0.01; done; echo last words >&2; exit 3", note))

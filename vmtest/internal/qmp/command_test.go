@@ -70,19 +70,21 @@ func TestLateErrorIsDropped(t *testing.T) {
 // the right one and after it.
 func TestAnswersToOtherCommandsAreDropped(t *testing.T) {
 	p, c := connect(t)
-	go func() {
+	var sent sync.WaitGroup
+	sent.Go(func() {
 		for range 2 {
 			c := p.hear()
 			p.say(`{"return": "stray", "id": "77"}`, `{"return": "stray", "id": 1}`, `{"return": "stray"}`)
 			p.answer(c, strconv.Quote(c.Execute))
 			p.answer(c, `"twice"`)
 		}
-	}()
+	})
 	for _, name := range []string{"query-status", "query-migrate"} {
 		var got string
 		require.NoError(t, c.Execute(t.Context(), name, nil, &got, nil))
 		assert.Equal(t, name, got)
 	}
+	sent.Wait()
 }
 
 // TestErrorWithoutID has the error that QEMU sends for what it cannot parse.
