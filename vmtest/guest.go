@@ -88,8 +88,9 @@ func (g *Guest) withQueue(err error, ctx context.Context) error {
 // brief rounds a time for a person.
 func brief(d time.Duration) time.Duration { return d.Round(time.Second / 10) }
 
-// testContext returns a context that ends with the test, and so long before the test binary's
-// own deadline that there is time for evidence. In a clean-up only that deadline ends it.
+// testContext returns a context that ends with the test, and early enough before the test
+// binary's own deadline to leave time for evidence. In a clean-up only that deadline ends
+// it.
 func testContext(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx := t.Context()
 	if ctx.Err() != nil { // it ends just before the clean-ups begin (testing.T.Context)
