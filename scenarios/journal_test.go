@@ -143,7 +143,9 @@ func TestJournalAboutAUnit(t *testing.T) {
 	g := vmtest.Start(t, vmtest.Config{})
 	g.WriteFile(t, unitFile(g, "nobody.service"), []byte("[Service]\nUser=no-such-user\nExecStart=/usr/bin/true\n"), 0o644)
 	g.WriteFile(t, unitFile(g, "nobody.socket"), []byte("[Socket]\nListenStream=/run/nobody\nSocketGroup=no-such-group\n"), 0o644)
-	for _, unit := range []string{"nobody.service", "nobody.socket"} {
+	// The socket first: it is refused while its service is active, which a service of
+	// Type=simple is until its process has found out that the user is missing.
+	for _, unit := range []string{"nobody.socket", "nobody.service"} {
 		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit}})
 	}
 	// A process that journald attributes to another unit.
