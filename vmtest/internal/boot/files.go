@@ -111,7 +111,8 @@ func (f *Files) fill(ctx context.Context, o Options) (err error) {
 	}
 	f.KernelArgs = append([]string{
 		"quiet",
-		"panic=-1", // with QEMU's -no-reboot: a panic ends the machine at once
+		"panic=-1",        // with QEMU's -no-reboot: a panic ends the machine at once
+		"8250.nr_uarts=1", // the machine has one serial port; the kernel assumes four
 	}, trim.KernelArgs(trimmed)...)
 	if f.Initrd, err = buildInitrd(f.Image, agent, trimmed); err != nil {
 		return err
