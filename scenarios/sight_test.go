@@ -17,8 +17,12 @@ const (
 	noPrompt  = "nobody logs in on the console"
 	whenAsked = "logind starts when it is asked"
 
-	neverActs = `systemd-(pcr(machine|phase|phase-sysinit|extend|lock)|tpm2-setup(-early)?|hibernate-clear|` +
-		`boot-system-token|firstboot|machine-id-commit)\.(service|socket)`
+	upkeep = "upkeep of disks, and questions that nobody answers"
+
+	neverActs = `(systemd-(pcr(machine|phase|phase-sysinit|extend|lock)|tpm2-setup(-early)?|hibernate-clear|` +
+		`boot-system-token|firstboot|machine-id-commit|pstore)\.(service|socket)|initrd(-[a-z-]+)?\.(target|service))`
+	idle = `(dpkg-db-backup\.timer|e2scrub_all\.timer|e2scrub_reap\.service|fstrim\.timer|` +
+		`systemd-ask-password-(console|wall)\.path)`
 )
 
 // accepted are the differences between a trimmed guest and an untrimmed one that
@@ -31,7 +35,7 @@ var accepted = []struct{ line, why string }{
 	{`unit: (ldconfig|systemd-journal-catalog-update|systemd-update-done|systemd-sysusers|systemd-hwdb-update)\.service `, "systemd.condition_needs_update=0 skips them"},
 	{`(file|mount|unit): .*\brun[-/]credentials[-/]systemd(-|\\x2d)sysusers\.service`, "a mount of systemd-sysusers.service before 253"},
 	{`file: /var/cache/ldconfig/aux-cache `, "written by ldconfig.service"},
-	{`unit(-file)?: (serial-)?getty@`, noPrompt},
+	{`unit(-file)?: ((serial-)?getty@|getty-static\.service )`, noPrompt},
 	{`unit: system-(serial\\x2d)?getty\.slice `, noPrompt},
 	{`unit: (getty-pre\.target|network-online\.target|rc-local\.service) .*inactive dead$`, "named by login prompts only"},
 	{`(file: /run/agetty\.reload|file: /run/credentials/(serial-)?getty@|mount: .*/run/credentials/(serial-)?getty@)`, noPrompt},
@@ -46,8 +50,13 @@ var accepted = []struct{ line, why string }{
 	{`file: (/var)?/tmp/systemd-private--systemd-logind`, whenAsked},
 	{`file: /run/systemd/journald\.conf\.d(/| )`, "journald leaves the kernel's audit as it is"},
 	{`file: /run/systemd/system-generators(/| )`, "the masks themselves"},
-	{`file: /run/systemd/system/(getty@tty1\.service|multi-user\.target\.wants|` + neverActs + `)(/| )`, "the masks themselves"},
-	{`unit(-file)?: (` + neverActs + `) `, "masked; inactive in both, because its condition fails"},
+	{`file: /run/systemd/system/(getty@tty1\.service|(getty|multi-user|sockets|sysinit)\.target\.wants|` +
+		neverActs + `|` + idle + `)(/| )`, "the masks themselves"},
+	{`unit(-file)?: ` + neverActs + ` `, "masked; inactive in both, because its condition fails"},
+	{`unit(-file)?: ` + idle + ` `, upkeep},
+	{`file: /var/lib/systemd/timers(/stamp-(dpkg-db-backup|e2scrub_all|fstrim)\.timer)? `, upkeep},
+	{`module: efi_pstore$`, "wanted by the masked systemd-pstore.service; does nothing without EFI"},
+	{`unit: \S+ loaded inactive dead$`, "named by a masked unit, and inactive in both"},
 }
 
 // volatile are lines that differ between any two guests, or from one look to the next.

@@ -54,6 +54,12 @@ func TestTrimmingHeedsInputs(t *testing.T) {
 	g := vmtest.Start(t, vmtest.Config{})
 	g.DaemonReload(t)
 	assertShow(t, g, "default.target", properties{"Id": "graphical.target"})
+	if g.Machine.Image().SystemdMajor < 260 { // which dropped init scripts
+		const script = "/etc/init.d/demo"
+		g.WriteFile(t, script, []byte("#!/bin/sh\n### BEGIN INIT INFO\n# Provides: demo\n### END INIT INFO\n"), 0o755)
+		g.DaemonReload(t)
+		assertShow(t, g, "demo.service", properties{"LoadState": "loaded", "SourcePath": script})
+	}
 	g.Run(t, "ln", "-s", "/var/cache", "/system-update")
 	g.Run(t, "mkdir", "-p", "/var/lib/systemd/linger")
 	g.Run(t, "touch", "/var/lib/systemd/linger/nobody")

@@ -34,11 +34,18 @@ func script(root string, items []Item) string {
 	return strings.ReplaceAll(prelude, "@root@", root) + b.String() + "exit $status\n"
 }
 
+// initScripts is the input that exists if a script in /etc/init.d has no unit of its name;
+// see systemd-sysv-generator(8).
+const initScripts = "init-scripts"
+
 // inputTest returns a shell command that succeeds if the input exists. systemd takes -
 // for _ in the names of kernel arguments, and rd. marks what an initrd reads too.
 func inputTest(root, input string) string {
 	if strings.HasPrefix(input, "/") {
 		return "exists " + root + input
+	}
+	if input == initScripts {
+		return "scripts"
 	}
 	name := strings.ReplaceAll(input, "_", "[-_]")
 	return fmt.Sprintf(`case " $arguments" in *[\ \"]%[1]s*|*[\ \"]rd.%[1]s*) true;; *) false;; esac`, name)
@@ -54,6 +61,16 @@ read -r arguments <@root@/proc/cmdline
 exists() {
 	for path; do
 		if [ -e "$path" ] || [ -L "$path" ]; then return 0; fi
+	done
+	return 1
+}
+scripts() {
+	for path in @root@/etc/init.d/*; do
+		unit=${path##*/}
+		unit=${unit%.sh}.service
+		if [ -x "$path" ] && ! exists @root@/usr/lib/systemd/system/$unit @root@/lib/systemd/system/$unit \
+			@root@/etc/systemd/system/$unit @root@/run/systemd/system/$unit @root@/usr/local/lib/systemd/system/$unit
+		then return 0; fi
 	done
 	return 1
 }

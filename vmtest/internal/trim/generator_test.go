@@ -70,6 +70,22 @@ func TestScriptLooksForInputs(t *testing.T) {
 	}
 }
 
+func TestScriptLooksForInitScripts(t *testing.T) {
+	root := newRoot(t, "")
+	assert.Empty(t, ran(t, root, initScripts), "without /etc/init.d")
+	write(t, root, "etc/init.d/README", "", 0o644)
+	write(t, root, "etc/init.d/native", "#!/bin/sh\n", 0o755)
+	write(t, root, "usr/lib/systemd/system/native.service", "", 0o644)
+	write(t, root, "etc/init.d/masked.sh", "#!/bin/sh\n", 0o755)
+	require.NoError(t, os.Symlink("/dev/null", filepath.Join(root, "usr/lib/systemd/system/masked.service")))
+	write(t, root, "etc/init.d/local", "#!/bin/sh\n", 0o755)
+	write(t, root, "etc/systemd/system/local.service", "", 0o644)
+	assert.Empty(t, ran(t, root, initScripts), "each script has a unit")
+
+	write(t, root, "etc/init.d/old", "#!/bin/sh\n", 0o755)
+	assert.NotEmpty(t, ran(t, root, initScripts), "one script has no unit")
+}
+
 func TestScriptHeedsOtherDirectories(t *testing.T) {
 	root := newRoot(t, "")
 	write(t, root, "input", "", 0o644)

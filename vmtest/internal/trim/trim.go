@@ -28,7 +28,8 @@ type Item struct {
 	Name, Reason string
 
 	// Unless are inputs of a generator or a dependency, which is masked only if none of
-	// them exists: patterns of absolute paths, and first letters of kernel arguments.
+	// them exists: patterns of absolute paths, first letters of kernel arguments, and
+	// initScripts.
 	Unless []string
 }
 

@@ -20,11 +20,14 @@ func TestEveryLineHasAReason(t *testing.T) {
 }
 
 // Units that run once at boot cost a fork nothing, and what they leave behind is what
-// other units see.
+// other units see. An item with inputs comes back with these.
 func TestUnitsOfTheBootStay(t *testing.T) {
 	items, err := List()
 	require.NoError(t, err)
 	for _, i := range items {
+		if len(i.Unless) > 0 {
+			continue
+		}
 		assert.NotContains(t, []string{
 			"systemd-journald.service", "systemd-udevd.service", "dbus.service", "dbus.socket",
 			"systemd-tmpfiles-setup.service", "systemd-sysusers.service", "systemd-sysctl.service",
