@@ -3,7 +3,6 @@ package vmtest
 import (
 	"context"
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 
@@ -16,33 +15,39 @@ import (
 func (m *Machine) listener(network, address string) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{What: "no answer", Time: deadline.Reserve / 4})
 	defer cancel()
-	found, err := m.socketOwners(ctx, network, address)
-	switch {
-	case err != nil:
+	sockets, err := m.socketsAt(ctx, network, address)
+	if err != nil {
 		return fmt.Sprintf("what listens there could not be looked up: %v", err)
-	case len(found) == 0:
+	}
+	var texts []string
+	for _, s := range sockets {
+		if owners := m.owners(ctx, s.Owners); len(owners) > 0 {
+			texts = append(texts, fmt.Sprintf("a socket %s is open in %s", s.place(), strings.Join(owners, ", ")))
+		}
+	}
+	if texts == nil {
 		return "no process has a socket there open"
 	}
-	return "a socket there is open in " + strings.Join(found, ", ")
+	return strings.Join(texts, "; ")
+}
+
+// place returns where the socket is, as part of a sentence about the address.
+func (s guestSocket) place() string {
+	if s.Wildcard {
+		return "for every address, " + s.Local + ","
+	}
+	return "there"
 }
 
 // owner matches a process in the output of ss -p.
 var owner = regexp.MustCompile(`\("((?:[^"\\]|\\.)*)",pid=(\d+),fd=\d+\)`)
 
-// socketOwners returns the processes with a socket at an address, as "cat[123] of
-// echo.service (sleeping in do_epoll_wait)".
-func (m *Machine) socketOwners(ctx context.Context, network, address string) ([]string, error) {
-	filter, err := socketFilter(network, address)
-	if err != nil {
-		return nil, err
-	}
-	out, err := m.Run(ctx, append([]string{"ss", "--no-header", "--all", "--processes"}, filter...)...)
-	if err != nil {
-		return nil, err
-	}
+// owners returns the processes that a line of ss -p names, as "cat[123] of echo.service
+// (sleeping in do_epoll_wait)".
+func (m *Machine) owners(ctx context.Context, line string) []string {
 	var found []string
 	seen := make(map[string]bool)
-	for _, match := range owner.FindAllStringSubmatch(out, -1) {
+	for _, match := range owner.FindAllStringSubmatch(line, -1) {
 		name, pid := match[1], match[2]
 		if seen[pid] {
 			continue
@@ -50,22 +55,7 @@ func (m *Machine) socketOwners(ctx context.Context, network, address string) ([]
 		seen[pid] = true
 		found = append(found, tail.Printable(fmt.Sprintf("%s[%s]%s", name, pid, m.activity(ctx, pid))))
 	}
-	return found, nil
-}
-
-// socketFilter returns the arguments of ss(8) that select the sockets at an address.
-func socketFilter(network, address string) ([]string, error) {
-	switch network {
-	case "tcp", "tcp4", "tcp6":
-		_, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		return []string{"--tcp", "--numeric", "sport", "=", ":" + port}, nil
-	case "unix":
-		return []string{"--unix", "src", "unix:" + address}, nil
-	}
-	return nil, fmt.Errorf("look up socket: network %q is not tcp or unix", network)
+	return found
 }
 
 // activity describes what a process does: its unit, its state and where in the kernel it

@@ -1,0 +1,116 @@
+package vmtest
+
+import (
+	"net"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// listen listens, and returns the port.
+func listen(t *testing.T, network, address string) string {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// The processes that are named have a socket at the address that is asked for, or one for
+// every address.
+func TestListenerIsAtTheAddress(t *testing.T) {
+	const (
+		there = `^a socket there is open in vmtest\.test\[\d+\]`
+		none  = "^no process has a socket there open$"
+	)
+	every := func(local string) string {
+		return `^a socket for every address, ` + local + `:\d+, is open in vmtest\.test\[\d+\]`
+	}
+	m := machineHere(t)
+	for _, test := range []struct{ network, listens, host, want string }{
+		{"tcp4", "127.0.0.2:0", "127.0.0.2", there},
+		{"tcp4", "127.0.0.2:0", "[::ffff:127.0.0.2]", there},
+		{"tcp4", "127.0.0.2:0", "127.0.0.1", none},
+		{"tcp4", "127.0.0.2:0", "localhost", none},
+		{"tcp4", "127.0.0.1:0", "[::1]", none},
+		{"tcp4", "127.0.0.1:0", "localhost", there},
+		{"tcp4", "127.0.0.1:0", "", there},
+		{"tcp4", "127.0.0.1:0", "0.0.0.0", there},
+		{"tcp4", "127.0.0.1:0", "[::]", none},
+		{"tcp6", "[::1]:0", "[::1]", there},
+		{"tcp6", "[::1]:0", "[::]", there},
+		{"tcp6", "[::1]:0", "127.0.0.1", none},
+		{"tcp4", "0.0.0.0:0", "127.0.0.2", every(`0\.0\.0\.0`)},
+		{"tcp4", "0.0.0.0:0", "[::1]", none},
+		{"tcp6", "[::]:0", "[::1]", every(`\[::\]`)},
+		{"tcp6", "[::]:0", "127.0.0.2", none},
+		{"tcp", ":0", "127.0.0.2", every(`\*`)},
+		{"tcp", ":0", "[::1]", every(`\*`)},
+	} {
+		port := listen(t, test.network, test.listens)
+		assert.Regexp(t, test.want, m.listener("tcp", test.host+":"+port), "%s, asked for %s", test.listens, test.host)
+	}
+}
+
+// A connection has the address itself, also if its listener has every address.
+func TestListenerAndItsConnection(t *testing.T) {
+	m := machineHere(t)
+	l, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	require.NoError(t, err)
+	defer conn.Close()
+	accepted, err := l.Accept()
+	require.NoError(t, err)
+	defer accepted.Close()
+	assert.Regexp(t, `^a socket there is open in .*; a socket for every address, \*:\d+, is open in`, m.listener("tcp", "127.0.0.1:"+port))
+	assert.Regexp(t, `^a socket for every address, \*:\d+, is open in`, m.listener("tcp", "127.0.0.2:"+port))
+}
+
+// A host's name is looked up in the guest.
+func TestListenerAtAName(t *testing.T) {
+	m := machineHere(t)
+	port := listen(t, "tcp4", "127.0.0.1:0")
+	assert.Regexp(t, "^what listens there could not be looked up: ", m.listener("tcp", "no-such-host.invalid:"+port))
+}
+
+// A path is no pattern.
+func TestListenerAtAPath(t *testing.T) {
+	m := machineHere(t)
+	dir := t.TempDir()
+	for _, name := range []string{"a b", "echo", "x[1]"} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		assert.Regexp(t, "^a socket there is open in vmtest", m.listener("unix", filepath.Join(dir, name)))
+	}
+	for _, name := range []string{"a", "b", "ech", "Echo", "*", "x1"} {
+		assert.Equal(t, "no process has a socket there open", m.listener("unix", filepath.Join(dir, name)), name)
+	}
+}
+
+// A socket at the address itself serves it, and not one for every address.
+func TestSpecificSocketIsPreferred(t *testing.T) {
+	const out = `LISTEN 0 128 *:80 *:* users:(("a",pid=1,fd=3))
+LISTEN 0 128 0.0.0.0%lo:80 0.0.0.0:* users:(("b",pid=2,fd=3))
+LISTEN 0 128 127.0.0.1:80 0.0.0.0:* users:(("c",pid=3,fd=3))
+`
+	m := machineHere(t)
+	ask := func(host string) (locals []string) {
+		hosts, err := m.addressesOf(t.Context(), "tcp", host)
+		require.NoError(t, err)
+		for _, s := range tcpSockets(out, hosts) {
+			locals = append(locals, s.Local)
+		}
+		return locals
+	}
+	assert.Equal(t, []string{"127.0.0.1:80"}, ask("127.0.0.1"))
+	assert.Equal(t, []string{"*:80", "0.0.0.0%lo:80"}, ask("127.0.0.2"))
+	assert.Equal(t, []string{"*:80"}, ask("fe80::1%lan0"))
+}
