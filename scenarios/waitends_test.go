@@ -32,7 +32,7 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 	g.Unit("ended.service").Start(t)
 	wait("ended.service", "active", nothing)
 	wait("timed.service", "active", nothing) // the timer is not active
-	wait("ended.service", "runing", `a service has no state "runing"; its ActiveState is one of `)
+	wait("ended.service", "runing", `no service has the state "runing"; nearest: running`)
 	wait("no-such.service", "active", ": there is no such unit; it is inactive (dead)")
 
 	g.Unit("running.service").Start(t) // it keeps conditional.service loaded
@@ -145,7 +145,7 @@ func TestWaitTakesAllStates(t *testing.T) {
 		if title, ok := strings.CutSuffix(line, " unit substates:"); ok {
 			kind := strings.TrimPrefix(title, "Available ")
 			err := g.Machine.Unit("no-such."+kind).Wait(t.Context(), "no-such-state")
-			require.ErrorContains(t, err, "a "+kind+` has no state "no-such-state"`)
+			require.ErrorContains(t, err, "no "+kind+` has the state "no-such-state"`)
 			known = strings.ReplaceAll(err.Error(), ",", "") + " "
 			continue
 		}

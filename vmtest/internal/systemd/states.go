@@ -79,8 +79,36 @@ func (e *StateError) Error() string {
 	if !ok {
 		return fmt.Sprintf("%q is not the name of a unit: it has no type, such as .service", e.Unit)
 	}
-	return fmt.Sprintf("a %s has no state %q; its ActiveState is one of %s, and its SubState one of %s",
-		unitType(e.Unit), e.State, strings.Join(states.active, ", "), strings.Join(states.sub, ", "))
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(states.active, states.sub))))
+	text := fmt.Sprintf("no %s has the state %q", unitType(e.Unit), e.State)
+	if near := nearStates(all, e.State); near != nil {
+		return text + "; nearest: " + strings.Join(near, ", ")
+	}
+	return text + "; its states: " + strings.Join(all, ", ")
+}
+
+// nearStates returns the states that begin with state, or differ from it by a letter.
+func nearStates(states []string, state string) []string {
+	state = strings.ToLower(state)
+	var near []string
+	for _, s := range states {
+		if len(state) > 2 && strings.HasPrefix(s, state) || oneSlip(s, state) {
+			near = append(near, s)
+		}
+	}
+	return near
+}
+
+// oneSlip reports whether one letter that is wrong, missing or too many, or two that are
+// swapped, make a out of b.
+func oneSlip(a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }
 
 // checkState returns a *StateError if no unit of the type can have the state.

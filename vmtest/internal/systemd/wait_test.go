@@ -55,7 +55,7 @@ func TestWaitEndsAtOnce(t *testing.T) {
 		}, "it cannot be started: it is masked: Unit a.service is masked."},
 		{"misspelt", "a.service", "runing", func(f *fakeSystemd) {
 			f.unit("a.service", "active", "running", nil)
-		}, `a service has no state "runing"; its ActiveState is one of activating, active, `},
+		}, `no service has the state "runing"; nearest: running`},
 		{"of another type", "a.socket", "running", func(f *fakeSystemd) {
 			f.unit("a.socket", "failed", "failed", props{"Result": "resources"})
 		}, "the unit failed"},
