@@ -37,6 +37,8 @@ func TestUnitVerbs(t *testing.T) {
 	u.Kill(t, syscall.SIGKILL)
 	err := g.Machine.Unit(u.Name()).Wait(t.Context(), "inactive")
 	assert.Equal(t, "signal", unitError(t, err).Result)
+	assert.Equal(t, "KILL", unitError(t, err).Signal)
+	assert.Equal(t, -1, unitError(t, err).ExitCode)
 	err = g.Machine.Unit(u.Name()).Kill(t.Context(), syscall.SIGTERM)
 	assert.ErrorContains(t, err, "kill running.service: ", "nothing is left to kill")
 
@@ -65,12 +67,14 @@ func TestUnitVerbsFail(t *testing.T) {
 
 	e = start("needs-failing.service")
 	assert.Equal(t, "dependency", e.JobResult)
+	assert.Equal(t, -1, e.ExitCode)
 	assert.ErrorContains(t, e, "Dependency failed for")
 
 	e = start("failing.service")
 	assert.Equal(t, "failed", e.JobResult)
 	assert.Equal(t, "failed", e.ActiveState)
 	assert.Equal(t, "exit-code", e.Result)
+	assert.Equal(t, 1, e.ExitCode)
 
 	e = start("no-such.service")
 	assert.ErrorContains(t, e, "start no-such.service: Unit no-such.service not found.")

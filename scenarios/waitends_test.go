@@ -18,7 +18,7 @@ import (
 func TestWaitsThatCannotComeTrue(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/verbs")
-	wait := func(unit, state, want string) {
+	wait := func(unit, state, want string) error {
 		t.Helper()
 		ctx, cancel := vmtest.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -26,12 +26,14 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 		t.Log(err)
 		assert.ErrorContains(t, err, want)
 		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		return err
 	}
 	const nothing = ": nothing will start it: it has no job, and nothing that is active triggers it; it is inactive (dead)"
 	wait("ended.service", "active", nothing)
 	g.Unit("ended.service").Start(t)
 	wait("ended.service", "active", nothing)
-	wait("timed.service", "active", nothing) // the timer is not active
+	err := wait("timed.service", "active", nothing) // the timer is not active
+	assert.ErrorIs(t, err, vmtest.ErrStateUnreachable)
 	wait("ended.service", "runing", `no service has the state "runing"; nearest: running`)
 	wait("no-such.service", "active", ": there is no such unit; it is inactive (dead)")
 

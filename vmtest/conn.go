@@ -28,7 +28,8 @@ type Conn struct {
 
 // Dial connects from the host to an address inside the guest, through the guest link:
 // network "tcp" with host:port, or "unix" with a path or an @abstract name. The guest
-// needs no network for it. The caller closes the connection.
+// needs no network for it. A refused connection is a syscall.ECONNREFUSED to errors.Is, and
+// a path that is not there an fs.ErrNotExist. The caller closes the connection.
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	conn, err := m.vm.Dial(ctx, network, address)
 	if err != nil {

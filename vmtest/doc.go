@@ -31,14 +31,23 @@
 //
 //	err := g.Machine.Unit("oneshot.service").Start(t.Context())
 //	var failed *vmtest.UnitError
-//	if !errors.As(err, &failed) || failed.Result != "exit-code" {
-//		t.Errorf("the service started: %v", err)
+//	if !errors.As(err, &failed) || failed.ExitCode != 3 {
+//		t.Errorf("the service did not exit with 3: %v", err)
 //	}
 //
 // A dbus.Conn is that of github.com/coreos/go-systemd/v22/dbus.
 //
 // Run takes the words of a command that must exit with 0. Exec takes a [Command] that may
 // end in any way. Kill cuts the power. Close gives the machine up.
+//
+// # Errors
+//
+// errors.As finds the type of an error: *[UnitError] for a unit, *[ExitError] and
+// *[StartError] for a command, *[VerifyError] for findings, *[ConnError] for a read or a
+// write whose time is over, *[GuestError] for a guest that is gone or does not answer, and
+// *[HostError] for what the host lacks. errors.Is finds context.DeadlineExceeded in a call
+// whose time was over, [ErrStateUnreachable] in a wait that nothing can end, and
+// syscall.ECONNREFUSED in a Dial that was refused.
 //
 // # Guests
 //

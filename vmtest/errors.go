@@ -6,8 +6,13 @@ import (
 
 	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
+
+// ErrStateUnreachable is in the error of a wait for a unit that cannot reach the state by
+// itself; see MachineUnit.Wait. A test of what must not start uses it with errors.Is.
+var ErrStateUnreachable = systemd.ErrStateUnreachable
 
 // ExitError reports that a command in the guest did not exit with 0.
 type ExitError struct {

@@ -2,6 +2,7 @@ package vmtest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +23,7 @@ func TestExamples(test *testing.T) {
 		"Template":   ExampleTemplate,
 		"Disk":       ExampleDisk,
 		"Unit":       ExampleUnit,
+		"UnitError":  ExampleUnitError,
 		"Journal":    ExampleGuest_Journal,
 		"HTTPClient": ExampleGuest_HTTPClient,
 		"Launch":     ExampleLaunch,
@@ -96,6 +98,18 @@ func ExampleUnit() {
 	shown := socket.Show(t, "Listen", "Accept")
 	if shown["Listen"] != "127.0.0.1:9091 (Stream)" || shown["Accept"] != "yes" {
 		t.Errorf("the socket has %v", shown)
+	}
+}
+
+// How a service failed is in the fields of the error.
+func ExampleUnitError() {
+	const check = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 3'\n"
+	g := vmtest.Start(t, vmtest.Config{})
+	g.WriteFile(t, "/etc/systemd/system/check.service", []byte(check), 0o644)
+	err := g.Machine.Unit("check.service").Start(t.Context())
+	var failed *vmtest.UnitError
+	if !errors.As(err, &failed) || failed.ExitCode != 3 {
+		t.Errorf("the service did not exit with 3: %v", err)
 	}
 }
 

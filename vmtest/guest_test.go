@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -147,6 +149,9 @@ func TestHTTPClient(t *testing.T) {
 	_, err = client.Get(server.URL)
 	require.Error(t, err)
 	assert.ErrorContains(t, err, "dial tcp "+server.Listener.Addr().String()+" (guest): ")
+	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	_, err = g.Machine.Dial(t.Context(), "unix", filepath.Join(t.TempDir(), "none"))
+	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 // A method that fails on another goroutine returns there, and marks the test as failed.

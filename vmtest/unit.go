@@ -31,10 +31,9 @@ func (u *MachineUnit) Name() string { return u.name }
 // the unit.
 //
 // Wait fails at once if the unit fails, unless state is "failed", and if units of its type
-// have no such state. It
-// also fails at once if the state cannot come by itself any more: the unit is inactive, has
-// no job, and no active socket, timer, path or other unit may start it. So start the unit
-// first. Mounts, swaps and devices are waited for in any case, because they may come
+// have no such state. It also fails at once, with [ErrStateUnreachable], if the state cannot
+// come by itself any more: the unit is inactive, has no job, and no active socket, timer,
+// path or other unit may start it. So start the unit first. Mounts, swaps and devices are waited for in any case, because they may come
 // without systemd's doing.
 //
 // A service of Type=simple, the default, is "active" before its program runs. Connect to
@@ -44,7 +43,9 @@ func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 	if err == nil {
 		return nil
 	}
-	return u.fail(ctx, &UnitError{Op: "wait", Want: state, ActiveState: saw.ActiveState, SubState: saw.SubState, Result: saw.Result}, err)
+	e := &UnitError{Op: "wait", Want: state}
+	e.setState(saw)
+	return u.fail(ctx, e, err)
 }
 
 // Start starts the unit and waits until that is done, as systemctl start does. A unit that
@@ -73,7 +74,7 @@ func (u *MachineUnit) run(ctx context.Context, verb systemd.Verb) error {
 	if err == nil {
 		return nil
 	}
-	return u.fail(ctx, &UnitError{Op: string(verb)}, err)
+	return u.fail(ctx, &UnitError{Op: string(verb), ExitCode: -1}, err)
 }
 
 // Kill sends a signal to all processes of the unit, as systemctl kill does. It returns once
@@ -83,7 +84,7 @@ func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
 	if err == nil {
 		return nil
 	}
-	return u.fail(ctx, &UnitError{Op: "kill"}, err)
+	return u.fail(ctx, &UnitError{Op: "kill", ExitCode: -1}, err)
 }
 
 // fail returns e with its cause and the evidence for it.

@@ -32,6 +32,28 @@ func TestUnitErrorHasWhatDecides(t *testing.T) {
 		"; it has job 7 (start a.service, waiting), which waits for job 8 (start dev-x.device, running)\nits journal is empty")
 }
 
+// A UnitError has the end of the main process in the same fields as an ExitError.
+func TestUnitErrorHasTheEndOfTheMainProcess(t *testing.T) {
+	for want, end := range map[string]systemd.UnitState{
+		"result exit-code, exit status 3":             {Result: "exit-code", MainCode: 1, MainStatus: 3},
+		"result signal, signal KILL":                  {Result: "signal", MainCode: 2, MainStatus: 9},
+		"result signal, signal 34":                    {Result: "signal", MainCode: 2, MainStatus: 34},
+		"result core-dump, signal SEGV (core dumped)": {Result: "core-dump", MainCode: 3, MainStatus: 11},
+		"result exit-code":                            {Result: "exit-code"}, // of a control process
+		"result timeout":                              {Result: "timeout", MainCode: 1},
+	} {
+		e := &UnitError{Op: "wait", Unit: "a.service", Want: "active", Err: errors.New("the unit failed")}
+		end.ActiveState, end.SubState = "failed", "failed"
+		e.setState(end)
+		assert.EqualError(t, e, "wait for a.service to be active: the unit failed; it is failed (failed), "+want+"\nits journal is empty")
+		if end.MainCode == 1 {
+			assert.Equal(t, int(end.MainStatus), e.ExitCode, want)
+		} else {
+			assert.Equal(t, -1, e.ExitCode, want)
+		}
+	}
+}
+
 func TestUnitErrorWithoutAState(t *testing.T) {
 	err := &UnitError{Op: "wait", Unit: "a.service", Want: "active", Err: errors.New("no answer")}
 	assert.EqualError(t, err, "wait for a.service to be active: no answer; no state was seen\nits journal is empty")

@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
@@ -23,6 +27,13 @@ type UnitError struct {
 	ActiveState, SubState string
 	// Result is why the unit failed, such as "exit-code", or "".
 	Result string
+	// ExitCode is the exit status of the main process of a service in its last run. It is
+	// -1 if a signal ended the process, and if no end is known.
+	ExitCode int
+	// Signal is the name without SIG, such as "KILL", of the signal that ended the main
+	// process, or "".
+	Signal     string
+	CoreDumped bool // with Signal only
 	// JobResult is how the job that Op queued ended, such as "dependency", or "" if it
 	// has not ended, or there was none.
 	JobResult string
@@ -78,6 +89,9 @@ func (e *UnitError) Error() string {
 	if e.Result != "" {
 		b.WriteString(", result " + e.Result)
 	}
+	if e.ExitCode > 0 || e.Signal != "" {
+		fmt.Fprintf(&b, ", %v", &ExitError{e.ExitCode, e.Signal, e.CoreDumped})
+	}
 	if len(e.Unmet) > 0 && !errors.As(e.Err, new(*systemd.UnmetError)) {
 		b.WriteString("; false at its last start: " + strings.Join(e.Unmet, ", "))
 	}
@@ -103,6 +117,25 @@ func (e *UnitError) doing() string {
 	return e.Op + " " + e.Unit
 }
 
+// setState sets what was seen of the unit.
+func (e *UnitError) setState(s systemd.UnitState) {
+	e.ActiveState, e.SubState, e.Result = s.ActiveState, s.SubState, s.Result
+	e.ExitCode, e.Signal, e.CoreDumped = -1, "", s.MainCode == cldDumped
+	switch s.MainCode {
+	case cldExited:
+		e.ExitCode = int(s.MainStatus)
+	case cldKilled, cldDumped:
+		e.Signal = strings.TrimPrefix(cmp.Or(unix.SignalName(syscall.Signal(s.MainStatus)), strconv.Itoa(int(s.MainStatus))), "SIG")
+	}
+}
+
+// Values of MainCode, sigaction(2).
+const (
+	cldExited = 1
+	cldKilled = 2
+	cldDumped = 3
+)
+
 // plain returns the error without evidence.
 func (e *UnitError) plain() error { return fmt.Errorf("%s: %w", e.doing(), e.Err) }
 
@@ -122,8 +155,10 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 		e.Journal = append(e.Journal, "its jobs cannot be read: "+err.Error())
 	}
 	e.Jobs, e.Unmet = publicJobs(d.Jobs), d.Unmet
-	if e.Op != "wait" { // a wait has what it saw itself
-		e.ActiveState, e.SubState, e.Result = d.ActiveState, d.SubState, d.Result
+	// A wait has what it saw itself, but for the end of a run if its time was over.
+	same := e.ActiveState == d.ActiveState && e.SubState == d.SubState
+	if e.Op != "wait" || same && e.ExitCode == -1 && e.Signal == "" {
+		e.setState(d.UnitState)
 	}
 	if unmet, ok := errors.AsType[*systemd.UnmetError](e.Err); ok && unmet.Known {
 		e.Unmet = unmet.Conditions

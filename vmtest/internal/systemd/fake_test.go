@@ -127,7 +127,7 @@ func (f *fakeSystemd) method(path godbus.ObjectPath, member string, args []any) 
 		id, p := f.find(path)
 		values := make(map[string]godbus.Variant)
 		for k, v := range p {
-			if k == "Result" && args[0] != "" { // of the interface of the unit's type
+			if (k == "Result" || strings.HasPrefix(k, "ExecMain")) && args[0] != "" { // of the interface of the unit's type
 				continue
 			}
 			values[k] = godbus.MakeVariant(v)

@@ -47,9 +47,7 @@ func (m *Manager) Inspect(ctx context.Context, unit string) (d Details, err erro
 			return err
 		}
 		d = Details{UnitState: p.state(), Unmet: p.unmet()}
-		if d.ActiveState == "failed" {
-			d.Result = c.result(ctx, unit)
-		}
+		c.addEnd(ctx, unit, &d.UnitState)
 		d.Jobs, err = c.jobs(ctx, d.ID)
 		return err
 	})

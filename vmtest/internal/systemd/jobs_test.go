@@ -12,7 +12,7 @@ import (
 func TestInspect(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
 		f.unit("a.service", "failed", "failed", props{
-			"Result":          "exit-code",
+			"Result": "exit-code", "ExecMainCode": int32(1), "ExecMainStatus": int32(217),
 			"ConditionResult": false, "ConditionTimestamp": uint64(5), "Conditions": failedCondition,
 			"AssertResult": false, "AssertTimestamp": uint64(5), "Asserts": []fakeCheck{{"AssertUser", true, true, "root", -1}},
 		})
@@ -25,7 +25,7 @@ func TestInspect(t *testing.T) {
 		d, err := m.Inspect(t.Context(), "alias.service")
 		require.NoError(t, err)
 		assert.Equal(t, Details{
-			UnitState: UnitState{ID: "a.service", LoadState: "loaded", ActiveState: "failed", SubState: "failed", Result: "exit-code"},
+			UnitState: UnitState{ID: "a.service", LoadState: "loaded", ActiveState: "failed", SubState: "failed", Result: "exit-code", MainCode: 1, MainStatus: 217},
 			Unmet:     []string{"ConditionPathExists=!/run/no", "AssertUser=|!root"},
 			Jobs: []Job{{ID: 7, Unit: "a.service", Type: "start", State: "waiting", After: []Job{
 				{ID: 8, Unit: "b.service", Type: "stop", State: "running"}, {ID: 9, Unit: "dev-x.device", Type: "start", State: "running"},

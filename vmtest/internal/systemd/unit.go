@@ -17,6 +17,12 @@ type UnitState struct {
 	ActiveState string
 	SubState    string
 	Result      string // why it failed, such as "exit-code", or ""
+
+	// MainCode and MainStatus say how the main process of a service ended in its last run,
+	// as ExecMainCode and ExecMainStatus of org.freedesktop.systemd1(5): MainCode is a
+	// CLD_ constant of sigaction(2). It is 0 while the process runs, and if systemd has
+	// no end of it.
+	MainCode, MainStatus int32
 }
 
 // properties are those of a unit's interface org.freedesktop.systemd1.Unit.
@@ -31,14 +37,18 @@ func (c *connection) unit(ctx context.Context, name string) (properties, error) 
 	return p, nil
 }
 
-// result reads why a unit failed. It is "" if the unit has not failed any more: a unit
-// that was started again has the result of its new run.
-func (c *connection) result(ctx context.Context, name string) string {
+// addEnd adds to s how the unit's last run ended. It adds nothing if the unit has left the
+// state s: one that was started again has the end of its new run.
+func (c *connection) addEnd(ctx context.Context, name string, s *UnitState) {
 	all, err := c.typed.GetAllPropertiesContext(ctx, name)
-	if err != nil || all["ActiveState"] != "failed" {
-		return ""
+	if p := properties(all); err != nil || p.text("ActiveState") != s.ActiveState || p.text("SubState") != s.SubState {
+		return
 	}
-	return properties(all).text("Result")
+	if s.ActiveState == "failed" {
+		s.Result = properties(all).text("Result")
+	}
+	s.MainCode, _ = all["ExecMainCode"].(int32)
+	s.MainStatus, _ = all["ExecMainStatus"].(int32)
 }
 
 func (p properties) state() UnitState {

@@ -13,10 +13,23 @@ import (
 // errFailed ends a wait for a unit that failed.
 var errFailed = errors.New("the unit failed")
 
+// ErrStateUnreachable is in the errors of waits for a state that a unit cannot reach by
+// itself.
+var ErrStateUnreachable = errors.New("the unit cannot reach the state by itself")
+
+// unreachable is an [ErrStateUnreachable] that says why.
+type unreachable string
+
+func (e unreachable) Error() string { return string(e) }
+
+// Is reports whether target is ErrStateUnreachable.
+func (unreachable) Is(target error) bool { return target == ErrStateUnreachable }
+
 // WaitUnit waits until a unit's ActiveState or SubState is want. It looks again after each
 // signal of systemd that is about the unit or about what may start it. It fails at once if
 // the unit fails, if units of its type have no such state, and if the unit cannot get there
-// by itself any more: it is down, has no job, and nothing that is active may start it. It
+// by itself any more: it is down, has no job, and nothing that is active may start it. The
+// last is an ErrStateUnreachable. It
 // returns what it saw last, also with an error.
 func (m *Manager) WaitUnit(ctx context.Context, unit, want string) (UnitState, error) {
 	if err := checkState(unit, want); err != nil {
@@ -42,6 +55,9 @@ type unitWait struct {
 func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 	for {
 		done, err := w.look(ctx, c)
+		if done && err != nil {
+			c.addEnd(ctx, w.unit, &w.saw)
+		}
 		if done || err != nil {
 			return err
 		}
@@ -51,7 +67,8 @@ func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 	}
 }
 
-// look reads the unit once, and reports whether the wait is over.
+// look reads the unit once, and reports whether the wait is over: the unit has reached the
+// state, or err says why it does not.
 func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err error) {
 	p, err := c.unit(ctx, w.unit)
 	if err != nil {
@@ -64,14 +81,13 @@ func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err erro
 	case p.job() != 0:
 		return false, nil
 	case w.saw.ActiveState == "failed":
-		w.saw.Result = c.result(ctx, w.unit)
 		return true, errFailed
 	case !w.stuck():
 		return false, nil
 	case w.saw.ActiveState != "inactive":
-		return true, errors.New("nothing will change it: it has no job")
+		return true, unreachable("nothing will change it: it has no job")
 	case w.missing():
-		return true, errors.New("there is no such unit")
+		return true, unreachable("there is no such unit")
 	}
 	if w.starters, err = c.starters(ctx, p); err != nil || len(w.starters) > 0 {
 		return false, err
@@ -128,7 +144,7 @@ func (w *unitWait) settled() error {
 	case w.saw.LoadState != "loaded":
 		text = "it cannot be started: it is " + w.saw.LoadState
 	}
-	return errors.New(text)
+	return unreachable(text)
 }
 
 // concerns reports whether the unit, or what may start it, can have changed with a signal.

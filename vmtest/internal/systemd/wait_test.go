@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,8 @@ func TestWaitEndsAtOnce(t *testing.T) {
 				test.is(f)
 				_, err := m.WaitUnit(t.Context(), test.unit, test.want)
 				assert.ErrorContains(t, err, test.err)
+				unreachable := !errors.Is(err, errFailed) && !errors.As(err, new(*StateError))
+				assert.Equal(t, unreachable, errors.Is(err, ErrStateUnreachable))
 			})
 		})
 	}
@@ -98,10 +101,17 @@ func TestWaitSeesTheStateItWaitsFor(t *testing.T) {
 
 func TestWaitFailsWithTheUnit(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "failed", "failed", props{"Result": "exit-code"})
+		f.unit("a.service", "failed", "failed", props{"Result": "exit-code", "ExecMainCode": int32(1), "ExecMainStatus": int32(3)})
 		saw, err := m.WaitUnit(t.Context(), "a.service", "active")
 		assert.ErrorIs(t, err, errFailed)
 		assert.Equal(t, "exit-code", saw.Result)
+		assert.Equal(t, [2]int32{1, 3}, [2]int32{saw.MainCode, saw.MainStatus})
+
+		f.unit("a.service", "inactive", "dead", props{"Result": "success", "ExecMainCode": int32(2), "ExecMainStatus": int32(15)})
+		saw, err = m.WaitUnit(t.Context(), "a.service", "active")
+		assert.ErrorIs(t, err, ErrStateUnreachable)
+		assert.Empty(t, saw.Result)
+		assert.Equal(t, [2]int32{2, 15}, [2]int32{saw.MainCode, saw.MainStatus})
 	})
 }
 
