@@ -57,6 +57,13 @@
 // written is in RAM. There is no network but loopback, and no name server; "ip link add
 // lan0 type dummy" makes an interface to bind an address to.
 //
+// # Timers
+//
+// Show of a timer has what it starts (Triggers) and when (NextElapseUSecRealtime). To see
+// it start that, add a drop-in with OnActiveSec=1s, restart the timer, and wait for a line
+// in the journal of the service: a service of Type=oneshot is inactive again when it has
+// ended. An example of [Unit] tests a timer in this way.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image

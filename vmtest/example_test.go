@@ -23,6 +23,7 @@ func TestExamples(test *testing.T) {
 		"Template":   ExampleTemplate,
 		"Disk":       ExampleDisk,
 		"Unit":       ExampleUnit,
+		"Timer":      ExampleUnit_timer,
 		"UnitError":  ExampleUnitError,
 		"Journal":    ExampleGuest_Journal,
 		"HTTPClient": ExampleGuest_HTTPClient,
@@ -99,6 +100,29 @@ func ExampleUnit() {
 	if shown["Listen"] != "127.0.0.1:9091 (Stream)" || shown["Accept"] != "yes" {
 		t.Errorf("the socket has %v", shown)
 	}
+}
+
+// A timer is asked when it elapses, and is made to elapse now by a drop-in.
+func ExampleUnit_timer() {
+	g := vmtest.Start(t, vmtest.Config{})
+	g.CopyFS(t, os.DirFS("../scenarios/testdata/timer"), "/etc/systemd/system")
+	g.EnableNow(t, "backup.timer")
+	timer := g.Unit("backup.timer")
+	timer.Wait(t, "waiting")
+	shown := timer.Show(t, "Triggers", "NextElapseUSecRealtime")
+	if shown["Triggers"] != "backup.service" || !strings.Contains(shown["NextElapseUSecRealtime"], " 03:00:00 ") {
+		t.Errorf("the timer has %v", shown)
+	}
+
+	// The service ends at once, so its journal is what shows that it ran.
+	const soon = "[Timer]\nOnCalendar=\nOnActiveSec=1s\nAccuracySec=10ms\n"
+	g.Run(t, "mkdir", "/etc/systemd/system/backup.timer.d")
+	g.WriteFile(t, "/etc/systemd/system/backup.timer.d/soon.conf", []byte(soon), 0o644)
+	g.DaemonReload(t)
+	timer.Restart(t)
+	g.WaitJournal(t, vmtest.JournalQuery{Unit: "backup.service"}, func(e vmtest.Entry) bool {
+		return e.Message == "the backup is written"
+	})
 }
 
 // How a service failed is in the fields of the error.
