@@ -5,33 +5,43 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
-// newTestPort returns a port with the host's end, and how it came to be. A socket
-// pair behaves as a port whose host is connected.
-func newTestPort(t *testing.T, ctx context.Context) (*Port, int, error) {
+// portPair returns a descriptor for newPort, and the host's end, which the test closes. A
+// socket pair behaves as a port whose host is connected.
+func portPair(t *testing.T) (fd int, hostEnd *net.UnixConn) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	port, other, err := host.SocketPair("port")
 	require.NoError(t, err)
-	p, err := newPort(ctx, fds[0], "port")
-	t.Cleanup(func() {
-		if p != nil {
-			p.Close()
-		}
-	})
-	return p, fds[1], err
+	defer port.Close()
+	hostEnd, err = host.UnixConn(other)
+	require.NoError(t, err)
+	t.Cleanup(func() { hostEnd.Close() })
+	fd, err = unix.FcntlInt(port.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.SetNonblock(fd, true))
+	return fd, hostEnd
+}
+
+// newTestPort returns a port and the host's end.
+func newTestPort(t *testing.T) (*Port, *net.UnixConn) {
+	t.Helper()
+	fd, hostEnd := portPair(t)
+	p, err := newPort(t.Context(), fd, "port")
+	require.NoError(t, err)
+	t.Cleanup(func() { p.Close() })
+	return p, hostEnd
 }
 
 func TestPort(t *testing.T) {
-	p, fd, err := newTestPort(t, t.Context())
-	require.NoError(t, err)
-	host := hostEnd(t, fd)
+	p, hostEnd := newTestPort(t)
 	// More than the driver, or a socket, takes at once.
 	data := make([]byte, 4<<20)
 	for i := range data {
@@ -46,53 +56,33 @@ func TestPort(t *testing.T) {
 		written <- err
 	}()
 	got := make([]byte, len(data))
-	_, err = io.ReadFull(host, got)
+	_, err := io.ReadFull(hostEnd, got)
 	require.NoError(t, err)
 	require.NoError(t, <-written)
 	assert.Equal(t, data, got)
 
-	_, err = host.Write([]byte("x"))
+	_, err = hostEnd.Write([]byte("x"))
 	require.NoError(t, err)
 	n, err := p.Read(got)
 	require.NoError(t, err)
 	assert.Equal(t, "x", string(got[:n]))
 
-	host.Close()
+	hostEnd.Close()
 	_, err = p.Read(got)
 	assert.Equal(t, io.EOF, err)
 	_, err = p.Write([]byte("x"))
 	assert.ErrorIs(t, err, unix.EPIPE)
 }
 
-// hostEnd returns the host's end, which the test closes.
-func hostEnd(t *testing.T, fd int) net.Conn {
-	t.Helper()
-	f := os.NewFile(uintptr(fd), "host")
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // TestPortCloseEndsAWrite blocks a write by a host that does not read.
 func TestPortCloseEndsAWrite(t *testing.T) {
-	p, fd, err := newTestPort(t, t.Context())
-	require.NoError(t, err)
-	defer unix.Close(fd)
+	p, hostEnd := newTestPort(t)
 	written := make(chan error, 1)
 	go func() {
 		_, err := p.Write(make([]byte, 64<<20))
 		written <- err
 	}()
-	_, err = unix.Read(fd, make([]byte, 1)) // it has begun
-	for errors.Is(err, unix.EAGAIN) {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		_, err = unix.Poll(fds, -1)
-		if err == nil {
-			_, err = unix.Read(fd, make([]byte, 1))
-		}
-	}
+	_, err := hostEnd.Read(make([]byte, 1)) // it has begun
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
 	assert.Error(t, <-written)
@@ -102,15 +92,14 @@ func TestPortCloseEndsAWrite(t *testing.T) {
 func TestPortWithoutAHost(t *testing.T) {
 	stop := errors.New("the agent is stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	require.NoError(t, err)
-	unix.Close(fds[1])
-	here, err := hostHere(uintptr(fds[0]))
+	fd, hostEnd := portPair(t)
+	require.NoError(t, hostEnd.Close())
+	here, err := hostHere(uintptr(fd))
 	require.NoError(t, err)
 	require.False(t, here)
 	opened := make(chan error, 1)
 	go func() {
-		_, err := newPort(ctx, fds[0], "port")
+		_, err := newPort(ctx, fd, "port")
 		opened <- err
 	}()
 	cancel(stop)
