@@ -3,39 +3,14 @@ package host
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/ordinary"
 )
-
-const ordinary = 12345
-
-// asOrdinary runs f as an ordinary user. In a test that runs as root it changes the
-// effective user of one thread, and gives that user the directory dir.
-func asOrdinary(t *testing.T, dir string, f func() error) error {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return f()
-	}
-	require.NoError(t, os.Chown(dir, ordinary, -1))
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
-	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755))
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		const same = ^uintptr(0)
-		if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, same, ordinary, same); errno != 0 {
-			result <- errno
-			return
-		}
-		result <- f()
-	}()
-	return <-result
-}
 
 func TestReadOnlyCacheNamesTheVariable(t *testing.T) {
 	dir := t.TempDir()
@@ -53,7 +28,7 @@ func TestReadOnlyCacheNamesTheVariable(t *testing.T) {
 			return Explain(os.Rename(filepath.Join(dir, "file"), filepath.Join(dir, "other")), dir)
 		},
 	} {
-		err := asOrdinary(t, dir, f)
+		err := ordinary.Run([]string{dir}, f)
 		var lacks *Error
 		if assert.ErrorAs(t, err, &lacks, name) {
 			assert.ErrorIs(t, err, os.ErrPermission, name)

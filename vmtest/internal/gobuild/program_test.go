@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/ordinary"
 )
 
 // noNotice returns a notice function that fails the test.
@@ -215,7 +215,7 @@ func TestFileOfAnotherUserInCache(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(work, "go-build1"), 0o700))
 	require.NoError(t, os.Chmod(work, 0o500))
 	t.Cleanup(func() { os.Chmod(work, 0o700) })
-	err := asOrdinary(t, []string{dir, filepath.Dir(cache), cache}, func() error {
+	err := ordinary.Run([]string{dir, filepath.Dir(cache), cache}, func() error {
 		_, err := Program(t.Context(), ".", runtime.GOARCH, noNotice(t))
 		return err
 	})
@@ -224,33 +224,6 @@ func TestFileOfAnotherUserInCache(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrPermission)
 	assert.Contains(t, lacks.Cure, "VMTEST_CACHE")
 	assert.NotContains(t, err.Error(), "\n")
-}
-
-// asOrdinary runs f as an ordinary user. In a test that runs as root it changes the
-// effective user of one thread, and gives that user the directories dirs.
-func asOrdinary(t *testing.T, dirs []string, f func() error) error {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return f()
-	}
-	const ordinary = 12345
-	for _, dir := range dirs {
-		require.NoError(t, os.Chown(dir, ordinary, -1))
-	}
-	for parent := filepath.Dir(dirs[0]); parent != os.TempDir(); parent = filepath.Dir(parent) {
-		require.NoError(t, os.Chmod(parent, 0o755))
-	}
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		const same = ^uintptr(0)
-		if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, same, ordinary, same); errno != 0 {
-			result <- errno
-			return
-		}
-		result <- f()
-	}()
-	return <-result
 }
 
 // A build on a full disk returns a *host.Error with the cure.
