@@ -46,6 +46,9 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 	}
 	r.report(Progress{Stage: Resolving})
 	t, err := b.runTools(ctx, dir, scratch, epoch, r)
+	if t != nil {
+		defer t.modules.close()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err() // and not what the tools printed at their end

@@ -3,12 +3,14 @@ package images
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/kmod"
 )
 
@@ -19,10 +21,17 @@ func neededModules() []string {
 }
 
 // moduleFiles are a kernel's modules as in the guest's tree, by their path below
-// lib/modules.
+// lib/modules. Which of them the initrd needs is known when all have been read, so they
+// wait in a file without a name.
 type moduleFiles struct {
-	files map[string][]byte
+	dir   string // of the file
+	spool *os.File
+	size  int64
+	files map[string]span
 }
+
+// span is a part of a file.
+type span struct{ start, size int64 }
 
 // needs reports whether a file is to be added.
 func (m *moduleFiles) needs(name string) bool {
@@ -33,11 +42,28 @@ func (m *moduleFiles) needs(name string) bool {
 	return strings.Contains(path.Base(name), ".ko")
 }
 
-func (m *moduleFiles) add(name string, content []byte) {
-	if m.files == nil {
-		m.files = map[string][]byte{}
+func (m *moduleFiles) add(name string, content []byte) error {
+	if m.spool == nil {
+		spool, err := host.Nameless(m.dir)
+		if err != nil {
+			return err
+		}
+		m.spool, m.files = spool, map[string]span{}
 	}
-	m.files[name] = content
+	n, err := m.spool.Write(content)
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	m.files[name] = span{m.size, int64(n)}
+	m.size += int64(n)
+	return nil
+}
+
+// close gives up the files.
+func (m *moduleFiles) close() {
+	if m.spool != nil {
+		_ = m.spool.Close() // nothing is lost that counts
+	}
 }
 
 // neededFiles returns the files of the modules that an initrd needs, and of those that
@@ -57,11 +83,11 @@ func neededFiles(index kmod.Index) ([]string, error) {
 
 // read returns the content of a file of a kernel's modules.
 func (m *moduleFiles) read(kernel, name string) ([]byte, error) {
-	content, ok := m.files[kernel+"/"+name]
+	at, ok := m.files[kernel+"/"+name]
 	if !ok {
 		return nil, fmt.Errorf("the guest's tree lacks it: %w", fs.ErrNotExist)
 	}
-	return content, nil
+	return io.ReadAll(io.NewSectionReader(m.spool, at.start, at.size))
 }
 
 // writeModules writes the modules that the initrd needs to dir, uncompressed, and a

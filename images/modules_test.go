@@ -32,11 +32,12 @@ func TestWriteModulesRefuses(t *testing.T) {
 		{name: "virtio_pci.ko.xz", content: "not xz", want: "read kernel module virtio_pci.ko.xz: decompress virtio_pci.ko.xz: "},
 		{name: "virtio_pci.ko", gone: true, want: "read kernel module virtio_pci.ko: " + missing},
 	} {
-		var m moduleFiles
-		m.add("6.1/modules.dep", []byte(tc.name+":\n"))
-		m.add("6.1/modules.builtin", []byte(builtins))
+		m := moduleFiles{dir: t.TempDir()}
+		defer m.close()
+		require.NoError(t, m.add("6.1/modules.dep", []byte(tc.name+":\n")))
+		require.NoError(t, m.add("6.1/modules.builtin", []byte(builtins)))
 		if !tc.gone {
-			m.add("6.1/"+tc.name, []byte(tc.content))
+			require.NoError(t, m.add("6.1/"+tc.name, []byte(tc.content)))
 		}
 		_, err := writeModules(t.TempDir(), "6.1", func(name string) ([]byte, error) { return m.read("6.1", name) })
 		assert.ErrorContains(t, err, tc.want)

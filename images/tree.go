@@ -16,7 +16,8 @@ import (
 	"example.org/systemd-vmtest/internal/kmod"
 )
 
-// tree is what a build reads from the guest's tree on its way into the image.
+// tree is what a build reads from the guest's tree on its way into the image. The caller
+// closes its modules.
 type tree struct {
 	kernelVersion string
 	distribution  string // PRETTY_NAME of os-release
@@ -32,8 +33,13 @@ const machineID = "etc/machine-id"
 // filterTree copies the guest's tree from mmdebstrap's tar stream in to out, without
 // the cuts, and writes the kernel into dir. It removes from the headers what depends
 // on the build's user, time and host. No time is after newest.
-func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (*tree, error) {
-	t := &tree{}
+func filterTree(in io.Reader, out io.Writer, dir string, newest time.Time) (_ *tree, err error) {
+	t := &tree{modules: moduleFiles{dir: dir}}
+	defer func() {
+		if err != nil {
+			t.modules.close()
+		}
+	}()
 	tr, tw := treeReader{tar.NewReader(in)}, tar.NewWriter(out)
 	list := cuts()
 	gone := map[string]bool{}
@@ -127,13 +133,13 @@ func (t *tree) take(name string, hdr *tar.Header, content io.Reader, dir string)
 	}
 	switch {
 	case isModule:
-		t.modules.add(module, b)
+		err = t.modules.add(module, b)
 	case name == "usr/lib/os-release":
 		t.distribution = host.ParseOSRelease(b)["PRETTY_NAME"]
 	default:
 		t.packages = parseStatus(b)
 	}
-	return bytes.NewReader(b), nil
+	return bytes.NewReader(b), err
 }
 
 func (t *tree) check() error {

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +166,34 @@ func TestFinishDescribesTheImage(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "kernel/overlay.ko: kernel/squashfs.ko\nkernel/squashfs.ko:\nkernel/virtio_blk.ko:\n", string(dep))
 	assert.NoFileExists(t, filepath.Join(base, "kernel/other.ko"))
+}
+
+// The modules wait in a file and not in memory.
+func TestFilterTreeKeepsModulesOutOfMemory(t *testing.T) {
+	const size = 1 << 20
+	tree := guestTree(t)
+	for i := range 32 {
+		tree = append(tree, entry{name: fmt.Sprintf("usr/lib/modules/%s/kernel/m%d.ko", kver, i), content: strings.Repeat("x", size)})
+	}
+	archive := makeTar(t, tree)
+	tree = nil
+	before := heapInUse()
+	kept, err := filterTree(bytes.NewReader(archive), io.Discard, t.TempDir(), epoch)
+	require.NoError(t, err)
+	defer kept.modules.close()
+	assert.Less(t, heapInUse()-before, int64(8*size), "bytes kept in memory of 32 MiB")
+	last, err := kept.modules.read(kver, "kernel/m31.ko")
+	require.NoError(t, err)
+	assert.Len(t, last, size)
+	runtime.KeepAlive(archive)
+}
+
+// heapInUse returns how many bytes of the heap are reachable.
+func heapInUse() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
 func TestFilterTreeBoundsWhatItKeeps(t *testing.T) {
