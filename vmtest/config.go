@@ -25,14 +25,14 @@ type Config struct {
 	// the image's own.
 	Hostname string
 
-	// Memory is the guest's memory in MiB. 0 is 512.
+	// Memory is the guest's memory in MiB, at least 256. 0 is 512.
 	Memory int
 
 	// CPUs is the number of the guest's processors. 0 is 1. Under emulation, one gives
 	// the most tests a minute on a host with few cores.
 	CPUs int
 
-	// KernelArgs are added to the kernel's command line.
+	// KernelArgs are added to the kernel's command line, such as "systemd.unit=a.target".
 	KernelArgs []string
 
 	// ColdBoot boots the machine for this test, which takes a hundred times as long as
@@ -44,9 +44,9 @@ type Config struct {
 	// cold, because a snapshot has no disk.
 	Disk *Disk
 
-	// Untrimmed boots the distribution's system with all of its units. "vmtest trim"
-	// lists what is left out otherwise, and why. $VMTEST_UNTRIMMED=1 sets it for all
-	// machines.
+	// Untrimmed boots the distribution's system with nothing switched off. "vmtest trim"
+	// lists what is otherwise, and why: generators, units and kernel features.
+	// $VMTEST_UNTRIMMED=1 sets it for all machines.
 	Untrimmed bool
 
 	// BootTimeout bounds a boot, a fork and a reboot, until systemd is "running". 0 is

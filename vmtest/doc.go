@@ -13,8 +13,9 @@
 //	}
 //
 // and runs with go test. The machine is a fork of one that has booted, so it is there in
-// well under a second, and it is gone when the test ends. The host needs QEMU. To build
-// its first image it needs mmdebstrap and squashfs-tools, and for a [Disk] e2fsprogs;
+// well under a second, and it is gone when the test ends. The host needs QEMU,
+// to build an image also mmdebstrap, squashfs-tools and what these need, and for a [Disk]
+// e2fsprogs;
 //
 //	go run example.org/systemd-vmtest/vmtest/cmd/vmtest setup
 //
@@ -51,7 +52,7 @@
 //
 // # Guests
 //
-// A guest has what its image was built with: systemd, D-Bus, udev, iproute2, nc, kmod and
+// A guest of Debian has the essential packages, systemd, D-Bus, udev, iproute2, nc, kmod and
 // what these need. [Machine.Image] lists the packages. systemd-sysusers(8) adds users,
 // and [Guest.Copy] with dpkg(1) packages. The root file system is writable, and what is
 // written is in RAM. There is no network but loopback, and no name server; "ip link add
@@ -74,7 +75,8 @@
 //	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
-//	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing left out
+//	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest
+//	                      trim" lists what is otherwise
 //	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it runs the image's kernel
 //	VMTEST_AGENT          prebuilt guest agent, for hosts without a go command
 //	VMTEST_GO_PREBUILT    directory of prebuilt programs for InstallGo, likewise

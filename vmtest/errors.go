@@ -27,7 +27,7 @@ func (e *ExitError) Error() string { return (*link.ExitError)(e).Error() }
 // program or working directory, or it may not be executed. errors.Is finds
 // fs.ErrNotExist, fs.ErrPermission and the system's error numbers in it.
 type StartError struct {
-	Name    string        // of the program, as in Command.Args
+	Name    string        // the program, the first of Command.Args
 	Message string        // the error's text in the guest
 	Errno   syscall.Errno // 0 if no system call failed
 }
@@ -43,9 +43,9 @@ func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
 type HostError = host.Error
 
 // GuestError reports that a guest did not come up, has gone, or that its agent does not
-// answer. A guest whose agent answers and whose systemd does not is none: it still runs
-// commands and yields evidence. The error of a call whose deadline has ended says which of
-// the two answered.
+// answer. If the agent answers and systemd does not, a call that times out is no
+// GuestError, because the guest still runs commands and yields evidence. Its error says
+// which of the two answered.
 //
 // The text of Err claims a cause only if QEMU reports it, or if the console shows it before
 // the image's own programs run. A unit can write anything to the console, so later text is
@@ -55,7 +55,7 @@ type GuestError struct {
 	Doing   string   // the call, such as "boot"
 	Err     error    // why it failed
 	Console []string // the last lines on the serial console
-	Stderr  string   // the last that QEMU printed
+	Stderr  string   // the end of what QEMU printed
 }
 
 // Error returns the cause on the first line and the evidence on those below it.

@@ -1,11 +1,14 @@
 package vmtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,4 +46,37 @@ func TestStartErrorNamesProgramOnce(t *testing.T) {
 	err := &StartError{Name: "/etc", Message: "fork/exec /etc: permission denied", Errno: syscall.EACCES}
 	assert.EqualError(t, err, "start /etc: permission denied")
 	assert.ErrorIs(t, err, fs.ErrPermission)
+}
+
+// errors.Is and errors.As find what the package documentation names.
+func TestDocumentedErrors(t *testing.T) {
+	m := machineHere(t)
+	ctx, cancel := WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := m.Run(ctx, "sleep", "infinity")
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = m.Run(t.Context(), "false")
+	assert.ErrorAs(t, err, new(*ExitError))
+	_, err = m.Run(t.Context(), "/no/such")
+	assert.ErrorAs(t, err, new(*StartError))
+	_, err = m.ReadFile(t.Context(), "/no/such")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+
+	u := m.Unit("a.service")
+	m.Kill()
+	m.vm.Session().Close()   // which in a guest ends with QEMU
+	var calls sync.WaitGroup // each waits for events of QEMU, which the stand-in lacks
+	for name, call := range map[string]func(context.Context) error{
+		"start": u.Start, "stop": u.Stop, "restart": u.Restart, "reload": u.Reload,
+		"kill":       func(ctx context.Context) error { return u.Kill(ctx, syscall.SIGTERM) },
+		"wait":       func(ctx context.Context) error { return u.Wait(ctx, "active") },
+		"show":       func(ctx context.Context) error { _, err := u.Show(ctx); return err },
+		"enable":     func(ctx context.Context) error { _, err := m.EnableNow(ctx, "a.service"); return err },
+		"journal":    func(ctx context.Context) error { _, err := m.WaitJournal(ctx, JournalQuery{}, nil); return err },
+		"dial":       func(ctx context.Context) error { _, err := m.Dial(ctx, "tcp", "127.0.0.1:1"); return err },
+		"write file": func(ctx context.Context) error { return m.WriteFile(ctx, "/no/such", nil, 0) },
+	} {
+		calls.Go(func() { assert.ErrorAs(t, call(t.Context()), new(*GuestError), name) })
+	}
+	calls.Wait()
 }

@@ -27,22 +27,24 @@ func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error
 	}))
 }
 
-// CopyOut copies a file of the guest to hostPath.
+// CopyOut copies a regular file of the guest, with its mode, to hostPath, and replaces a file
+// there. The directory of hostPath must exist.
 func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	return public(m.vm.With(ctx, "copy "+guestPath+" out of", func(ctx context.Context, s *link.Client) error {
 		return s.CopyOut(ctx, guestPath, hostPath)
 	}))
 }
 
-// WriteFile writes a file in the guest, or replaces it. It does so in one step, so that
-// no process there sees a part of it.
+// WriteFile writes a file in the guest with the permissions of mode, or replaces it. Its
+// directory must exist. No process there sees a part of the file.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
 		return s.WriteFile(ctx, guestPath, data, mode)
 	}))
 }
 
-// ReadFile returns the content of a file in the guest, of at most 64 MiB.
+// ReadFile returns the content of a file in the guest, of at most 64 MiB. A file that does
+// not exist is an fs.ErrNotExist to errors.Is.
 func (m *Machine) ReadFile(ctx context.Context, guestPath string) (data []byte, err error) {
 	err = public(m.vm.With(ctx, "read a file in", func(ctx context.Context, s *link.Client) error {
 		data, err = s.ReadFile(ctx, guestPath)

@@ -21,8 +21,8 @@ type JournalQuery struct {
 	// Match selects entries by their fields. Each is FIELD=value. An entry must have one
 	// of the values of each field that is named; "+" begins an alternative to all before.
 	Match []string
-	After string // selects entries after the one with this cursor
-	Last  int    // selects the last entries, at most Last of them; 0 selects all
+	After string // a cursor: selects the entries after the one that has it
+	Last  int    // selects the last entries, at most this many; 0 selects all
 }
 
 // Entry is one entry of the guest's journal. Its text is untrusted.

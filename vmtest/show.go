@@ -7,8 +7,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// Show runs systemctl show on the unit and returns the named properties, or all. A
-// property that comes in several lines, such as Listen of a socket with several
+// Show runs systemctl show on the unit and returns the named properties, by name, or all of
+// them if none is named. The values are those that systemctl prints. A property that comes in several lines, such as Listen of a socket with several
 // addresses, has them joined by line feeds. Show fails if the unit's type has no such
 // property, and if the unit's name is not a full one: systemctl would complete it, or take
 // it as a pattern. It does not fail if the unit does not exist: LoadState is then

@@ -17,9 +17,9 @@ type Snapshot struct {
 	config   Config
 }
 
-// Snapshot ends the machine and returns a snapshot of it, which lives as long as this
-// process at most. It takes a minute at most. The machine may be a fork itself, and must
-// still be closed. The caller closes the snapshot.
+// Snapshot ends the machine and returns a snapshot of it. The machine may be a fork itself,
+// and must still be closed. One with a Config.Disk has no snapshot. Making it has a timeout
+// of a minute. The snapshot ends with this process, or when the caller closes it.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s, err := m.vm.Snapshot(ctx)
 	if err != nil {
@@ -33,13 +33,14 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 // Close gives up the snapshot. Machines that were forked from it run on.
 func (s *Snapshot) Close() error { return s.snapshot.Close() }
 
-// ForkConfig is the part of a Config that each fork of a snapshot has for itself. A zero field
-// is what the snapshot's machine had, and for Hostname what the guest has.
+// ForkConfig is the part of a Config that each fork of a snapshot has for itself. A zero
+// BootTimeout, OpTimeout or Progress is that of the snapshot's machine. An empty Hostname
+// leaves the guest the name it has.
 type ForkConfig struct {
 	Hostname    string
 	BootTimeout time.Duration // bounds the fork, and a later reboot
-	OpTimeout   time.Duration
-	Console     io.Writer
+	OpTimeout   time.Duration // bounds each call of a Guest's method
+	Console     io.Writer     // nil is none
 	Progress    func(images.Progress)
 }
 

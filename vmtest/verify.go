@@ -9,23 +9,22 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// Verification is what systemd-analyze verify is to look at, and what of its report counts.
+// Verification says which units systemd-analyze verify checks, and which findings count.
 type Verification struct {
 	// Units are names of units, such as "demo.socket", or paths of unit files in the
 	// guest.
 	Units []string
-	// Accept are regular expressions for findings that are no fault, as Finding.String
-	// has them. If one of them matches no finding, the call fails: it would hide the
-	// next fault.
+	// Accept are regular expressions. A finding whose String matches one does not count.
+	// An expression that matches no finding is an error: it would hide the next fault.
 	Accept []string
 	// All also returns findings about other units that systemd-analyze loads because
 	// Units depend on them.
 	All bool
 }
 
-// Finding is what systemd-analyze verify reported in one line.
+// Finding is one line that systemd-analyze verify reported.
 type Finding struct {
-	Unit string // the unit that it is about, or ""
+	Unit string // the unit with the fault, or ""
 	File string // the path of the file in the guest, or ""
 	Line int    // in File, from 1 on, or 0
 	Text string // without the unit, file and line
@@ -61,9 +60,9 @@ func (m *Machine) Verify(ctx context.Context, units ...string) error {
 	return err
 }
 
-// Findings runs systemd-analyze verify and returns what it reported and v does not accept.
-// Findings that systemd-analyze attributes to no unit are always among them. It does not
-// look for manual pages, because guests have none.
+// Findings runs systemd-analyze verify on v.Units and returns the findings that v.Accept does
+// not match. They include those about no unit in particular. systemd-analyze does not look
+// for manual pages, because guests have none.
 func (m *Machine) Findings(ctx context.Context, v Verification) ([]Finding, error) {
 	findings, err := m.findings(ctx, v)
 	if err != nil {
