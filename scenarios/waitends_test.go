@@ -156,5 +156,5 @@ func TestWaitTakesAllStates(t *testing.T) {
 			states++
 		}
 	}
-	assert.Greater(t, states, 80, "states in systemctl --state=help")
+	assert.GreaterOrEqual(t, states, 80, "states in systemctl --state=help: systemd 247 has 80")
 }
