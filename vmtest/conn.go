@@ -33,9 +33,6 @@ type Conn struct {
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	conn, err := m.vm.Dial(ctx, network, address)
 	if err != nil {
-		if !errors.As(err, new(*net.OpError)) { // which names the address
-			err = fmt.Errorf("dial %s %s (guest): %w", network, address, err)
-		}
 		return nil, public(err)
 	}
 	return &Conn{Conn: conn, network: network, address: address}, nil

@@ -88,8 +88,8 @@ func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.Sof
 // Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.
 // It ends with a daemon-reexec, a reboot and a snapshot.
 func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := m.vm.Systemd.Conn(ctx)
-	return conn, public(m.vm.Explain(ctx, "talk to systemd of", err))
+	conn, err := m.vm.Conn(ctx)
+	return conn, public(err)
 }
 
 // WaitSystemd calls look at first and after each signal of the guest's systemd, until look

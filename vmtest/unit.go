@@ -9,6 +9,7 @@ import (
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
+	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
 // MachineUnit is a unit of a [Machine]'s guest. It is no more than a name: the unit need
@@ -90,7 +91,7 @@ func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
 // fail returns e with its cause and the evidence for it.
 func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	e.Unit, e.Err = u.name, public(err)
-	if errors.As(e.Err, new(*GuestError)) || errors.As(err, new(*systemd.StateError)) {
+	if errors.As(e.Err, new(*GuestError)) || errors.As(err, new(*vm.EndedError)) || errors.As(err, new(*systemd.StateError)) {
 		return e.plain() // there is no guest to ask for more, or nothing to ask
 	}
 	if ctx.Err() != nil && !deadline.Struck(ctx) {

@@ -109,5 +109,5 @@ func TestExitStatusOutOfRange(t *testing.T) {
 	}
 	client, _ := serveSessions(t, answer)
 	err := client.Exec(testContext(t), link.Command{Args: []string{"true"}})
-	assert.EqualError(t, err, "run true: the agent sent exit status 256")
+	assert.EqualError(t, err, "the agent sent exit status 256")
 }

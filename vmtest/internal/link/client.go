@@ -24,8 +24,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// ErrLost is wrapped by every error that comes from the end of the link: the guest or
-// its agent has ended, or the Client was closed.
+// ErrLost is wrapped by every error of a link that has ended, unless this host ended it
+// by Close or Shut.
 var ErrLost = errors.New("guest link lost")
 
 // killWait bounds how long a call waits for the guest after its context has ended:
@@ -81,33 +81,33 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 		}
 	}()
 	go func() {
-		s.fail(sshConn.Wait())
+		s.lose(sshConn.Wait())
 		close(c.done)
 	}()
 	return c, nil
 }
 
 // Close ends the connection, and every command and connection in the guest that it
-// started. Calls in progress return an error that wraps ErrLost. Close may be called
-// more than once.
+// started. Calls in progress, and later ones, return an error that wraps net.ErrClosed,
+// or the error that Shut was given. Close may be called more than once.
 func (c *Client) Close() error {
-	c.stream.fail(net.ErrClosed)
+	c.Shut(net.ErrClosed)
 	c.stream.Close() // its error says that the stream was closed before
 	<-c.done
 	return nil
 }
 
+// Shut makes later calls return an error that wraps err, and those in progress when the
+// connection ends. It does not end the connection. Shut does nothing if the connection has
+// ended or is shut.
+func (c *Client) Shut(err error) { c.stream.fail(err) }
+
 // Done is closed when the link is lost or closed.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err returns nil while the link is up. Afterwards its error wraps ErrLost and the
-// cause.
-func (c *Client) Err() error {
-	if cause := c.stream.cause(); cause != nil {
-		return fmt.Errorf("%w: %w", ErrLost, cause)
-	}
-	return nil
-}
+// Err returns nil while the link is up. Afterwards its error is that of Shut, or wraps
+// ErrLost and the cause.
+func (c *Client) Err() error { return c.stream.cause() }
 
 // Control sends a control request to the agent and returns its answer. The agent
 // defines what name and payload mean; payload has at most wire.MaxPayload bytes. If
@@ -129,6 +129,9 @@ func (c *Client) Control(ctx context.Context, name string, payload []byte) ([]by
 
 // request sends a global request and waits for the answer.
 func (c *Client) request(ctx context.Context, name string, payload []byte) (ok bool, reply []byte, err error) {
+	if err := c.Err(); err != nil {
+		return false, nil, err
+	}
 	type answer struct {
 		ok      bool
 		payload []byte
@@ -226,11 +229,13 @@ func (c *Client) lost(err error) error {
 }
 
 // ended returns ctx's error with its cause. It returns the cause alone if that is a
-// deadline or wraps ctx's error.
+// deadline, the end of a link, or wraps ctx's error.
 func ended(ctx context.Context) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, ctx.Err()) || errors.Is(cause, context.DeadlineExceeded) {
-		return cause
+	for _, known := range []error{ctx.Err(), context.DeadlineExceeded, ErrLost, net.ErrClosed} {
+		if errors.Is(cause, known) {
+			return cause
+		}
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }
@@ -246,7 +251,7 @@ type stream struct {
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if err != nil {
-		s.fail(err)
+		s.lose(err)
 		s.Conn.Close() // ends a Write that would block
 	}
 	return n, err
@@ -255,10 +260,13 @@ func (s *stream) Read(p []byte) (int, error) {
 func (s *stream) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	if err != nil {
-		s.fail(err)
+		s.lose(err)
 	}
 	return n, err
 }
+
+// lose notes that the stream has ended because of err, and not by this host's doing.
+func (s *stream) lose(err error) { s.fail(fmt.Errorf("%w: %w", ErrLost, err)) }
 
 func (s *stream) fail(err error) {
 	s.once.Do(func() { s.first.Store(&err) })

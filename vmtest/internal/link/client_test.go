@@ -44,8 +44,53 @@ func TestDialAndClose(t *testing.T) {
 	require.NoError(t, client.Close())
 	require.NoError(t, client.Close())
 	assert.NoError(t, receive(t, "end of Serve", served), "a peer that leaves is no error")
-	assert.ErrorIs(t, client.Err(), link.ErrLost)
-	assert.ErrorIs(t, client.Exec(testContext(t), sh("true")), link.ErrLost)
+	assertClosed(t, client.Err(), net.ErrClosed)
+	assertClosed(t, client.Exec(testContext(t), sh("true")), net.ErrClosed)
+}
+
+// assertClosed checks that err says that this host closed the link.
+func assertClosed(t *testing.T, err, cause error) {
+	t.Helper()
+	assert.ErrorIs(t, err, cause)
+	assert.NotErrorIs(t, err, link.ErrLost)
+}
+
+// A caller that shuts a link says why. Calls in progress return that when the link ends,
+// also if the guest ends it.
+func TestShut(t *testing.T) {
+	for name, end := range map[string]func(*guest){
+		"close":     func(g *guest) { g.Close() },
+		"guest end": func(g *guest) { g.port.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, &agent.Server{})
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer listener.Close()
+			conn, err := g.Dial(testContext(t), "tcp", listener.Addr().String())
+			require.NoError(t, err)
+			defer conn.Close()
+			pending := make(chan error, 1)
+			r, w := io.Pipe()
+			cmd := sh("echo up; exec sleep 1000")
+			cmd.Stdout = w
+			go func() { pending <- g.Exec(context.Background(), cmd) }()
+			_, err = io.ReadFull(r, make([]byte, 3))
+			require.NoError(t, err)
+
+			reason := errors.New("the machine is saved")
+			g.Shut(reason)
+			g.Shut(errors.New("again"))
+			assert.Empty(t, pending, "the link is up")
+			assertClosed(t, g.Ping(testContext(t)), reason)
+			end(g)
+			assertClosed(t, receive(t, "end of a command", pending), reason)
+			_, err = conn.Read(make([]byte, 1))
+			assertClosed(t, err, reason)
+			_, err = g.ReadFile(testContext(t), "/etc/hostname")
+			assertClosed(t, err, reason)
+		})
+	}
 }
 
 func TestDialRubbish(t *testing.T) {
@@ -125,7 +170,7 @@ func TestDeadlineIsSaidOnce(t *testing.T) {
 	g := start(t, &agent.Server{})
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(slow{})
-	assert.EqualError(t, g.Exec(ctx, sh("true")), "run sh: not done within 3s")
+	assert.EqualError(t, g.Exec(ctx, sh("true")), "not done within 3s")
 }
 
 func TestPing(t *testing.T) {

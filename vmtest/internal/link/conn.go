@@ -52,7 +52,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, erro
 // Conn is a connection to a socket inside the guest. It implements net.Conn. Its
 // deadlines are the host's, and its errors are each a *net.OpError with the address in
 // the guest. It can be read to its end after the guest has closed it. After the link
-// is lost, Read and Write fail with an error that wraps ErrLost.
+// has ended, Read and Write fail with an error that wraps that of Client.Err.
 type Conn struct {
 	// near is the caller's end of a socket pair. The data of the other end is copied
 	// from and to an SSH channel. So the kernel provides what channels lack:

@@ -46,7 +46,7 @@ type Command struct {
 // status 0, an *ExitError for any other end, and a *StartError if the command did not
 // start. When ctx ends, the command and all processes of its session are killed, and
 // the error wraps ctx's. If the guest does not answer, Exec returns after at most a
-// few seconds more.
+// few seconds more. The error does not name the command.
 //
 // Processes that a command leaves behind run on until the link ends. Their output is
 // copied for at most a second after the command's own end. Exec does not wait for
@@ -61,7 +61,7 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 	}
 	ch, requests, err := c.open(ctx, "session", nil)
 	if err != nil {
-		return fmt.Errorf("run %s: %w", cmd.Args[0], err)
+		return err
 	}
 	x.ch = ch
 	result := make(chan error, 1)
@@ -89,7 +89,7 @@ func (c *Client) Exec(ctx context.Context, cmd Command) error {
 		go ch.Close()
 	}
 	x.shut()
-	return fmt.Errorf("run %s: %w", cmd.Args[0], ended(ctx))
+	return ended(ctx)
 }
 
 // execution is a command that runs.
@@ -153,7 +153,7 @@ func (x *execution) shut() {
 func (x *execution) run(requests <-chan *ssh.Request) error {
 	if _, err := x.ch.SendRequest(wire.ArgvRequest, false, x.request); err != nil {
 		go ssh.DiscardRequests(requests)
-		return fmt.Errorf("run %s: %w", x.name, x.client.lost(err))
+		return x.client.lost(err)
 	}
 	stdinErr := make(chan error, 1)
 	if x.stdin != nil {
@@ -231,7 +231,7 @@ func (x *execution) await(requests <-chan *ssh.Request) (end, err error) {
 	if err == nil {
 		err = x.client.lost(errors.New("the agent closed the channel without an exit status"))
 	}
-	return nil, fmt.Errorf("run %s: %w", x.name, err)
+	return nil, err
 }
 
 // feed copies Stdin and returns its error. It is no error if the command reads less.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,9 +28,28 @@ const (
 
 // connection is one connection to systemd.
 type connection struct {
-	typed *dbus.Conn   // go-systemd's view of raw
-	raw   *godbus.Conn // for the signals and calls that go-systemd does not have
+	typed  *dbus.Conn   // go-systemd's view of raw
+	raw    *godbus.Conn // for the signals and calls that go-systemd does not have
+	stream *stream      // of raw
 }
+
+// stream keeps its first error, which is why a connection ended.
+type stream struct {
+	net.Conn
+	once  sync.Once
+	first atomic.Pointer[error]
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err != nil {
+		s.fail(err)
+		err = *s.first.Load()
+	}
+	return n, err
+}
+
+func (s *stream) fail(err error) { s.once.Do(func() { s.first.Store(&err) }) }
 
 const (
 	// absence bounds how long systemd's socket may refuse connections, as it does while
@@ -74,10 +95,11 @@ func absent(err error) bool {
 // handshake connects once. It authenticates as the guest's root, which the agent is. The
 // host's user does not exist there.
 func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*connection, error) {
-	stream, err := dial(ctx)
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, connectError(err)
 	}
+	stream := &stream{Conn: conn}
 	// The context of a godbus connection ends the connection, so it is not ctx, which
 	// ends with this call.
 	// The default handler of signals may deliver them out of order.
@@ -88,7 +110,7 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	}
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
-	c := &connection{raw: raw}
+	c := &connection{raw: raw, stream: stream}
 	if err = raw.Auth([]godbus.Auth{godbus.AuthExternal("0")}); err == nil {
 		// go-systemd asks twice, for calls and for signals. One connection does both.
 		c.typed, err = dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
@@ -105,7 +127,11 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 
 func connectError(err error) error { return fmt.Errorf("connect to systemd: %w", err) }
 
-func (c *connection) close() { c.raw.Close() }
+// close ends the connection. Calls in progress return an error that wraps cause.
+func (c *connection) close(cause error) {
+	c.stream.fail(cause)
+	c.raw.Close()
+}
 
 func (c *connection) connected() bool { return c.raw.Connected() }
 
@@ -114,8 +140,25 @@ func (c *connection) lost(err error) bool {
 	return !c.connected() || errors.Is(err, errDisconnected) || errors.Is(err, godbus.ErrClosed)
 }
 
-// call calls a method of the manager and stores its results in ret.
+// explain returns the error of a call with why the connection ended, if it did.
+func (c *connection) explain(err error) error {
+	end := c.stream.first.Load()
+	switch {
+	case err == nil, end == nil, !c.lost(err), errors.Is(err, *end):
+		return err
+	case err == godbus.ErrClosed: // whose text blames the user
+		return *end
+	}
+	return fmt.Errorf("%w: %w", err, *end)
+}
+
+// call calls a method of the manager and stores its results in ret. If ctx ends first, the
+// error is its cause.
 func (c *connection) call(ctx context.Context, method string, args []any, ret ...any) error {
 	manager := c.raw.Object(managerName, managerPath)
-	return manager.CallWithContext(ctx, managerInterface+"."+method, 0, args...).Store(ret...)
+	err := manager.CallWithContext(ctx, managerInterface+"."+method, 0, args...).Store(ret...)
+	if err != nil && err == ctx.Err() {
+		return context.Cause(ctx)
+	}
+	return err
 }

@@ -3,6 +3,7 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,24 +38,28 @@ func NewManager(dial func(context.Context) (net.Conn, error)) *Manager {
 type opening struct {
 	cancel  context.CancelFunc
 	waiters int
+	closed  error         // why the Manager gave it up, if it did
 	done    chan struct{} // closed once conn and err are set
 	conn    *connection
 	err     error
 }
 
-// errClosed is the error of a call that waited for a connection when Close was called.
-var errClosed = errors.New("connect to systemd: the connection was closed")
+// Close is CloseWithError with net.ErrClosed.
+func (m *Manager) Close() { m.CloseWithError(net.ErrClosed) }
 
-// Close closes the connection, or the attempt to make one. The next call makes another.
-func (m *Manager) Close() {
+// CloseWithError closes the connection, or the attempt to make one. The next call makes
+// another. A call that waits for the connection or for an answer returns an error that
+// wraps err. A wait for a change goes on with another connection.
+func (m *Manager) CloseWithError(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.current != nil {
-		m.current.close()
+		m.current.close(err)
 		m.current = nil
 	}
 	if m.opening != nil {
 		m.opening.cancel()
+		m.opening.closed = err
 		m.opening = nil
 	}
 }
@@ -77,7 +82,7 @@ func (m *Manager) connect(ctx context.Context) (*connection, error) {
 			m.mu.Unlock()
 			return c, nil
 		}
-		c.close()
+		c.close(net.ErrClosed)
 		m.current = nil
 	}
 	o := m.opening
@@ -117,10 +122,11 @@ func (m *Manager) open(ctx context.Context, o *opening) {
 	defer m.mu.Unlock()
 	defer close(o.done)
 	if m.opening != o { // closed, or left by all callers
+		o.closed = cmp.Or(o.closed, net.ErrClosed)
 		if conn != nil {
-			conn.close()
+			conn.close(o.closed)
 		}
-		o.err = errClosed
+		o.err = connectError(o.closed)
 		return
 	}
 	m.opening = nil
@@ -135,12 +141,12 @@ func (m *Manager) drop(c *connection) {
 	if m.current == c {
 		m.current = nil
 	}
-	c.close()
+	c.close(net.ErrClosed)
 }
 
 // errUnanswered is the error of a call that must not be made twice, and whose connection
 // ended before its answer came.
-var errUnanswered = errors.New("systemd closed the connection before it answered")
+var errUnanswered = errors.New("the connection to systemd ended before the answer")
 
 // follow calls do with a connection and the signals that arrive on it. When systemd closes
 // the connection under do, as on daemon-reexec, follow connects again and calls do again:
@@ -156,7 +162,7 @@ func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) err
 		err = do(c, s)
 		s.close()
 		if err == nil || ctx.Err() != nil || errors.Is(err, errUnanswered) || !c.lost(err) {
-			return err
+			return c.explain(err)
 		}
 		m.drop(c)
 		select {

@@ -86,18 +86,49 @@ func TestASilentSystemd(t *testing.T) {
 	})
 }
 
-func TestCloseEndsAnAttempt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := NewManager(func(ctx context.Context) (net.Conn, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
+// Close ends what waits for a connection or for an answer. Its caller can say why.
+func TestClose(t *testing.T) {
+	saved := errors.New("the machine is saved")
+	for name, test := range map[string]struct {
+		close func(*Manager)
+		want  error
+	}{
+		"plain":      {(*Manager).Close, net.ErrClosed},
+		"with cause": {func(m *Manager) { m.CloseWithError(saved) }, saved},
+	} {
+		t.Run("attempt/"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := NewManager(func(ctx context.Context) (net.Conn, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				})
+				done := make(chan error, 1)
+				go func() { _, err := m.Conn(t.Context()); done <- err }()
+				synctest.Wait()
+				test.close(m)
+				assert.EqualError(t, <-done, "connect to systemd: "+test.want.Error())
+			})
 		})
-		done := make(chan error, 1)
-		go func() { _, err := m.Conn(t.Context()); done <- err }()
-		synctest.Wait()
-		m.Close()
-		assert.ErrorIs(t, <-done, errClosed)
-	})
+		for method, call := range map[string]func(context.Context, *Manager) error{
+			"StartUnit": func(ctx context.Context, m *Manager) error { return m.Run(ctx, Start, "a.service") },
+			"KillUnit":  func(ctx context.Context, m *Manager) error { return m.Kill(ctx, "a.service", 9) },
+		} {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+					release := make(chan struct{})
+					f.on[method] = func([]any) ([]any, error) { <-release; return nil, nil }
+					defer close(release)
+					done := make(chan error, 1)
+					go func() { done <- call(t.Context(), m) }()
+					synctest.Wait()
+					test.close(m)
+					err := <-done
+					assert.ErrorIs(t, err, test.want)
+					assert.NotContains(t, err.Error(), "systemd closed")
+				})
+			})
+		}
+	}
 }
 
 // A socket that stays away is an error in the end, also for a caller with no deadline.

@@ -19,7 +19,7 @@ type signals struct {
 }
 
 // errDisconnected is the error of a wait for a signal on a connection that has ended.
-var errDisconnected = errors.New("wait for signal: systemd closed the connection")
+var errDisconnected = errors.New("wait for signal: the connection to systemd ended")
 
 // watchSignals begins to collect signals. Call it before reading the state whose changes
 // they announce, because a change in between would be missed.

@@ -100,7 +100,7 @@ func (j *pendingJob) resume(ctx context.Context, c *connection, s *signals) erro
 		return err
 	}
 	if p.down() != (j.verb == Stop) {
-		return fmt.Errorf("%s ended while systemd closed the connection, and its result is not known", j)
+		return fmt.Errorf("%s ended while there was no connection to systemd, and its result is not known", j)
 	}
 	return nil
 }
@@ -183,5 +183,5 @@ func (m *Manager) Kill(ctx context.Context, unit string, signal int32) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, "KillUnit", []any{unit, "all-fail", signal})
+	return c.explain(c.call(ctx, "KillUnit", []any{unit, "all-fail", signal}))
 }

@@ -131,7 +131,7 @@ func TestAVerbOutlivesItsConnection(t *testing.T) {
 	}{
 		"job goes on":    {"inactive", "", true},
 		"job is over":    {"active", "", false},
-		"job ended how?": {"failed", "job 7 ended while systemd closed the connection, and its result is not known", false},
+		"job ended how?": {"failed", "job 7 ended while there was no connection to systemd, and its result is not known", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {

@@ -17,11 +17,8 @@ func (m *Machine) Exec(ctx context.Context, c link.Command) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	err := m.Session().Exec(ctx, c)
-	switch {
-	case err == nil, errors.As(err, new(*link.ExitError)), errors.As(err, new(*link.StartError)):
+	if errors.As(err, new(*link.ExitError)) || errors.As(err, new(*link.StartError)) {
 		return err
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
 	}
 	return m.Explain(ctx, "lost", err)
 }
@@ -43,11 +40,8 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, 
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	conn, err := m.Session().Dial(ctx, network, address)
-	if err == nil {
-		return conn, nil
+	if err != nil {
+		return nil, m.Explain(ctx, "lost", err)
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return nil, m.Explain(ctx, "lost", err)
+	return conn, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -44,6 +45,17 @@ func (e *GuestError) Error() string {
 // Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
+// EndedError reports that a method of Machine has ended the session with the agent, or the
+// machine, and with it the call whose error it is. It is a net.ErrClosed to errors.Is.
+type EndedError struct {
+	By string // the method, such as "Reboot"
+}
+
+func (e *EndedError) Error() string { return "the host ended the session by " + e.By }
+
+// Is reports whether target is net.ErrClosed.
+func (e *EndedError) Is(target error) bool { return target == net.ErrClosed }
+
 // HostError returns err as a *host.Error if its reason is that the host lacks room on its
 // disk.
 func HostError(err error) error {
@@ -68,10 +80,17 @@ func (m *Machine) Explain(ctx context.Context, doing string, err error) error {
 }
 
 // lost returns err as a *GuestError if its reason is that the guest, its agent's end of
-// the link, or QEMU's monitor has gone. It returns any other err as it is.
+// the link, or QEMU's monitor has gone. If this host ended the machine, lost adds that. It
+// returns any other err as it is.
 func (m *Machine) lost(doing string, err error) error {
-	if !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed) || errors.As(err, new(*GuestError)) {
+	switch {
+	case errors.As(err, new(*GuestError)), errors.As(err, new(*EndedError)):
 		return err
+	case !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed):
+		return err
+	}
+	if ended := m.ended.Load(); ended != nil {
+		return fmt.Errorf("%w: %w", ended, err)
 	}
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
 	defer cancel()
@@ -105,7 +124,8 @@ func (m *Machine) overdue(ctx context.Context, doing string, err error) error {
 }
 
 // bootError returns the *GuestError of a machine that did not come up because of err. If
-// the caller cancelled ctx, the guest may be well and the result is no *GuestError.
+// the caller cancelled ctx, or this host ended the machine, the guest may be well and the
+// result is no *GuestError.
 func (m *Machine) bootError(ctx context.Context, doing string, err error) error {
 	if errors.As(err, new(*GuestError)) { // of a command that was part of it
 		return fmt.Errorf("%s %s: %w", doing, m.spec.image(), err)
@@ -113,7 +133,7 @@ func (m *Machine) bootError(ctx context.Context, doing string, err error) error 
 	if err = m.Explain(ctx, doing, err); errors.As(err, new(*GuestError)) {
 		return err
 	}
-	if ctx.Err() != nil && !deadline.Struck(ctx) {
+	if errors.As(err, new(*EndedError)) || ctx.Err() != nil && !deadline.Struck(ctx) {
 		return fmt.Errorf("%s %s: %w", doing, m.spec.image(), err)
 	}
 	return m.guestError(doing, err)

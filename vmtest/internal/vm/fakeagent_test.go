@@ -1,19 +1,15 @@
 package vm
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/binary"
-	"fmt"
 	"io"
 	mathrand "math/rand/v2"
 	"net"
-	"strings"
 	"sync"
+	"time"
 
-	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/assert"
 	"golang.org/x/crypto/ssh"
 
@@ -26,8 +22,9 @@ type fakeAgent struct {
 	machine *fakeMachine
 
 	mu      sync.Mutex
-	conn    net.Conn // of the session in progress
-	gone    bool     // conn was closed by die
+	conn    net.Conn      // of the session in progress
+	served  chan struct{} // closed once the session has ended, and the host has the events
+	gone    bool          // die was called
 	session fakeSession
 }
 
@@ -81,6 +78,16 @@ func (c *sessionConn) Write(p []byte) (int, error) {
 	return dropped + n, err
 }
 
+// Close closes the stream, unless the agent has died. QEMU keeps it open then.
+func (c *sessionConn) Close() error {
+	c.agent.mu.Lock()
+	defer c.agent.mu.Unlock()
+	if c.agent.gone {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
 // connect makes conn the stream behind the agent's port.
 func (a *fakeAgent) connect(conn net.Conn) {
 	var fresh fakeSession
@@ -92,9 +99,16 @@ func (a *fakeAgent) connect(conn net.Conn) {
 func (a *fakeAgent) resume(conn net.Conn, s fakeSession) {
 	c := &sessionConn{Conn: conn, agent: a, read: bytes.Clone(s.data), drop: s.sent}
 	a.mu.Lock()
-	a.conn, a.gone, a.session = conn, false, fakeSession{seed: s.seed, data: bytes.Clone(s.data)}
+	served := make(chan struct{})
+	if a.gone { // QEMU has a new stream for the next agent
+		a.conn.Close()
+	}
+	a.conn, a.served, a.gone, a.session = conn, served, false, fakeSession{seed: s.seed, data: bytes.Clone(s.data)}
 	a.mu.Unlock()
-	go a.serve(c, s.seed)
+	go func() {
+		defer close(served)
+		a.serve(c, s.seed)
+	}()
 }
 
 // saved returns the session in progress.
@@ -106,11 +120,24 @@ func (a *fakeAgent) saved() fakeSession {
 	return s
 }
 
-// die ends the agent without a word.
+// die ends the agent without notice. QEMU keeps its stream open.
 func (a *fakeAgent) die() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.gone = true
+	served := a.served
+	if a.conn != nil {
+		a.conn.SetDeadline(time.Unix(1, 0))
+	}
+	a.mu.Unlock()
+	if served != nil {
+		<-served
+	}
+}
+
+// unplug closes QEMU's end of the stream.
+func (a *fakeAgent) unplug() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.conn != nil {
 		a.conn.Close()
 	}
@@ -187,6 +214,10 @@ func (a *fakeAgent) kernelLog() []byte {
 }
 
 func (a *fakeAgent) channel(channel ssh.NewChannel) {
+	if bytes.Contains(channel.ExtraData(), []byte(silentSocket)) {
+		a.machine.hang("dial")
+		return
+	}
 	ch, requests, err := channel.Accept()
 	if err != nil {
 		return
@@ -199,6 +230,7 @@ func (a *fakeAgent) channel(channel ssh.NewChannel) {
 	}
 	for req := range requests {
 		if req.Type != wire.ArgvRequest {
+			a.machine.hang(req.Type)
 			continue
 		}
 		var argv wire.Argv
@@ -214,57 +246,5 @@ func (a *fakeAgent) channel(channel ssh.NewChannel) {
 		}
 		ch.SendRequest("exit-status", false, ssh.Marshal(wire.ExitStatus{Status: uint32(status)}))
 		return
-	}
-}
-
-// playPID1 answers D-Bus calls as systemd does at its private socket.
-func (a *fakeAgent) playPID1(ch io.ReadWriter) {
-	r := bufio.NewReader(ch)
-	for {
-		line, err := r.ReadString('\n')
-		line = strings.TrimLeft(line, "\x00")
-		switch {
-		case err != nil:
-			return
-		case strings.Contains(line, "AUTH EXTERNAL"):
-			fmt.Fprint(ch, "OK 0123456789abcdef0123456789abcdef\r\n")
-			continue
-		case strings.HasPrefix(line, "NEGOTIATE_UNIX_FD"):
-			fmt.Fprint(ch, "ERROR\r\n")
-			continue
-		case strings.HasPrefix(line, "AUTH"):
-			fmt.Fprint(ch, "REJECTED EXTERNAL\r\n")
-			continue
-		}
-		if strings.HasPrefix(line, "BEGIN") {
-			break
-		}
-	}
-	for {
-		call, err := godbus.DecodeMessage(r)
-		if err != nil {
-			return
-		}
-		a.machine.mu.Lock()
-		pid1 := a.machine.pid1
-		a.machine.mu.Unlock()
-		state := pid1()
-		reply := &godbus.Message{
-			Type: godbus.TypeMethodReply,
-			Headers: map[godbus.HeaderField]godbus.Variant{
-				godbus.FieldReplySerial: godbus.MakeVariant(call.Serial()),
-			},
-		}
-		if member, _ := call.Headers[godbus.FieldMember].Value().(string); member == "Get" {
-			reply.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(godbus.MakeVariant("")))
-			reply.Body = []any{godbus.MakeVariant(state)}
-		}
-		var out bytes.Buffer
-		if err := reply.EncodeTo(&out, binary.LittleEndian); !assert.NoError(a.machine.t, err) {
-			return
-		}
-		if _, err := ch.Write(out.Bytes()); err != nil {
-			return
-		}
 	}
 }

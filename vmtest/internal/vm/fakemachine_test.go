@@ -47,6 +47,10 @@ type fakeMachine struct {
 	agent        *fakeAgent
 	stopped      *fakeSession // of the machine that was stopped last when this one began
 
+	// hung has what the guest was asked and never answers: "dial" of silentSocket,
+	// "subsystem" for files, "StartUnit".
+	hung chan string
+
 	mu           sync.Mutex
 	files        map[string]*os.File // by getfd
 	asked        []string            // names of the commands so far
@@ -66,11 +70,18 @@ func newFakeMachine(h *fakeHost, control *net.UnixConn) *fakeMachine {
 		command:      func([]string) int { return 0 },
 		pid1:         func() string { return "running" },
 		files:        map[string]*os.File{},
+		hung:         make(chan string, 16),
 		rebootAction: "shutdown", // -no-reboot
 	}
 	m.agent = &fakeAgent{machine: m}
 	return m
 }
+
+// silentSocket is a socket in the guest that accepts no connection.
+const silentSocket = "/silent"
+
+// hang notes a request that gets no answer.
+func (m *fakeMachine) hang(what string) { m.hung <- what }
 
 // setPID1 replaces pid1 while the machine runs.
 func (m *fakeMachine) setPID1(pid1 func() string) {
@@ -170,6 +181,12 @@ func (m *fakeMachine) reset() {
 	m.port(true)
 }
 
+// softReboot plays a guest whose user space reboots.
+func (m *fakeMachine) softReboot() {
+	m.agent.die()
+	m.port(true)
+}
+
 // exit ends QEMU.
 func (m *fakeMachine) exit(status int, stderr string) {
 	m.mu.Lock()
@@ -183,6 +200,7 @@ func (m *fakeMachine) exit(status int, stderr string) {
 	m.monitor.Close()
 	m.console.Close()
 	m.agent.die()
+	m.agent.unplug()
 	m.link.Close()
 	json.NewEncoder(m.control).Encode(map[string]any{"status": status, "stderr": stderr})
 }

@@ -36,7 +36,9 @@ type Machine struct {
 	origin  systemd.Moment // of a fork
 	resumed bool           // the guest was saved, and continues here
 
-	rebooted atomic.Bool // the guest's kernel was started again
+	rebooted   atomic.Bool                // the guest's kernel was started again
+	restarting atomic.Pointer[EndedError] // the session is going to end, and the machine is not
+	ended      atomic.Pointer[EndedError] // the machine was ended
 
 	mu    sync.Mutex
 	link  *link.Client // once connected; see Session
@@ -120,13 +122,16 @@ func (m *Machine) Console() *tail.Buffer { return m.console }
 func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
 
 // Close kills QEMU and gives up all that the machine holds. Further calls do nothing.
-func (m *Machine) Close() {
+func (m *Machine) Close() { m.closeBy("Close") }
+
+// closeBy is Close for the method that is called by.
+func (m *Machine) closeBy(by string) {
 	m.closeOnce.Do(func() {
-		m.process.Kill() // first, because it ends every wait for the guest
+		m.killBy(by) // first, because it ends every wait for the guest
 		if s := m.Session(); s != nil {
 			s.Close()
 		}
-		m.Systemd.Close()
+		m.Systemd.CloseWithError(m.goneError())
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
@@ -140,6 +145,15 @@ func (m *Machine) Session() *link.Client {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.link
+}
+
+// endSession ends the session, and the connection to systemd through it. Calls in progress
+// return an error that wraps why.
+func (m *Machine) endSession(why *EndedError) {
+	s := m.Session()
+	s.Shut(why)
+	m.Systemd.CloseWithError(why)
+	s.Close()
 }
 
 // hold makes the caller the only one that saves or restarts the machine, until it calls
@@ -170,9 +184,29 @@ func (m *Machine) follow(client *link.Client) {
 	// QEMU keeps its stream open when the guest closes the port.
 	closed := m.events.now().portClosed
 	go func() {
-		m.events.wait(context.Background(), func(seen events) bool { return seen.portClosed > closed })
+		err := m.events.wait(context.Background(), func(seen events) bool { return seen.portClosed > closed })
+		switch restarting := m.restarting.Load(); {
+		case err != nil:
+			client.Shut(m.goneError())
+		case restarting != nil:
+			client.Shut(restarting)
+		default:
+			client.Shut(errPortClosed)
+		}
 		client.Close()
 	}()
+}
+
+// errPortClosed is the error of a session that the guest ended.
+var errPortClosed = fmt.Errorf("%w: the guest closed its port", link.ErrLost)
+
+// goneError returns why calls end with the machine: the method of this host that ended it,
+// or link.ErrLost.
+func (m *Machine) goneError() error {
+	if ended := m.ended.Load(); ended != nil {
+		return ended
+	}
+	return link.ErrLost
 }
 
 // bounded returns a context that also ends when the guest has gone, and before the process
@@ -184,7 +218,7 @@ func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelF
 	go func() {
 		select {
 		case <-m.Done():
-			cancel(link.ErrLost)
+			cancel(m.goneError())
 		case <-stop:
 		}
 	}()
@@ -196,7 +230,20 @@ func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelF
 }
 
 // Kill kills QEMU and waits until it is gone.
-func (m *Machine) Kill() { m.process.Kill() }
+func (m *Machine) Kill() { m.killBy("Kill") }
+
+// killBy is Kill for the method that is called by. Calls in progress return an *EndedError,
+// unless the guest has gone by itself.
+func (m *Machine) killBy(by string) {
+	seen := m.events.now()
+	gone := isClosed(m.Done()) || seen.shutdown != "" || seen.over
+	if ended := (&EndedError{by}); !gone && m.ended.CompareAndSwap(nil, ended) {
+		if s := m.Session(); s != nil {
+			s.Shut(ended) // and not Close, because the guest would see that
+		}
+	}
+	m.process.Kill()
+}
 
 // Of returns a machine without a monitor, for tests: its session is with an agent
 // anywhere, on a system of that architecture.

@@ -28,7 +28,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	}
 	defer release()
 	if err = m.setRebootAction(ctx, "reset"); err == nil {
-		err = m.restart(ctx, "reboot")
+		err = m.restart(ctx, "reboot", "Reboot")
 	} else {
 		err = m.Explain(ctx, "reboot", err)
 	}
@@ -52,7 +52,7 @@ func (m *Machine) SoftReboot(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	return m.restart(ctx, "soft-reboot")
+	return m.restart(ctx, "soft-reboot", "SoftReboot")
 }
 
 // setRebootAction sets what QEMU does when the guest resets itself.
@@ -63,14 +63,17 @@ func (m *Machine) setRebootAction(ctx context.Context, action string) error {
 // systemctlKept bounds how much of systemctl's standard error is kept, in bytes.
 const systemctlKept = 4 << 10
 
-// restart runs the verb of systemctl that ends the system, and follows the next one.
-func (m *Machine) restart(ctx context.Context, verb string) error {
+// restart runs the verb of systemctl that ends the system, and follows the next one. by is
+// the method that does so.
+func (m *Machine) restart(ctx context.Context, verb, by string) error {
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{
 		What: "not up again", Time: m.spec.BootTimeout, Name: "Config.BootTimeout", Pace: m.Pace,
 	})
 	defer cancel()
 	before := m.events.now()
-	session := m.Session()
+	why := &EndedError{by}
+	m.restarting.Store(why)
+	defer m.restarting.Store(nil)
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the
 	// command ends before the system does, or the system ends the command.
 	stderr := tail.NewBuffer(systemctlKept)
@@ -82,14 +85,14 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 		}
 		return err
 	}
-	m.Systemd.Close()
 	if err := m.events.waitPort(ctx, before.portOpened); err != nil {
 		return m.bootError(ctx, verb, fmt.Errorf("wait for the agent of the next system: %w", err))
 	}
 	if verb == "reboot" {
 		m.rebooted.Store(true)
 	}
-	session.Close()
+	m.endSession(why)
+	m.restarting.Store(nil) // the end of the next session is the guest's doing
 	conn, err := m.rewire(ctx)
 	if err != nil {
 		return m.bootError(ctx, verb, err)
@@ -98,12 +101,12 @@ func (m *Machine) restart(ctx context.Context, verb string) error {
 }
 
 // refused reports whether the command that ends the system has not done so, judging by
-// the command's error. It has if the link is lost, or if systemd has stopped the command
+// the command's error. It has if the link has ended, or if systemd has stopped the command
 // with everything else.
 func refused(err error) bool {
 	var exit *link.ExitError
 	switch {
-	case err == nil, errors.Is(err, link.ErrLost), errors.As(err, new(*GuestError)):
+	case err == nil, errors.Is(err, link.ErrLost), errors.As(err, new(*EndedError)), errors.As(err, new(*GuestError)):
 		return false
 	case errors.As(err, &exit):
 		return exit.Signal != "TERM"

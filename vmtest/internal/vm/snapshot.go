@@ -119,7 +119,7 @@ const snapshotTime = time.Minute
 // not. So the machine is first migrated to a second QEMU whose memory is the file. The
 // second QEMU never runs the guest. It writes the devices' state without the memory.
 func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
-	defer m.Close()
+	defer m.closeBy("Snapshot")
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
 	at, hostEnd, err := m.quiesce(ctx)
@@ -187,9 +187,8 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	if err := m.run(ctx, "true"); err != nil {
 		return at, nil, fmt.Errorf("run true: %w", err)
 	}
-	m.Systemd.Close()
 	opened := m.events.now().portOpened
-	m.Session().Close()
+	m.endSession(&EndedError{"Snapshot"})
 	conn, err := m.reopen(ctx, opened)
 	if err != nil {
 		return at, nil, err

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -13,27 +12,35 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
+// Conn returns a connection to systemd. The machine closes it.
+func (m *Machine) Conn(ctx context.Context) (*dbus.Conn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	conn, err := m.Systemd.Conn(ctx)
+	return conn, m.Explain(ctx, "talk to systemd of", err)
+}
+
 // WaitUnit waits until a unit's ActiveState or SubState is want, as
 // systemd.Manager.WaitUnit.
 func (m *Machine) WaitUnit(ctx context.Context, unit, want string) (systemd.UnitState, error) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	saw, err := m.Systemd.WaitUnit(ctx, unit, want)
-	return saw, m.explainSystemd(ctx, err)
+	return saw, m.Explain(ctx, "lost", err)
 }
 
 // RunUnit starts, stops, restarts or reloads a unit, as systemd.Manager.Run.
 func (m *Machine) RunUnit(ctx context.Context, verb systemd.Verb, unit string) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	return m.explainSystemd(ctx, m.Systemd.Run(ctx, verb, unit))
+	return m.Explain(ctx, "lost", m.Systemd.Run(ctx, verb, unit))
 }
 
 // KillUnit sends a signal to all processes of a unit, as systemd.Manager.Kill.
 func (m *Machine) KillUnit(ctx context.Context, unit string, signal syscall.Signal) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	return m.explainSystemd(ctx, m.Systemd.Kill(ctx, unit, int32(signal)))
+	return m.Explain(ctx, "lost", m.Systemd.Kill(ctx, unit, int32(signal)))
 }
 
 // InspectUnit returns the state of a unit and what may explain it, as
@@ -42,25 +49,14 @@ func (m *Machine) InspectUnit(ctx context.Context, unit string) (systemd.Details
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	d, err := m.Systemd.Inspect(ctx, unit)
-	return d, m.explainSystemd(ctx, err)
+	return d, m.Explain(ctx, "lost", err)
 }
 
 // Watch calls look after each signal of systemd, as systemd.Manager.Watch.
 func (m *Machine) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (string, bool, error)) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	return m.explainSystemd(ctx, m.Systemd.Watch(ctx, look))
-}
-
-// explainSystemd is Explain for an error of D-Bus, which does not show that the link was
-// lost.
-func (m *Machine) explainSystemd(ctx context.Context, err error) error {
-	if err != nil {
-		if lost := m.Session().Err(); lost != nil && !errors.Is(err, lost) {
-			err = errors.Join(err, lost)
-		}
-	}
-	return m.Explain(ctx, "lost", err)
+	return m.Explain(ctx, "lost", m.Systemd.Watch(ctx, look))
 }
 
 // journalEnd returns the moment of the last entry in the guest's journal. Nothing in the

@@ -1,0 +1,195 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
+)
+
+// inFlight begins a call of each kind, of which the guest answers none. It returns their
+// names, and a channel for the error of each.
+func inFlight(t *testing.T, m *Machine, f *fakeMachine) map[string]chan error {
+	t.Helper()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	ctx := context.Background() // none of these ends by its context
+	f.setCommand(func(args []string) int {
+		switch args[0] {
+		case "sleep":
+			f.hang("command")
+			<-release
+		case "systemctl":
+			if args[len(args)-1] == "reboot" {
+				go f.reset()
+			} else {
+				go f.softReboot()
+			}
+		}
+		return 0
+	})
+	conn, err := m.Dial(ctx, "unix", "/open")
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	ended := make(map[string]chan error)
+	for name, call := range map[string]func() error{
+		"command": func() error { return m.run(ctx, "sleep", "1000") },
+		"subsystem": func() error {
+			return m.With(ctx, "read", func(ctx context.Context, c *link.Client) error {
+				_, err := c.ReadFile(ctx, "/etc/hostname")
+				return err
+			})
+		},
+		"dial": func() error {
+			_, err := m.Dial(ctx, "unix", silentSocket)
+			return err
+		},
+		"StartUnit": func() error { return m.RunUnit(ctx, systemd.Start, "a.service") },
+		"watch": func() error {
+			begun := false
+			return m.Watch(ctx, func(context.Context, *dbus.Conn) (string, bool, error) {
+				if !begun {
+					f.hang("watch")
+				}
+				begun = true
+				return "", false, nil
+			})
+		},
+		"connection": func() error {
+			f.hang("connection")
+			_, err := conn.Read(make([]byte, 1))
+			return err
+		},
+	} {
+		errs := make(chan error, 1)
+		ended[name] = errs
+		go func() { errs <- call() }()
+	}
+	for range ended {
+		assert.Contains(t, ended, <-f.hung)
+	}
+	return ended
+}
+
+// What is in progress when this host ends the session says so, and claims no end of the
+// guest's.
+func TestHostEndsTheSession(t *testing.T) {
+	for _, test := range []struct {
+		by   string
+		end  func(*testing.T, *Machine) error
+		gone bool
+	}{
+		{"Snapshot", func(t *testing.T, m *Machine) error {
+			s, err := m.Snapshot(t.Context())
+			if err == nil {
+				err = s.Close()
+			}
+			return err
+		}, true},
+		{"Reboot", func(t *testing.T, m *Machine) error { return m.Reboot(t.Context()) }, false},
+		{"SoftReboot", func(t *testing.T, m *Machine) error { return m.SoftReboot(t.Context()) }, false},
+		{"Kill", func(_ *testing.T, m *Machine) error { m.Kill(); return nil }, true},
+		{"Close", func(_ *testing.T, m *Machine) error { m.Close(); return nil }, true},
+	} {
+		t.Run(test.by, func(t *testing.T) {
+			h := newFakeHost(t)
+			m, fake := h.bootFake()
+			ended := inFlight(t, m, fake)
+			require.NoError(t, test.end(t, m))
+			for name, errs := range ended {
+				assertEnded(t, <-errs, test.by, name)
+			}
+			err := m.run(t.Context(), "true")
+			if !test.gone {
+				assert.NoError(t, err)
+				return
+			}
+			assertEnded(t, err, test.by, "a later command")
+			assertEnded(t, m.KillUnit(t.Context(), "a.service", 9), test.by, "a later call of systemd")
+		})
+	}
+}
+
+func assertEnded(t *testing.T, err error, by, call string) {
+	t.Helper()
+	assert.ErrorContains(t, err, "the host ended the session by "+by, call)
+	for _, claim := range []string{"lost", "exited", "closed", "canceled"} {
+		assert.NotContains(t, err.Error(), claim, call)
+	}
+	assert.False(t, errors.As(err, new(*GuestError)), "%s: %v", call, err)
+	assert.ErrorIs(t, err, net.ErrClosed, call)
+}
+
+// A guest that ends while a call connects to systemd ends the call, although such a guest
+// looks like a systemd that re-executes itself.
+func TestConnectToSystemdOfAGuestThatGoes(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	m.Systemd.Close() // the connection of the boot
+	fake.exit(1, "oops")
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	_, err := m.Conn(ctx)
+	require.ErrorAs(t, err, new(*GuestError))
+	assert.ErrorContains(t, err, "talk to systemd of debian-13: QEMU exited: exit status 1; it printed: oops")
+}
+
+// A guest that has gone before this host ends the machine has ended by itself.
+func TestCloseAfterTheGuestHasGone(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	ended := inFlight(t, m, fake)
+	fake.end("guest-shutdown")
+	require.NoError(t, m.events.wait(t.Context(), func(seen events) bool { return seen.shutdown != "" }))
+	m.Close()
+	for name, errs := range ended {
+		err := <-errs
+		assert.NotErrorIs(t, err, net.ErrClosed, name)
+		if name != "connection" { // of package link, whose errors are those of a net.Conn
+			assert.ErrorAs(t, err, new(*GuestError), name)
+			assert.ErrorContains(t, err, "the guest powered off", name)
+		}
+	}
+}
+
+// A machine that another goroutine closes ends a reboot and a snapshot in progress with that.
+func TestCloseEndsARebootAndASnapshot(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *Machine) error{
+		"reboot":   func(ctx context.Context, m *Machine) error { return m.Reboot(ctx) },
+		"snapshot": func(ctx context.Context, m *Machine) error { _, err := m.Snapshot(ctx); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			m, fake := h.bootFake()
+			fake.setCommand(func([]string) int { go m.Close(); <-m.Done(); return 0 })
+			err := call(t.Context(), m)
+			assert.ErrorContains(t, err, "the host ended the session by Close")
+			assert.False(t, errors.As(err, new(*GuestError)), "%v", err)
+		})
+	}
+}
+
+// An agent that dies after the reboot is the guest's fault, and not the call's.
+func TestAgentDiesAfterAReboot(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = rebooting
+	m, fake := h.bootFake()
+	fake.setPID1(func() string {
+		if m.Rebooted() {
+			go fake.agent.die()
+			return "starting"
+		}
+		return "running"
+	})
+	err := m.Reboot(t.Context())
+	require.ErrorAs(t, err, new(*GuestError))
+	assert.ErrorContains(t, err, "the guest's agent closed the link while QEMU runs")
+	assert.False(t, errors.As(err, new(*EndedError)), "%v", err)
+}
