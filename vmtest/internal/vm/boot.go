@@ -35,20 +35,21 @@ func Boot(ctx context.Context, s Spec) (*Machine, error) {
 
 // bootUp follows a machine from power-on until systemd is "running".
 func (m *Machine) bootUp(ctx context.Context) error {
-	if err := m.events.waitPort(ctx, 0); err != nil {
+	closed, err := m.events.waitPort(ctx, 0)
+	if err != nil {
 		return m.bootError(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
 	}
-	return m.settle(ctx, "boot", m.process.Link)
+	return m.settle(ctx, "boot", m.process.Link, closed)
 }
 
 // settle connects over conn to the agent of a system that has just booted, and waits
-// until systemd is "running".
-func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn) error {
-	client, err := link.Dial(ctx, conn)
+// until systemd is "running". closed is as for follow.
+func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn, closed int) error {
+	client, err := m.shakeHands(ctx, closed, func(ctx context.Context) (*link.Client, error) { return link.Dial(ctx, conn) })
 	if err != nil {
 		return m.bootError(ctx, doing, fmt.Errorf("connect to the guest's agent: %w", err))
 	}
-	m.follow(client)
+	m.follow(client, closed)
 	state, err := m.WaitSystemState(ctx)
 	if err != nil {
 		return m.bootError(ctx, doing, fmt.Errorf("wait for systemd: %w", err))

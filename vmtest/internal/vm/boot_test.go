@@ -31,3 +31,33 @@ func TestBootOfADegradedSystem(t *testing.T) {
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, `systemd is "degraded" instead of running`)
 }
+
+// An agent that closes its port during the handshake, or right after it, has gone. QEMU keeps
+// the stream open, so only its event shows that.
+func TestPortClosesDuringTheHandshake(t *testing.T) {
+	const says = "guest link lost: the guest closed its port"
+	for name, silent := range map[string]bool{"in it": true, "after it": false} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			h.prepare = func(f *fakeMachine) {
+				f.closesPort.Store(true)
+				f.silentAgent = silent
+			}
+			m, err := Boot(t.Context(), someSpec(t))
+			if err == nil {
+				m.Close()
+			}
+			require.ErrorAs(t, err, new(*GuestError))
+			assert.ErrorContains(t, err, says)
+		})
+	}
+	t.Run("reboot", func(t *testing.T) {
+		h := newFakeHost(t)
+		h.prepare = rebooting
+		m, fake := h.bootFake()
+		fake.closesPort.Store(true)
+		err := m.Reboot(t.Context())
+		require.ErrorAs(t, err, new(*GuestError))
+		assert.ErrorContains(t, err, says)
+	})
+}

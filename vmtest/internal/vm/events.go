@@ -20,6 +20,7 @@ type eventLog struct {
 type events struct {
 	portOpened int       // how often the agent opened the guest link's port
 	portClosed int       // how often it closed the port, or died
+	openedAt   int       // portClosed when it opened the port last
 	migration  string    // last status of a migration, in or out
 	panicked   bool      // the guest's kernel reported a panic to QEMU
 	shutdown   string    // why QEMU ends (its ShutdownCause)
@@ -45,6 +46,7 @@ func (seen *events) add(e qmp.Event) {
 		case e.Data["id"] != qemu.LinkID:
 		case e.Data["open"] == true:
 			seen.portOpened++
+			seen.openedAt = seen.portClosed
 		default:
 			seen.portClosed++
 		}
@@ -102,7 +104,17 @@ func (l *eventLog) wait(ctx context.Context, enough func(events) bool) error {
 	}
 }
 
-// waitPort waits until the agent has opened its port more than n times.
-func (l *eventLog) waitPort(ctx context.Context, n int) error {
-	return l.wait(ctx, func(seen events) bool { return seen.portOpened > n })
+// waitPort waits until the agent has opened its port more than n times. It returns how often
+// the port had been closed when it was opened last.
+func (l *eventLog) waitPort(ctx context.Context, n int) (closed int, err error) {
+	err = l.wait(ctx, func(seen events) bool {
+		closed = seen.openedAt
+		return seen.portOpened > n
+	})
+	return closed, err
+}
+
+// waitPortClosed waits until the port has been closed more than n times.
+func (l *eventLog) waitPortClosed(ctx context.Context, n int) error {
+	return l.wait(ctx, func(seen events) bool { return seen.portClosed > n })
 }

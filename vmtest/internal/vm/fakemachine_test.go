@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,8 +45,13 @@ type fakeMachine struct {
 	refusesWake bool
 	// refusesState makes the machine fail to load any state.
 	refusesState bool
-	agent        *fakeAgent
-	stopped      *fakeSession // of the machine that was stopped last when this one began
+	// closesPort makes the agent close its port as soon as it has opened it.
+	closesPort atomic.Bool
+	// silentAgent makes the agent send nothing.
+	silentAgent bool
+
+	agent   *fakeAgent
+	stopped *fakeSession // of the machine that was stopped last when this one began
 
 	// hung has what the guest was asked and never answers: "dial" of silentSocket,
 	// "subsystem" for files, "StartUnit".
@@ -135,8 +141,18 @@ func (m *fakeMachine) private() bool {
 
 // boot makes the guest's agent come up on the link.
 func (m *fakeMachine) boot() {
+	m.openPort()
+	if !m.silentAgent {
+		m.agent.connect(m.link)
+	}
+}
+
+// openPort plays the agent that opens its end of the link. Then it may close it at once.
+func (m *fakeMachine) openPort() {
 	m.port(true)
-	m.agent.connect(m.link)
+	if m.closesPort.Load() {
+		m.port(false)
+	}
 }
 
 // port plays the agent that opens or closes its end of the link.
@@ -178,7 +194,7 @@ func (m *fakeMachine) reset() {
 		return
 	}
 	m.event("RESET", map[string]any{"guest": true, "reason": "guest-reset"})
-	m.port(true)
+	m.openPort()
 }
 
 // softReboot plays a guest whose user space reboots.

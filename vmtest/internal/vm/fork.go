@@ -99,38 +99,47 @@ func (m *Machine) wasKilled() bool {
 
 // comeAlive resumes the copy and makes it a machine of its own.
 func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
+	closed := m.events.now().portClosed
 	if err := m.loadDevices(ctx, s.files.State); err != nil {
 		return err
 	}
 	opened := m.events.now().portOpened
-	client, err := link.Resume(ctx, m.process.Link, s.moment.Session)
-	if errors.Is(err, link.ErrNotReplayed) {
-		client, err = m.redial(ctx, opened)
+	resume := func(ctx context.Context) (*link.Client, error) {
+		return link.Resume(ctx, m.process.Link, s.moment.Session)
+	}
+	var client *link.Client
+	var err error
+	if s.moment.Session.IsZero() {
+		client, err = m.shakeHands(ctx, closed, resume)
+	} else if client, err = resume(ctx); errors.Is(err, link.ErrNotReplayed) {
+		client, closed, err = m.redial(ctx, opened)
 	}
 	if err != nil {
 		return err
 	}
 	m.origin = s.moment.Journal
-	m.follow(client)
+	m.follow(client, closed)
 	return m.wake(ctx, s.moment.Stopped)
 }
 
 // redial shakes hands with an agent whose last session has ended, once it has opened its
-// port more than opened times.
-func (m *Machine) redial(ctx context.Context, opened int) (*link.Client, error) {
-	conn, err := m.reopen(ctx, opened)
+// port more than opened times. closed is as for follow.
+func (m *Machine) redial(ctx context.Context, opened int) (client *link.Client, closed int, err error) {
+	conn, closed, err := m.reopen(ctx, opened)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return link.Dial(ctx, conn)
+	client, err = m.shakeHands(ctx, closed, func(ctx context.Context) (*link.Client, error) { return link.Dial(ctx, conn) })
+	return client, closed, err
 }
 
-// reopen gives the port of such an agent a new stream.
-func (m *Machine) reopen(ctx context.Context, opened int) (net.Conn, error) {
-	if err := m.events.waitPort(ctx, opened); err != nil {
-		return nil, fmt.Errorf("wait until the agent waits for a host: %w", err)
+// reopen gives the port of such an agent a new stream. closed is as for follow.
+func (m *Machine) reopen(ctx context.Context, opened int) (conn net.Conn, closed int, err error) {
+	if closed, err = m.events.waitPort(ctx, opened); err != nil {
+		return nil, 0, fmt.Errorf("wait until the agent waits for a host: %w", err)
 	}
-	return m.rewire(ctx)
+	conn, err = m.rewire(ctx)
+	return conn, closed, err
 }
 
 // loadDevices loads the devices' state and resumes the guest.

@@ -176,15 +176,28 @@ func (m *Machine) hold(ctx context.Context, doing string) (release func(), err e
 	}, nil
 }
 
-// follow makes client the machine's session until the guest closes its end.
-func (m *Machine) follow(client *link.Client) {
+// shakeHands calls dial, which shakes hands with the agent, and returns the session. It ends
+// ctx for dial when the port has been closed more than closed times, because QEMU keeps its
+// stream open then.
+func (m *Machine) shakeHands(ctx context.Context, closed int, dial func(context.Context) (*link.Client, error)) (*link.Client, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if m.events.waitPortClosed(ctx, closed) == nil {
+			cancel(errPortClosed)
+		}
+	}()
+	return dial(ctx)
+}
+
+// follow makes client the machine's session until the port has been closed more than closed
+// times. The caller has that number from before the handshake.
+func (m *Machine) follow(client *link.Client, closed int) {
 	m.mu.Lock()
 	m.link = client
 	m.mu.Unlock()
-	// QEMU keeps its stream open when the guest closes the port.
-	closed := m.events.now().portClosed
 	go func() {
-		err := m.events.wait(context.Background(), func(seen events) bool { return seen.portClosed > closed })
+		err := m.events.waitPortClosed(context.Background(), closed)
 		switch restarting := m.restarting.Load(); {
 		case err != nil:
 			client.Shut(m.goneError())

@@ -85,7 +85,9 @@ func (m *Machine) restart(ctx context.Context, verb, by string) error {
 		}
 		return err
 	}
-	if err := m.events.waitPort(ctx, before.portOpened); err != nil {
+	// The next agent's own port. The last one has closed it before, and so has a reset.
+	closed, err := m.events.waitPort(ctx, before.portOpened)
+	if err != nil {
 		return m.bootError(ctx, verb, fmt.Errorf("wait for the agent of the next system: %w", err))
 	}
 	if verb == "reboot" {
@@ -97,7 +99,7 @@ func (m *Machine) restart(ctx context.Context, verb, by string) error {
 	if err != nil {
 		return m.bootError(ctx, verb, err)
 	}
-	return m.settle(ctx, verb, conn)
+	return m.settle(ctx, verb, conn, closed)
 }
 
 // refused reports whether the command that ends the system has not done so, judging by

@@ -189,12 +189,16 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	}
 	opened := m.events.now().portOpened
 	m.endSession(&EndedError{"Snapshot"})
-	conn, err := m.reopen(ctx, opened)
+	conn, closed, err := m.reopen(ctx, opened)
 	if err != nil {
 		return at, nil, err
 	}
 	opened = m.events.now().portOpened
-	session, recorded, err := link.DialRecorded(ctx, conn)
+	var recorded link.Handshake
+	session, err := m.shakeHands(ctx, closed, func(ctx context.Context) (client *link.Client, err error) {
+		client, recorded, err = link.DialRecorded(ctx, conn)
+		return client, err
+	})
 	if err != nil {
 		return at, nil, err
 	}
@@ -202,7 +206,7 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	if recorded.Check(ctx) != nil {
 		session.Close()
 		recorded = link.Handshake{}
-		if hostEnd, err = m.reopen(ctx, opened); err != nil {
+		if hostEnd, _, err = m.reopen(ctx, opened); err != nil {
 			return at, nil, err
 		}
 	}
