@@ -14,7 +14,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// inFlight begins a call of each kind, of which the guest answers none. It returns their
+// inFlight begins a call of each kind. The guest answers none of them. inFlight returns their
 // names, and a channel for the error of each.
 func inFlight(t *testing.T, m *Machine, f *fakeMachine) map[string]chan error {
 	t.Helper()
