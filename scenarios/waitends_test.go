@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/internal/proc"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -86,19 +86,12 @@ func TestWaitsRest(t *testing.T) {
 	}), most, "processor time of PID 1 in a wait for a property of a unit that is not loaded")
 }
 
-// busyPID1 returns the processor time that PID 1 has used, proc(5), in units of a
-// hundredth of a second.
+// busyPID1 returns the processor time that PID 1 has used.
 func busyPID1(t testing.TB, g *vmtest.Guest) time.Duration {
 	t.Helper()
-	stat := g.Run(t, "cat", "/proc/1/stat")
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')'):])
-	var ticks int
-	for _, field := range fields[12:14] { // utime and stime
-		n, err := strconv.Atoi(field)
-		require.NoError(t, err)
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	stat, err := proc.ParseStat([]byte(g.Run(t, "cat", "/proc/1/stat")))
+	require.NoError(t, err)
+	return stat.Ran
 }
 
 // A systemd that re-executes itself closes its connections. That is not the end of what

@@ -1,12 +1,13 @@
 package agent
 
 import (
-	"bytes"
 	"os"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/proc"
 )
 
 // killWait bounds the wait for killed processes, because a process can hang in the
@@ -82,39 +83,26 @@ func members(sessions map[int]struct{}) []int {
 // has members. So if the leader is alive and not the agent's child, the session is
 // another one.
 func isMember(pid int, sessions map[int]struct{}) bool {
-	state, parent, session := stat(pid)
-	if state == 0 || state == 'Z' || state == 'X' {
+	process, ok := stat(pid)
+	if !ok || process.State == 'Z' || process.State == 'X' {
 		return false
 	}
-	if _, ok := sessions[session]; !ok {
+	if _, ok := sessions[process.Session]; !ok {
 		return false
 	}
-	leaderState, leaderParent, _ := stat(session)
-	if pid == session {
-		return parent == os.Getpid()
+	if pid == process.Session {
+		return process.Parent == os.Getpid()
 	}
-	return leaderState == 0 || leaderParent == os.Getpid()
+	leader, ok := stat(process.Session)
+	return !ok || leader.Parent == os.Getpid()
 }
 
-// stat returns state, parent and session of a process. state is 0 if there is no such
-// process.
-func stat(pid int) (state byte, parent, session int) {
+// stat reports whether there is such a process, and what it is.
+func stat(pid int) (proc.Stat, bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, 0, 0
+		return proc.Stat{}, false
 	}
-	return parseStat(text)
-}
-
-// parseStat parses /proc/PID/stat, see proc(5). It returns 0 for a text of another
-// form.
-func parseStat(text []byte) (state byte, parent, session int) {
-	// The command's name is in parentheses and can have any byte.
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) < 4 {
-		return 0, 0, 0
-	}
-	parent, _ = strconv.Atoi(string(fields[1]))
-	session, _ = strconv.Atoi(string(fields[3]))
-	return fields[0][0], parent, session
+	s, err := proc.ParseStat(text)
+	return s, err == nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/internal/proc"
 	"example.org/systemd-vmtest/vmtest/internal/agent"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
@@ -171,6 +172,10 @@ func TestExecDaemonDoesNotHold(t *testing.T) {
 
 // gone reports whether the process has ended. It need not be reaped yet.
 func gone(pid string) bool {
-	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	return err != nil || bytes.Contains(stat, []byte(") Z "))
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return true
+	}
+	stat, err := proc.ParseStat(text)
+	return err == nil && stat.State == 'Z'
 }

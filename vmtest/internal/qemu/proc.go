@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"example.org/systemd-vmtest/internal/proc"
 )
 
 // Stopped reports whether QEMU itself is stopped, by a signal or a debugger.
@@ -14,8 +16,8 @@ func (p *Process) Stopped() bool {
 	if err != nil {
 		return false
 	}
-	fields := statFields(data)
-	return len(fields) > 0 && (fields[0][0] == 'T' || fields[0][0] == 't')
+	stat, err := proc.ParseStat(data)
+	return err == nil && (stat.State == 'T' || stat.State == 't')
 }
 
 // Usage is the time that a thread has had on the host's processors so far.
@@ -62,11 +64,11 @@ func threadUsage(pid, thread int) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("read processor time: %w", err)
 	}
-	u, err := parseStat(data)
+	stat, err := proc.ParseStat(data) // it has no wait
 	if err != nil {
 		return Usage{}, fmt.Errorf("read processor time: %sstat: %w", task, err)
 	}
-	return u, nil
+	return Usage{Ran: stat.Ran}, nil
 }
 
 // parseSchedstat parses a thread's schedstat. All of it is 0 if the kernel does not
@@ -82,29 +84,4 @@ func parseSchedstat(data []byte) (Usage, bool) {
 		return Usage{}, false
 	}
 	return Usage{Ran: time.Duration(ran), Waited: time.Duration(waited)}, true
-}
-
-// parseStat parses a thread's stat (proc_pid_stat(5)), which has no wait.
-func parseStat(data []byte) (Usage, error) {
-	const user, system = 11, 12 // fields 14 and 15 of the manual
-	fields := statFields(data)
-	if len(fields) <= system {
-		return Usage{}, fmt.Errorf("%d fields after the name", len(fields))
-	}
-	var ticks uint64
-	for _, i := range []int{user, system} {
-		n, err := strconv.ParseUint(string(fields[i]), 10, 38) // 87 years
-		if err != nil {
-			return Usage{}, err
-		}
-		ticks += n
-	}
-	const tick = time.Second / 100 // USER_HZ, the same on all platforms of Go
-	return Usage{Ran: time.Duration(ticks) * tick}, nil
-}
-
-// statFields returns the fields after the command's name. The name is in parentheses
-// and may contain any byte.
-func statFields(stat []byte) [][]byte {
-	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 }

@@ -52,27 +52,9 @@ func TestParseSchedstat(t *testing.T) {
 	}
 }
 
-func TestParseStat(t *testing.T) {
-	const rest = " S 1 2 3 4 5 6 7 8 9 10 150 50 0 0\n"
-	for _, name := range []string{"(qemu)", "(a) b)", "(\n))"} {
-		u, err := parseStat([]byte("12 " + name + rest))
-		require.NoError(t, err, name)
-		assert.Equal(t, Usage{Ran: 2 * time.Second}, u)
-	}
-	_, err := parseStat([]byte("12 (qemu) S 1 2\n"))
-	assert.EqualError(t, err, "3 fields after the name")
-	_, err = parseStat([]byte("12 (qemu) S 1 2 3 4 5 6 7 8 9 10 x 50 0 0\n"))
-	assert.ErrorContains(t, err, `parsing "x"`)
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("12 (qemu) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0\n"))
+func FuzzParseSchedstat(f *testing.F) {
 	f.Add([]byte("1500 2500 7\n"))
-	f.Add([]byte(")"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if u, err := parseStat(data); err == nil {
-			assert.GreaterOrEqual(t, u.Ran, time.Duration(0))
-		}
 		if u, ok := parseSchedstat(data); ok {
 			assert.Positive(t, u.Ran)
 			assert.GreaterOrEqual(t, u.Waited, time.Duration(0))
