@@ -59,7 +59,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	})
 	g.queued = slot.Queued
 	if ctx.Err() != nil {
-		t.Fatalf("start machine: waited %v for a slot, and no time is left for the test (go test -timeout)", brief(g.queued))
+		t.Fatalf("start machine: waited %v for a slot, and no time is left for the test (go test -timeout)", deadline.Brief(g.queued))
 	}
 	g.Machine, err = launch(slots.WithHold(ctx, slot))
 	if err != nil {
@@ -82,11 +82,8 @@ func (g *Guest) withQueue(err error, ctx context.Context) error {
 	if ctx.Err() == nil || g.queued < time.Second {
 		return err
 	}
-	return fmt.Errorf("%w; the test waited %v for a slot", err, brief(g.queued))
+	return fmt.Errorf("%w; the test waited %v for a slot", err, deadline.Brief(g.queued))
 }
-
-// brief rounds a time for a person.
-func brief(d time.Duration) time.Duration { return d.Round(time.Second / 10) }
 
 // testContext returns a context that ends with the test, and early enough before the test
 // binary's own deadline to leave time for evidence. In a clean-up only that deadline ends

@@ -114,5 +114,14 @@ func Scale() (float64, error) {
 	return f, nil
 }
 
+// Brief rounds a time for a person to read: to milliseconds, or to tenths of a second if it
+// is a second or more.
+func Brief(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second / 10)
+}
+
 // never is a time that never comes. It can be added to.
 const never = math.MaxInt64 / 2

@@ -176,3 +176,9 @@ func TestEvidenceIsNotStretched(t *testing.T) {
 		assert.Equal(t, time.Second, time.Since(began))
 	})
 }
+
+func TestBrief(t *testing.T) {
+	assert.Equal(t, 13*time.Millisecond, Brief(12678*time.Microsecond))
+	assert.Equal(t, 1300*time.Millisecond, Brief(1267*time.Millisecond))
+	assert.Equal(t, 90*time.Second, Brief(90*time.Second+3*time.Millisecond))
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
@@ -67,15 +68,15 @@ func (h Health) finding() string {
 	case h.status != "" && h.status != "running":
 		return fmt.Sprintf("the guest is paused: QEMU's status is %q%s", h.status, pauses[h.status])
 	case h.Answers() && h.PID1Answers():
-		return fmt.Sprintf("the agent answered in %v, PID 1 answered in %v", brief(h.agent.took), brief(h.pid1.took))
+		return fmt.Sprintf("the agent answered in %v, PID 1 answered in %v", deadline.Brief(h.agent.took), deadline.Brief(h.pid1.took))
 	case h.Answers() && h.pid1.state == failed:
-		return fmt.Sprintf("the agent answered in %v, asking PID 1 failed: %v", brief(h.agent.took), h.pid1.err)
+		return fmt.Sprintf("the agent answered in %v, asking PID 1 failed: %v", deadline.Brief(h.agent.took), h.pid1.err)
 	case h.Answers():
-		return fmt.Sprintf("the agent answered in %v, PID 1 did not within %v%s", brief(h.agent.took), brief(h.waited), h.processor())
+		return fmt.Sprintf("the agent answered in %v, PID 1 did not within %v%s", deadline.Brief(h.agent.took), deadline.Brief(h.waited), h.processor())
 	case h.monitor.state == failed:
 		return fmt.Sprintf("asking QEMU's monitor failed: %v, and %s", h.monitor.err, h.silence())
 	case h.status == "":
-		return fmt.Sprintf("QEMU's monitor did not answer within %v, and %s", brief(h.waited), h.silence())
+		return fmt.Sprintf("QEMU's monitor did not answer within %v, and %s", deadline.Brief(h.waited), h.silence())
 	}
 	return h.silence() + h.processor()
 }
@@ -97,7 +98,7 @@ func (h Health) silence() string {
 	case failed:
 		return fmt.Sprintf("asking the agent failed: %v", h.agent.err)
 	}
-	return fmt.Sprintf("the agent did not answer within %v", brief(h.waited))
+	return fmt.Sprintf("the agent did not answer within %v", deadline.Brief(h.waited))
 }
 
 // processor returns what the guest's processor did during the wait, as the end of a
@@ -107,17 +108,9 @@ func (h Health) processor() string {
 		return ""
 	}
 	busy := h.usage.Ran + h.usage.Waited
-	text := fmt.Sprintf("; the guest's processor was busy for %v of %v", brief(busy), brief(h.during))
+	text := fmt.Sprintf("; the guest's processor was busy for %v of %v", deadline.Brief(busy), deadline.Brief(h.during))
 	if h.usage.Waited > h.during/2 {
-		text += fmt.Sprintf(" and waited for the host's for %v of these", brief(h.usage.Waited))
+		text += fmt.Sprintf(" and waited for the host's for %v of these", deadline.Brief(h.usage.Waited))
 	}
 	return text
-}
-
-// brief rounds a time for a person to read.
-func brief(d time.Duration) time.Duration {
-	if d < time.Second {
-		return d.Round(time.Millisecond)
-	}
-	return d.Round(time.Second / 10)
 }

@@ -217,3 +217,16 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	at.Stopped, at.Session = m.events.now().stopped, recorded
 	return at, hostEnd, err
 }
+
+// journalEnd returns the moment of the last entry in the guest's journal. Nothing in the
+// journal is half-written then.
+func (m *Machine) journalEnd(ctx context.Context) (systemd.Moment, error) {
+	j := systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
+		return m.Exec(ctx, link.Command{Args: args, Stdout: stdout, Stderr: io.Discard})
+	}}
+	end, err := j.End(ctx)
+	if err != nil {
+		return end, fmt.Errorf("read the end of the journal: %w", err)
+	}
+	return end, nil
+}

@@ -2,13 +2,10 @@ package vm
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -57,17 +54,4 @@ func (m *Machine) Watch(ctx context.Context, look func(context.Context, *dbus.Co
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	return m.Explain(ctx, "lost", m.Systemd.Watch(ctx, look))
-}
-
-// journalEnd returns the moment of the last entry in the guest's journal. Nothing in the
-// journal is half-written then.
-func (m *Machine) journalEnd(ctx context.Context) (systemd.Moment, error) {
-	j := systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
-		return m.Exec(ctx, link.Command{Args: args, Stdout: stdout, Stderr: io.Discard})
-	}}
-	end, err := j.End(ctx)
-	if err != nil {
-		return end, fmt.Errorf("read the end of the journal: %w", err)
-	}
-	return end, nil
 }
