@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/dbus"
-
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
@@ -50,11 +48,11 @@ func evidence(ctx context.Context, m *Machine) string {
 // summary is evidence that is being collected.
 type summary struct {
 	title  string
-	notes  []string            // lines for the top
-	failed []systemd.Failure   // according to the journal
-	states map[string]unitLook // of units that failed
-	parts  []string            // sections, from the top
-	end    string              // the section of the journal, which comes last
+	notes  []string                // lines for the top
+	failed []systemd.Failure       // according to the journal
+	looks  map[string]systemd.Look // at units that failed
+	parts  []string                // sections, from the top
+	end    string                  // the section of the journal, which comes last
 }
 
 // String returns the summary. Its first lines are the verdict.
@@ -65,7 +63,7 @@ func (r *summary) String() string {
 		b.WriteString("\n" + note)
 	}
 	for _, f := range r.failed {
-		b.WriteString("\n" + f.String() + r.states[f.Unit].String())
+		b.WriteString("\n" + f.String() + lookText(r.looks[f.Unit]))
 	}
 	for _, part := range append(r.parts, r.end) {
 		b.WriteString(part)
@@ -117,36 +115,19 @@ func (r *summary) journal(ctx context.Context, m *Machine) bool {
 
 // units adds what systemd shows of units, and reports whether it answered.
 func (r *summary) units(ctx context.Context, m *Machine) bool {
-	conn, err := m.Systemd(ctx)
+	names := make([]string, len(r.failed))
+	for i, f := range r.failed {
+		names[i] = f.Unit
+	}
+	o, err := m.vm.Overview(ctx, names)
+	r.section("failed units", linesOf(o.Failed, failedLine))
+	r.section("jobs", linesOf(o.Jobs, jobLine))
+	r.section("sockets", linesOf(o.Sockets, socketLine))
+	r.looks = o.Looks
 	if err != nil {
-		r.missing("units", err)
-		return false
+		r.missing("units", public(err))
 	}
-	for _, part := range []struct {
-		title string
-		look  func(context.Context, *dbus.Conn) ([]string, error)
-	}{
-		{"failed units", failedUnits},
-		{"jobs", jobs},
-		{"sockets", sockets},
-	} {
-		lines, err := part.look(ctx, conn)
-		if err != nil {
-			r.missing(part.title, public(m.vm.Explain(ctx, "lost", err)))
-			return false
-		}
-		r.section(part.title, lines)
-	}
-	r.states = make(map[string]unitLook)
-	for _, f := range r.failed {
-		look, err := lookAt(ctx, conn, f.Unit)
-		if err != nil {
-			r.missing(f.Unit, public(m.vm.Explain(ctx, "lost", err)))
-			return false
-		}
-		r.states[f.Unit] = look
-	}
-	return true
+	return err == nil
 }
 
 // indented returns lines under a title, or "" if there are none.

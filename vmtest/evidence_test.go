@@ -11,17 +11,22 @@ import (
 )
 
 func TestSocketsInEvidence(t *testing.T) {
-	p := map[string]any{
-		"Id": "demo.socket", "ActiveState": "active", "SubState": "listening", "Result": "success",
-		"Listen": [][]any{{"Stream", "127.0.0.1:9091"}, {"Stream", "[::1]:9091"}},
-		"Accept": true, "NAccepted": uint32(1), "NConnections": uint32(0),
+	s := systemd.Socket{
+		Name: "demo.socket", ActiveState: "active", SubState: "listening", Result: "success",
+		Listen: []string{"127.0.0.1:9091 (Stream)", "[::1]:9091 (Stream)"},
+		Accept: true, Accepted: 1,
 	}
 	const socket = "demo.socket active (listening), result success; listens on 127.0.0.1:9091 (Stream), [::1]:9091 (Stream)"
-	assert.Equal(t, socket+"; accepted 1, connected 0", describeSocket(p))
-	p["Accept"] = false
-	assert.Equal(t, socket, describeSocket(p), "systemd counts connections only for Accept=yes")
-	assert.True(t, ofTest("/run/systemd/system/demo.socket"))
-	assert.False(t, ofTest("/usr/lib/systemd/system/dbus.socket"))
+	assert.Equal(t, socket+"; accepted 1, connected 0", socketLine(s))
+	s.Accept = false
+	assert.Equal(t, socket, socketLine(s), "systemd counts connections only for Accept=yes")
+}
+
+func TestUnitsInEvidence(t *testing.T) {
+	failed := systemd.Listed{Name: "a.service", LoadState: "loaded", ActiveState: "failed", SubState: "failed", Description: "A b"}
+	assert.Equal(t, []string{"a.service loaded failed failed A b"}, linesOf([]systemd.Listed{failed}, failedLine))
+	assert.Equal(t, "7 a.service start waiting", jobLine(systemd.Job{ID: 7, Unit: "a.service", Type: "start", State: "waiting"}))
+	assert.Empty(t, lookText(systemd.Look{}))
 }
 
 func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
@@ -29,7 +34,7 @@ func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
 		title:  "evidence",
 		notes:  []string{"the guest is slow"},
 		failed: []systemd.Failure{{Unit: "a.service", Times: 5, Last: "status 217/USER"}, {Unit: "b.socket", Times: 1, Last: "resources"}},
-		states: map[string]unitLook{"a.service": {active: "activating", sub: "auto-restart", restarts: 4}},
+		looks:  map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
 		end:    indented("journal", []string{"line"}),
 	}
 	r.section("jobs", nil)

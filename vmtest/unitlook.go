@@ -1,117 +1,49 @@
 package vmtest
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/dbus"
-
 	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// unitLook is the state of a unit that failed before.
-type unitLook struct {
-	active, sub string
-	restarts    uint32
-}
-
-func lookAt(ctx context.Context, conn *dbus.Conn, unit string) (unitLook, error) {
-	all, err := conn.GetAllPropertiesContext(ctx, unit)
-	if err != nil {
-		return unitLook{}, fmt.Errorf("read properties of %s: %w", unit, err)
-	}
-	var look unitLook
-	look.active, _ = all["ActiveState"].(string)
-	look.sub, _ = all["SubState"].(string)
-	look.restarts, _ = all["NRestarts"].(uint32)
-	return look, nil
-}
-
-// String returns the state as the end of a sentence about the unit, or "" for a unit whose
-// state was not read.
-func (l unitLook) String() string {
-	if l.active == "" {
+// lookText returns the state of a unit as the end of a sentence about it, or "" for a unit
+// whose state was not read.
+func lookText(l systemd.Look) string {
+	if l.ActiveState == "" {
 		return ""
 	}
-	text := fmt.Sprintf("; it is %s (%s)", l.active, l.sub)
-	if l.restarts > 0 {
-		text += fmt.Sprintf(", restarts: %d", l.restarts)
+	text := fmt.Sprintf("; it is %s (%s)", l.ActiveState, l.SubState)
+	if l.Restarts > 0 {
+		text += fmt.Sprintf(", restarts: %d", l.Restarts)
 	}
 	return tail.Printable(text)
 }
 
-func failedUnits(ctx context.Context, conn *dbus.Conn) ([]string, error) {
-	units, err := conn.ListUnitsFilteredContext(ctx, []string{"failed"})
-	if err != nil {
-		return nil, fmt.Errorf("list failed units: %w", err)
-	}
-	var lines []string
-	for _, u := range units {
-		lines = append(lines, fmt.Sprintf("%s %s %s %s %s", u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description))
-	}
-	return lines, nil
+// failedLine returns a line about a unit that has failed.
+func failedLine(u systemd.Listed) string {
+	return fmt.Sprintf("%s %s %s %s %s", u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description)
 }
 
-func jobs(ctx context.Context, conn *dbus.Conn) ([]string, error) {
-	queue, err := conn.ListJobsContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
-	}
-	var lines []string
-	for _, j := range queue {
-		lines = append(lines, fmt.Sprintf("%d %s %s %s", j.Id, j.Unit, j.JobType, j.Status))
-	}
-	return lines, nil
+func jobLine(j systemd.Job) string {
+	return fmt.Sprintf("%d %s %s %s", j.ID, j.Unit, j.Type, j.State)
 }
 
-// sockets returns a line for each socket that came with the test: where it listens, and
-// in what state it is.
-func sockets(ctx context.Context, conn *dbus.Conn) ([]string, error) {
-	units, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{"*.socket"})
-	if err != nil {
-		return nil, fmt.Errorf("list sockets: %w", err)
-	}
-	var lines []string
-	for _, u := range units {
-		if u.LoadState == "masked" {
-			continue
-		}
-		file, err := conn.GetUnitPropertyContext(ctx, u.Name, "FragmentPath")
-		if err != nil {
-			return nil, fmt.Errorf("read FragmentPath of %s: %w", u.Name, err)
-		}
-		if path, _ := file.Value.Value().(string); !ofTest(path) {
-			continue
-		}
-		all, err := conn.GetAllPropertiesContext(ctx, u.Name)
-		if err != nil {
-			return nil, fmt.Errorf("read properties of %s: %w", u.Name, err)
-		}
-		lines = append(lines, describeSocket(all))
-	}
-	return lines, nil
-}
-
-// ofTest reports whether a unit's file is where tests put theirs. The distribution's own
-// are elsewhere.
-func ofTest(file string) bool {
-	return strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/run/")
-}
-
-// describeSocket returns a line about a socket with these properties. systemd counts
-// connections only for Accept=yes.
-func describeSocket(p map[string]any) string {
-	var listen []string
-	addresses, _ := p["Listen"].([][]any)
-	for _, a := range addresses {
-		if len(a) == 2 {
-			listen = append(listen, fmt.Sprintf("%v (%v)", a[1], a[0]))
-		}
-	}
-	text := fmt.Sprintf("%v %v (%v), result %v; listens on %s", p["Id"], p["ActiveState"], p["SubState"], p["Result"], strings.Join(listen, ", "))
-	if accept, _ := p["Accept"].(bool); accept {
-		text += fmt.Sprintf("; accepted %v, connected %v", p["NAccepted"], p["NConnections"])
+// socketLine returns a line about a socket: where it listens, and in what state it is.
+func socketLine(s systemd.Socket) string {
+	text := fmt.Sprintf("%s %s (%s), result %s; listens on %s", s.Name, s.ActiveState, s.SubState, s.Result, strings.Join(s.Listen, ", "))
+	if s.Accept {
+		text += fmt.Sprintf("; accepted %d, connected %d", s.Accepted, s.Connected)
 	}
 	return text
+}
+
+// linesOf returns a line for each of all.
+func linesOf[T any](all []T, line func(T) string) []string {
+	lines := make([]string, len(all))
+	for i, x := range all {
+		lines[i] = line(x)
+	}
+	return lines
 }

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -112,7 +113,7 @@ func (f *fakeSystemd) hangUp() {
 }
 
 // method answers a method of systemd. after is to be called once the answer is sent.
-func (f *fakeSystemd) method(path godbus.ObjectPath, member string, args []any) (body []any, after func(), err error) {
+func (f *fakeSystemd) method(object godbus.ObjectPath, member string, args []any) (body []any, after func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	after = func() {}
@@ -121,10 +122,10 @@ func (f *fakeSystemd) method(path godbus.ObjectPath, member string, args []any) 
 		if args[1] == "SystemState" {
 			return []any{godbus.MakeVariant(f.state)}, after, nil
 		}
-		_, p := f.find(path)
+		_, p := f.find(object)
 		return []any{godbus.MakeVariant(p[args[1].(string)])}, after, nil
 	case "GetAll":
-		id, p := f.find(path)
+		id, p := f.find(object)
 		values := make(map[string]godbus.Variant)
 		for k, v := range p {
 			if (k == "Result" || strings.HasPrefix(k, "ExecMain")) && args[0] != "" { // of the interface of the unit's type
@@ -154,12 +155,29 @@ func (f *fakeSystemd) method(path godbus.ObjectPath, member string, args []any) 
 		for _, name := range slices.Sorted(maps.Keys(f.units)) {
 			active := f.units[name]["ActiveState"].(string)
 			if f.loaded[name] && slices.Contains(args[0].([]string), active) {
-				found = append(found, dbus.UnitStatus{Name: name, ActiveState: active, Path: objectPath(name), JobPath: "/"})
+				found = append(found, f.status(name))
+			}
+		}
+		return []any{found}, after, nil
+	case "ListUnitsByPatterns":
+		var found []dbus.UnitStatus
+		for _, name := range slices.Sorted(maps.Keys(f.units)) {
+			if ok, _ := path.Match(args[1].([]string)[0], name); ok && f.loaded[name] {
+				found = append(found, f.status(name))
 			}
 		}
 		return []any{found}, after, nil
 	}
 	return nil, after, nil
+}
+
+// status returns a unit as a list of units has it.
+func (f *fakeSystemd) status(name string) dbus.UnitStatus {
+	p := properties(f.units[name])
+	return dbus.UnitStatus{
+		Name: name, Description: p.text("Description"), LoadState: p.text("LoadState"),
+		ActiveState: p.text("ActiveState"), SubState: p.text("SubState"), Path: objectPath(name), JobPath: "/",
+	}
 }
 
 // find returns the unit of an object's path, and one without a file if there is none.

@@ -46,17 +46,14 @@ func startupFinished(s *godbus.Signal) bool {
 
 // FailedUnits returns the names of the units that have failed.
 func (m *Manager) FailedUnits(ctx context.Context) ([]string, error) {
-	conn, err := m.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	units, err := conn.ListUnitsFilteredContext(ctx, []string{"failed"})
-	if err != nil {
-		return nil, fmt.Errorf("list failed units: %w", err)
-	}
 	var names []string
-	for _, u := range units {
-		names = append(names, u.Name)
-	}
-	return names, nil
+	err := m.follow(ctx, func(c *connection, _ *signals) error {
+		units, err := c.failed(ctx)
+		names = nil
+		for _, u := range units {
+			names = append(names, u.Name)
+		}
+		return err
+	})
+	return names, err
 }

@@ -49,6 +49,14 @@ func (m *Machine) InspectUnit(ctx context.Context, unit string) (systemd.Details
 	return d, m.Explain(ctx, "lost", err)
 }
 
+// Overview reads what systemd shows of its units, as systemd.Manager.Overview.
+func (m *Machine) Overview(ctx context.Context, units []string) (systemd.Overview, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	o, err := m.Systemd.Overview(ctx, units)
+	return o, m.Explain(ctx, "lost", err)
+}
+
 // Watch calls look after each signal of systemd, as systemd.Manager.Watch.
 func (m *Machine) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (string, bool, error)) error {
 	ctx, cancel := m.bounded(ctx)
