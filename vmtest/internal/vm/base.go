@@ -35,23 +35,9 @@ type base struct {
 // mostUsers is the size of base.users.
 const mostUsers = 1 << 30
 
-// Base returns the snapshot of a machine that s describes, made when it had booted. It boots
-// one if the cache has no such snapshot. The snapshot stays open as long as the process lives, or
-// until ForkBase replaces it.
-func Base(ctx context.Context, s Spec) (*Snapshot, error) {
-	b, err := openBase(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.users.Acquire(ctx, 1); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	defer b.users.Release(1)
-	return b.snapshot, nil
-}
-
-// ForkBase returns a fork of Base. A snapshot that cannot be loaded is discarded and made
-// again, once in a process. The caller closes the machine.
+// ForkBase returns a fork of a machine that s describes and that has just booted. It boots
+// one if the cache has no snapshot of it. A snapshot that cannot be loaded is discarded and
+// made again, once in a process. The caller closes the machine.
 func ForkBase(ctx context.Context, s Spec) (*Machine, error) {
 	b, err := openBase(ctx, s)
 	if err != nil {

@@ -73,7 +73,7 @@ func TestBadDisk(t *testing.T) {
 
 func TestNoSnapshotOfADisk(t *testing.T) {
 	s := Spec{Files: someFiles(), Disk: new(Disk)}
-	_, err := Base(t.Context(), s)
+	_, err := ForkBase(t.Context(), s)
 	assert.ErrorContains(t, err, "fork debian-13: machine has Config.Disk; snapshots hold no disk")
 	_, err = newMachine(s, nil).Snapshot(t.Context())
 	assert.ErrorContains(t, err, "snapshot debian-13: machine has Config.Disk; snapshots hold no disk")

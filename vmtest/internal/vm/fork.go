@@ -57,24 +57,6 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 	return m, nil
 }
 
-// Restore returns a copy that runs. Unlike Fork it does not wait for the agent.
-func (s *Snapshot) Restore(ctx context.Context) (*Machine, error) {
-	release, err := s.use()
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	m, err := start(ctx, s.spec, s.machine())
-	if err != nil {
-		return nil, err
-	}
-	if err := m.loadDevices(ctx, s.files.State); err != nil {
-		m.Close()
-		return nil, err
-	}
-	return m, nil
-}
-
 // machine describes a fork to QEMU.
 func (s *Snapshot) machine() qemu.Machine {
 	d := s.spec.machine()

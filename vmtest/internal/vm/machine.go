@@ -104,6 +104,10 @@ func (m *Machine) Spec() Spec { return m.spec }
 // Began returns when the machine was started, by a boot or a fork.
 func (m *Machine) Began() time.Time { return m.began }
 
+// Resumed returns when QEMU resumed the guest last, by the host's clock. It is the zero time
+// if the guest was never stopped.
+func (m *Machine) Resumed() time.Time { return m.events.now().resumed }
+
 // Origin returns the end of the journal of the machine that this one was forked from. It is
 // the zero Moment if this one was booted.
 func (m *Machine) Origin() systemd.Moment { return m.origin }
