@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
@@ -205,20 +207,41 @@ func (m *fakeMachine) softReboot() {
 
 // exit ends QEMU.
 func (m *fakeMachine) exit(status int, stderr string) {
+	if m.closeStreams() {
+		json.NewEncoder(m.control).Encode(map[string]any{"status": status, "stderr": stderr})
+	}
+}
+
+// kill ends QEMU by a signal.
+func (m *fakeMachine) kill(signal syscall.Signal) {
+	raw, err := m.control.SyscallConn()
+	if !assert.NoError(m.t, err) || !m.closeStreams() {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if assert.NoError(m.t, err) {
+			assert.NoError(m.t, unix.Kill(int(peer.Pid), signal))
+		}
+	})
+}
+
+// closeStreams closes QEMU's streams, which end before its process does. It reports whether
+// they were open.
+func (m *fakeMachine) closeStreams() bool {
 	m.mu.Lock()
 	left := m.left
 	m.left = true
 	m.mu.Unlock()
 	if left {
-		return
+		return false
 	}
-	// QEMU's streams end before its process does.
 	m.monitor.Close()
 	m.console.Close()
 	m.agent.die()
 	m.agent.unplug()
 	m.link.Close()
-	json.NewEncoder(m.control).Encode(map[string]any{"status": status, "stderr": stderr})
+	return true
 }
 
 // leave ends the machine with the test.

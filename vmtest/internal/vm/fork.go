@@ -33,6 +33,11 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 		return nil, err
 	}
 	defer release()
+	state, err := s.openState()
+	if err != nil {
+		return nil, HostError(fmt.Errorf("fork %s: %w", s.spec.image(), err))
+	}
+	defer state.Close()
 	spec := s.spec
 	spec.Instance = i
 	var started starting
@@ -45,7 +50,7 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 		return nil, err
 	}
 	started.Store(m)
-	if err := m.comeAlive(ctx, s); err != nil {
+	if err := m.comeAlive(ctx, s, state); err != nil {
 		inTime := ctx.Err() == nil
 		err = m.bootError(ctx, "fork", err)
 		if inTime && isClosed(m.Done()) && !m.wasKilled() {
@@ -79,10 +84,20 @@ func (m *Machine) wasKilled() bool {
 	return ok && status.Signaled() && status.Signal() != syscall.SIGBUS
 }
 
-// comeAlive resumes the copy and makes it a machine of its own.
-func (m *Machine) comeAlive(ctx context.Context, s *Snapshot) error {
+// openState opens the devices' state again, because an inherited descriptor shares its
+// position with those of all other forks. The caller closes the file.
+func (s *Snapshot) openState() (*os.File, error) {
+	state, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", s.files.State.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("open device state: %w", err)
+	}
+	return state, nil
+}
+
+// comeAlive resumes the copy from the devices' state and makes it a machine of its own.
+func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) error {
 	closed := m.events.now().portClosed
-	if err := m.loadDevices(ctx, s.files.State); err != nil {
+	if err := m.loadDevices(ctx, state); err != nil {
 		return err
 	}
 	opened := m.events.now().portOpened
@@ -126,14 +141,8 @@ func (m *Machine) reopen(ctx context.Context, opened int) (conn net.Conn, closed
 
 // loadDevices loads the devices' state and resumes the guest.
 func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
-	// A file description of its own: an inherited one shares its position with all other
-	// forks.
-	own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", state.Fd()))
+	err := m.prepareMigration(ctx, state, true)
 	if err != nil {
-		return fmt.Errorf("open device state: %w", err)
-	}
-	defer own.Close()
-	if err := m.prepareMigration(ctx, own, true); err != nil {
 		return err
 	}
 	if err = m.migrateIn(ctx); err == nil {

@@ -123,6 +123,18 @@ func TestRebootThatFails(t *testing.T) {
 	}
 }
 
+// A QEMU that exits during a reboot has printed why.
+func TestQEMUExitsDuringAReboot(t *testing.T) {
+	h := newFakeHost(t)
+	m, fake := h.bootFake()
+	fake.setCommand(func([]string) int { go fake.exit(1, "qemu: no such reset"); return 0 })
+	err := m.Reboot(t.Context())
+	var guest *GuestError
+	require.ErrorAs(t, err, &guest)
+	assert.Equal(t, "qemu: no such reset", guest.Stderr)
+	assert.ErrorContains(t, err, "QEMU exited: exit status 1; it printed: qemu: no such reset")
+}
+
 // A reboot whose context has ended does nothing to the machine.
 func TestRebootWithAnEndedContext(t *testing.T) {
 	h := newFakeHost(t)

@@ -15,6 +15,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -160,6 +161,13 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 
 // saveError returns err, of a QEMU that has not run the guest, with what that QEMU printed.
 func (m *Machine) saveError(image string, err error) error {
+	if errors.Is(err, qmp.ErrClosed) {
+		// What it printed last comes a moment after the end of its monitor.
+		select {
+		case <-m.Done():
+		case <-time.After(exitTime):
+		}
+	}
 	if text := m.process.Stderr(); text != "" {
 		err = fmt.Errorf("%w; QEMU printed: %s", err, tail.Printable(text))
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,6 +104,21 @@ func TestSnapshotThatFails(t *testing.T) {
 			<-m.Done()
 		})
 	}
+}
+
+// The second QEMU never runs the guest. If it exits, the error has what it printed.
+func TestSnapshotWhoseQEMUExits(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = func(f *fakeMachine) {
+		if f.incoming() {
+			f.on["migrate"] = func(json.RawMessage) (any, error) { go f.exit(1, "cannot write"); return struct{}{}, nil }
+		}
+	}
+	m, _ := h.bootFake()
+	_, err := m.Snapshot(t.Context())
+	assert.ErrorContains(t, err, "snapshot debian-13: save devices: ")
+	assert.ErrorContains(t, err, "; QEMU printed: cannot write")
+	assert.False(t, errors.As(err, new(*GuestError)), "%v", err)
 }
 
 // A snapshot whose context has ended does nothing to the machine.
@@ -217,6 +234,54 @@ func TestForkGivenUp(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.False(t, errors.As(err, new(*unloadableError)))
 	assert.False(t, errors.As(err, new(*GuestError)))
+}
+
+// A fork that only this host fails is no fault of the snapshot's or the guest's.
+func TestForkThatTheHostFails(t *testing.T) {
+	newFakeHost(t)
+	s := fakeSnapshot(t, deviceState, link.Handshake{})
+	state := s.files.State
+	defer func() { s.files.State = state }()
+	closed, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	s.files.State = closed
+	_, err = s.Fork(t.Context(), someInstance())
+	assert.ErrorContains(t, err, "fork debian-13: open device state: ")
+	assert.False(t, errors.As(err, new(*GuestError)), "%v", err)
+	assert.False(t, errors.As(err, new(*unloadableError)), "%v", err)
+}
+
+// A QEMU that another process kills says nothing about the snapshot. One that exits by
+// itself does.
+func TestForkWhoseQEMUEnds(t *testing.T) {
+	for _, test := range []struct {
+		says       string
+		end        func(*fakeMachine)
+		unloadable bool
+	}{
+		{"QEMU exited: signal: killed", func(f *fakeMachine) { f.kill(syscall.SIGKILL) }, false},
+		{"QEMU exited: exit status 1; it printed: bad state", func(f *fakeMachine) { f.exit(1, "bad state") }, true},
+	} {
+		h := newFakeHost(t)
+		h.prepare = func(f *fakeMachine) {
+			f.on["migrate-incoming"] = func(json.RawMessage) (any, error) { go test.end(f); return struct{}{}, nil }
+		}
+		_, err := fakeSnapshot(t, deviceState, link.Handshake{}).Fork(t.Context(), someInstance())
+		require.ErrorAs(t, err, new(*GuestError))
+		assert.ErrorContains(t, err, test.says)
+		assert.Equal(t, test.unloadable, errors.As(err, new(*unloadableError)), "%v", err)
+	}
+}
+
+// A memory file that is too short ends QEMU by SIGBUS, which no other process has sent.
+func TestWasKilled(t *testing.T) {
+	for script, want := range map[string]bool{"kill -KILL $$": true, "kill -TERM $$": true, "kill -BUS $$": false, "exit 1": false} {
+		m := machineOf(t, script)
+		<-m.Done()
+		assert.Equal(t, want, m.wasKilled(), script)
+	}
+	assert.False(t, machineOf(t, "exec sleep 1000").wasKilled())
 }
 
 func TestForkTakesTooLong(t *testing.T) {
