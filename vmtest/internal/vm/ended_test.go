@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -127,18 +128,46 @@ func assertEnded(t *testing.T, err error, by, call string) {
 	assert.ErrorIs(t, err, net.ErrClosed, call)
 }
 
-// A guest that ends while a call connects to systemd ends the call, although such a guest
-// looks like a systemd that re-executes itself.
-func TestConnectToSystemdOfAGuestThatGoes(t *testing.T) {
-	h := newFakeHost(t)
-	m, fake := h.bootFake()
-	m.Systemd.Close() // the connection of the boot
-	fake.exit(1, "oops")
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	_, err := m.Conn(ctx)
-	require.ErrorAs(t, err, new(*GuestError))
-	assert.ErrorContains(t, err, "talk to systemd of debian-13: QEMU exited: exit status 1; it printed: oops")
+// A guest that ends while a call connects to systemd, or waits for something else than the
+// link, ends the call. Such a guest looks like a systemd that re-executes itself.
+func TestCallToAGuestThatGoes(t *testing.T) {
+	never := func(context.Context, *dbus.Conn) (string, bool, error) { return "", false, nil }
+	for name, call := range map[string]func(context.Context, *Machine) error{
+		"Conn": func(ctx context.Context, m *Machine) error { _, err := m.Conn(ctx); return err },
+		"WaitSystemState": func(ctx context.Context, m *Machine) error {
+			_, err := m.WaitSystemState(ctx)
+			return m.Explain(ctx, "lost", err)
+		},
+		"WaitUnit": func(ctx context.Context, m *Machine) error {
+			_, err := m.WaitUnit(ctx, "a.service", "active")
+			return err
+		},
+		"RunUnit":     func(ctx context.Context, m *Machine) error { return m.RunUnit(ctx, systemd.Start, "a.service") },
+		"KillUnit":    func(ctx context.Context, m *Machine) error { return m.KillUnit(ctx, "a.service", 9) },
+		"InspectUnit": func(ctx context.Context, m *Machine) error { _, err := m.InspectUnit(ctx, "a.service"); return err },
+		"Overview":    func(ctx context.Context, m *Machine) error { _, err := m.Overview(ctx, nil); return err },
+		"Watch":       func(ctx context.Context, m *Machine) error { return m.Watch(ctx, never) },
+		"With": func(ctx context.Context, m *Machine) error {
+			return m.With(ctx, "wait in", func(ctx context.Context, _ *link.Client) error { <-ctx.Done(); return context.Cause(ctx) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Only the end of its process tells, so it ends as a guest whose stream is open.
+			m := machineOf(t, "exec sleep 1000")
+			close(m.eventsDone)
+			m.Systemd = systemd.NewManager(func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED })
+			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- call(ctx, m) }()
+			m.process.Kill()
+			err := <-ended
+			require.ErrorAs(t, err, new(*GuestError))
+			assert.ErrorContains(t, err, "debian-13: QEMU exited: signal: killed; ")
+			assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
 }
 
 // A guest that has gone before this host ends the machine has ended by itself.

@@ -321,6 +321,14 @@ func TestForkOfAClosedSnapshot(t *testing.T) {
 	for range 2 {
 		go func() { closed <- s.Close() }()
 	}
+	assert.Eventually(t, func() bool {
+		if s.using.TryRLock() {
+			s.using.RUnlock()
+			return false
+		}
+		return true
+	}, testTimeout, time.Millisecond, "Close does not wait for the fork")
+	assert.Empty(t, closed)
 	close(release)
 	assert.NoError(t, <-forked)
 	assert.NoError(t, <-closed)
