@@ -31,6 +31,7 @@ type connection struct {
 	typed  *dbus.Conn   // go-systemd's view of raw
 	raw    *godbus.Conn // for the signals and calls that go-systemd does not have
 	stream *stream      // of raw
+	closed atomic.Bool  // by the Manager's Close
 }
 
 // stream keeps its first error, which is why a connection ended.
@@ -138,6 +139,12 @@ func (c *connection) connected() bool { return c.raw.Connected() }
 // lost reports whether a call failed with err because the connection has ended.
 func (c *connection) lost(err error) bool {
 	return !c.connected() || errors.Is(err, errDisconnected) || errors.Is(err, godbus.ErrClosed)
+}
+
+// closedHere reports whether this host closed the connection, or the link under it.
+func (c *connection) closedHere() bool {
+	end := c.stream.first.Load()
+	return c.closed.Load() || end != nil && errors.Is(*end, net.ErrClosed)
 }
 
 // explain returns the error of a call with why the connection ended, if it did.

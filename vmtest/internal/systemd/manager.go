@@ -48,12 +48,12 @@ type opening struct {
 func (m *Manager) Close() { m.CloseWithError(net.ErrClosed) }
 
 // CloseWithError closes the connection, or the attempt to make one. The next call makes
-// another. A call that waits for the connection or for an answer returns an error that
-// wraps err. A wait for a change goes on with another connection.
+// another. Calls in progress return an error that wraps err.
 func (m *Manager) CloseWithError(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.current != nil {
+		m.current.closed.Store(true)
 		m.current.close(err)
 		m.current = nil
 	}
@@ -150,7 +150,8 @@ var errUnanswered = errors.New("the connection to systemd ended before the answe
 
 // follow calls do with a connection and the signals that arrive on it. When systemd closes
 // the connection under do, as on daemon-reexec, follow connects again and calls do again:
-// the end of a connection is not the end of what do waits for.
+// the end of a connection is not the end of what do waits for. It is if this host closed the
+// connection, because the next one may lead to another system.
 func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) error) error {
 	var last time.Time // when the last connection ended, and the pause after it
 	for {
@@ -161,7 +162,7 @@ func (m *Manager) follow(ctx context.Context, do func(*connection, *signals) err
 		s := watchSignals(c)
 		err = do(c, s)
 		s.close()
-		if err == nil || ctx.Err() != nil || errors.Is(err, errUnanswered) || !c.lost(err) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, errUnanswered) || !c.lost(err) || c.closedHere() {
 			return c.explain(err)
 		}
 		m.drop(c)

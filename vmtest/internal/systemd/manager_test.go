@@ -112,9 +112,14 @@ func TestClose(t *testing.T) {
 		for method, call := range map[string]func(context.Context, *Manager) error{
 			"StartUnit": func(ctx context.Context, m *Manager) error { return m.Run(ctx, Start, "a.service") },
 			"KillUnit":  func(ctx context.Context, m *Manager) error { return m.Kill(ctx, "a.service", 9) },
+			"signal": func(ctx context.Context, m *Manager) error {
+				_, err := m.WaitUnit(ctx, "a.service", "inactive")
+				return err
+			},
 		} {
 			t.Run(method+"/"+name, func(t *testing.T) {
 				bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+					f.unit("a.service", "active", "running", nil)
 					release := make(chan struct{})
 					f.on[method] = func([]any) ([]any, error) { <-release; return nil, nil }
 					defer close(release)
