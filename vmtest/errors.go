@@ -47,9 +47,9 @@ type HostError = host.Error
 // GuestError, because the guest still runs commands and yields evidence. Its error says
 // which of the two answered.
 //
-// A call that this host ends by Close, Kill, Snapshot, Reboot or SoftReboot of the machine
-// returns no GuestError either. Its error names the method, and is a net.ErrClosed to
-// errors.Is.
+// If this host ended the machine by Close, Kill or Snapshot, Err names the method, there is
+// no evidence, and the error is a net.ErrClosed to errors.Is. So is the error of a call that
+// Reboot or SoftReboot ended, which is no GuestError.
 //
 // The text of Err claims a cause only if QEMU reports it, or if the console shows it before
 // the image's own programs run. A unit can write anything to the console, so later text is

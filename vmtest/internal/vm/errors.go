@@ -28,6 +28,9 @@ type GuestError struct {
 func (e *GuestError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %v", e.Doing, e.Image, e.Err)
+	if errors.As(e.Err, new(*EndedError)) {
+		return tail.Printable(b.String()) // the guest has no part in it
+	}
 	if len(e.Console) == 0 {
 		b.WriteString("\nthe guest printed nothing on its console")
 	} else {
@@ -48,7 +51,8 @@ func (e *GuestError) Unwrap() error { return e.Err }
 // EndedError reports that a method of Machine has ended the session with the agent, or the
 // machine, and with it the call whose error it is. It is a net.ErrClosed to errors.Is.
 type EndedError struct {
-	By string // the method, such as "Reboot"
+	By   string // the method, such as "Reboot"
+	Gone bool   // the machine ends too, and not the session alone
 }
 
 func (e *EndedError) Error() string { return "the host ended the session by " + e.By }
@@ -80,17 +84,19 @@ func (m *Machine) Explain(ctx context.Context, doing string, err error) error {
 }
 
 // lost returns err as a *GuestError if its reason is that the guest, its agent's end of
-// the link, or QEMU's monitor has gone. If this host ended the machine, lost adds that. It
-// returns any other err as it is.
+// the link, or QEMU's monitor has gone. If this host ended the machine, lost adds that, and
+// the result has no evidence. It returns any other err as it is.
 func (m *Machine) lost(doing string, err error) error {
-	switch {
-	case errors.As(err, new(*GuestError)), errors.As(err, new(*EndedError)):
+	switch ended, ok := errors.AsType[*EndedError](err); {
+	case errors.As(err, new(*GuestError)), ok && !ended.Gone:
 		return err
+	case ok:
+		return &GuestError{Image: m.spec.image(), Doing: doing, Err: err}
 	case !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed):
 		return err
 	}
 	if ended := m.ended.Load(); ended != nil {
-		return fmt.Errorf("%w: %w", ended, err)
+		return &GuestError{Image: m.spec.image(), Doing: doing, Err: fmt.Errorf("%w: %w", ended, err)}
 	}
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
 	defer cancel()
@@ -124,7 +130,7 @@ func (m *Machine) overdue(ctx context.Context, doing string, err error) error {
 }
 
 // bootError returns the *GuestError of a machine that did not come up because of err. If
-// the caller cancelled ctx, or this host ended the machine, the guest may be well and the
+// the caller cancelled ctx, or this host ended the session, the guest may be well and the
 // result is no *GuestError.
 func (m *Machine) bootError(ctx context.Context, doing string, err error) error {
 	if errors.As(err, new(*GuestError)) { // of a command that was part of it

@@ -254,7 +254,7 @@ func (m *Machine) Kill() { m.killBy("Kill") }
 func (m *Machine) killBy(by string) {
 	seen := m.events.now()
 	gone := isClosed(m.Done()) || seen.shutdown != "" || seen.over
-	if ended := (&EndedError{by}); !gone && m.ended.CompareAndSwap(nil, ended) {
+	if ended := (&EndedError{By: by, Gone: true}); !gone && m.ended.CompareAndSwap(nil, ended) {
 		if s := m.Session(); s != nil {
 			s.Shut(ended) // and not Close, because the guest would see that
 		}

@@ -71,7 +71,7 @@ func (m *Machine) restart(ctx context.Context, verb, by string) error {
 	})
 	defer cancel()
 	before := m.events.now()
-	why := &EndedError{by}
+	why := &EndedError{By: by}
 	m.restarting.Store(why)
 	defer m.restarting.Store(nil)
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the

@@ -196,7 +196,7 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 		return at, nil, fmt.Errorf("run true: %w", err)
 	}
 	opened := m.events.now().portOpened
-	m.endSession(&EndedError{"Snapshot"})
+	m.endSession(&EndedError{By: "Snapshot", Gone: true})
 	conn, closed, err := m.reopen(ctx, opened)
 	if err != nil {
 		return at, nil, err
