@@ -37,7 +37,8 @@ var unitStates = map[string]struct{ active, sub []string }{
 		sub: words("auto-restart auto-restart-queued cleaning condition dead dead-before-auto-restart " +
 			"dead-resources-pinned exited failed failed-before-auto-restart final-sigkill final-sigterm " +
 			"final-watchdog mounting refresh-credentials refresh-extensions reload reload-notify reload-post " +
-			"reload-signal running start start-post start-pre stop stop-post stop-sigkill stop-sigterm stop-watchdog"),
+			"reload-signal running running-revalidating start start-post start-pre stop stop-post stop-sigkill " +
+			"stop-sigterm stop-watchdog"),
 	},
 	"slice": {
 		active: words("active inactive"),
