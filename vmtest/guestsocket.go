@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -60,29 +61,24 @@ func unixSockets(out, address string) []guestSocket {
 func tcpSockets(out string, hosts []netip.Addr) []guestSocket {
 	var there guestSocket
 	var everywhere []guestSocket
-	listens := false // on the address itself
+	taken := make(map[netip.Addr]bool) // hosts with a listener of their own
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line) // state, two queues, local address, peer
 		if len(fields) < 5 {
 			continue
 		}
 		listening, local := fields[0] == "LISTEN", fields[3]
-		for _, host := range hosts {
-			switch addr := localAddr(local); {
-			case addr == host:
-				there.Local, there.Owners = local, there.Owners+line
-				listens = listens || listening
-			case listening && serves(local, addr, host):
-				everywhere = append(everywhere, guestSocket{local, true, line})
-			default:
-				continue
-			}
-			break
+		if addr := localAddr(local); slices.Contains(hosts, addr) {
+			there.Local, there.Owners = local, there.Owners+line
+			taken[addr] = taken[addr] || listening
+		} else if listening {
+			everywhere = append(everywhere, guestSocket{local, true, line})
 		}
 	}
-	if listens {
-		everywhere = nil // the kernel prefers the more specific one
-	}
+	// The kernel prefers the listener of the address itself.
+	everywhere = slices.DeleteFunc(everywhere, func(s guestSocket) bool {
+		return !slices.ContainsFunc(hosts, func(host netip.Addr) bool { return serves(s.Local, host) && !taken[host] })
+	})
 	if there.Owners == "" {
 		return everywhere
 	}
@@ -96,9 +92,10 @@ func localAddr(local string) netip.Addr {
 	return addr.Unmap()
 }
 
-// serves reports whether a socket that listens on addr, which ss has as local, serves all
-// addresses of the family of host. "*" is both families, [::] is IPv6 alone.
-func serves(local string, addr, host netip.Addr) bool {
+// serves reports whether a socket that listens on what ss has as local serves all addresses
+// of the family of host. "*" is both families, [::] is IPv6 alone.
+func serves(local string, host netip.Addr) bool {
+	addr := localAddr(local)
 	if !addr.IsValid() {
 		return strings.HasPrefix(local, "*")
 	}

@@ -113,4 +113,5 @@ LISTEN 0 128 127.0.0.1:80 0.0.0.0:* users:(("c",pid=3,fd=3))
 	assert.Equal(t, []string{"127.0.0.1:80"}, ask("127.0.0.1"))
 	assert.Equal(t, []string{"*:80", "0.0.0.0%lo:80"}, ask("127.0.0.2"))
 	assert.Equal(t, []string{"*:80"}, ask("fe80::1%lan0"))
+	assert.Equal(t, []string{"127.0.0.1:80", "*:80"}, ask("localhost"), "the first serves 127.0.0.1, the second ::1")
 }
