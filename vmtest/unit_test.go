@@ -54,6 +54,14 @@ func TestUnitErrorHasTheEndOfTheMainProcess(t *testing.T) {
 	}
 }
 
+// A service that was stopped has an end that is no reason for anything.
+func TestUnitErrorOmitsAnEndWithoutFailure(t *testing.T) {
+	e := &UnitError{Op: "wait", Unit: "a.service", Want: "active", Err: errors.New("nothing will start it")}
+	e.setState(systemd.UnitState{ActiveState: "inactive", SubState: "dead", MainCode: 2, MainStatus: 15})
+	assert.Equal(t, "TERM", e.Signal)
+	assert.EqualError(t, e, "wait for a.service to be active: nothing will start it; it is inactive (dead)\nits journal is empty")
+}
+
 func TestUnitErrorWithoutAState(t *testing.T) {
 	err := &UnitError{Op: "wait", Unit: "a.service", Want: "active", Err: errors.New("no answer")}
 	assert.EqualError(t, err, "wait for a.service to be active: no answer; no state was seen\nits journal is empty")

@@ -88,9 +88,9 @@ func (e *UnitError) Error() string {
 	}
 	if e.Result != "" {
 		b.WriteString(", result " + e.Result)
-	}
-	if e.ExitCode > 0 || e.Signal != "" {
-		fmt.Fprintf(&b, ", %v", &ExitError{e.ExitCode, e.Signal, e.CoreDumped})
+		if e.ExitCode > 0 || e.Signal != "" {
+			fmt.Fprintf(&b, ", %v", &ExitError{e.ExitCode, e.Signal, e.CoreDumped})
+		}
 	}
 	if len(e.Unmet) > 0 && !errors.As(e.Err, new(*systemd.UnmetError)) {
 		b.WriteString("; false at its last start: " + strings.Join(e.Unmet, ", "))
