@@ -59,10 +59,10 @@ func (m *moduleFiles) add(name string, content []byte) error {
 	return nil
 }
 
-// close gives up the files.
+// close closes the file.
 func (m *moduleFiles) close() {
 	if m.spool != nil {
-		_ = m.spool.Close() // nothing is lost that counts
+		_ = m.spool.Close() // it was only read
 	}
 }
 

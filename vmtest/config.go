@@ -45,7 +45,7 @@ type Config struct {
 	Disk *Disk
 
 	// Untrimmed boots the distribution's system with nothing switched off. "vmtest trim"
-	// lists what is otherwise, and why: generators, units and kernel features.
+	// lists what other guests leave out, and why: generators, units and kernel features.
 	// $VMTEST_UNTRIMMED=1 sets it for all machines.
 	Untrimmed bool
 

@@ -13,9 +13,9 @@
 //	}
 //
 // and runs with go test. The machine is a fork of one that has booted, so it is there in
-// well under a second, and it is gone when the test ends. The host needs QEMU,
-// to build an image also mmdebstrap, squashfs-tools and what these need, and for a [Disk]
-// e2fsprogs;
+// well under a second, and it is gone when the test ends. The host needs QEMU. To build an
+// image it needs mmdebstrap, squashfs-tools and what these need, and for a [Disk] it needs
+// e2fsprogs. The command
 //
 //	go run example.org/systemd-vmtest/vmtest/cmd/vmtest setup
 //
@@ -60,8 +60,8 @@
 //
 // # Timers
 //
-// Show of a timer has what it starts (Triggers) and when (NextElapseUSecRealtime). To see
-// it start that, add a drop-in with OnActiveSec=1s, restart the timer, and wait for a line
+// Show of a timer has what it starts (Triggers) and when (NextElapseUSecRealtime). To test
+// what it starts, add a drop-in with OnActiveSec=1s, restart the timer, and wait for a line
 // in the journal of the service: a service of Type=oneshot is inactive again when it has
 // ended. An example of [Unit] tests a timer in this way.
 //
@@ -76,7 +76,7 @@
 //	VMTEST_SLOTS          how many tests with machines run at once; default one a core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest
-//	                      trim" lists what is otherwise
+//	                      trim" lists what other guests leave out
 //	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it runs the image's kernel
 //	VMTEST_AGENT          prebuilt guest agent, for hosts without a go command
 //	VMTEST_GO_PREBUILT    directory of prebuilt programs for InstallGo, likewise

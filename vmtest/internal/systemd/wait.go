@@ -29,8 +29,8 @@ func (unreachable) Is(target error) bool { return target == ErrStateUnreachable 
 // signal of systemd that is about the unit or about what may start it. It fails at once if
 // the unit fails, if units of its type have no such state, and if the unit cannot get there
 // by itself any more: it is down, has no job, and nothing that is active may start it. The
-// last is an ErrStateUnreachable. It
-// returns what it saw last, also with an error.
+// error of the third case is an ErrStateUnreachable. WaitUnit returns what it saw last, also
+// with an error.
 func (m *Manager) WaitUnit(ctx context.Context, unit, want string) (UnitState, error) {
 	if err := checkState(unit, want); err != nil {
 		return UnitState{}, err
