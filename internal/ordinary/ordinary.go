@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +14,8 @@ import (
 const uid = 12345
 
 // Run runs f as an ordinary user, and returns its error. In a process of root it changes
-// the effective user of one thread for f, gives that user the files paths, and lets it
-// enter the directories above the first of them, below os.TempDir. In any other process it
+// the effective user of one thread for f, gives that user the files paths, and lets others
+// enter the directories above the first of them until f returns. In any other process it
 // only runs f.
 func Run(paths []string, f func() error) error {
 	if os.Geteuid() != 0 {
@@ -28,9 +27,17 @@ func Run(paths []string, f func() error) error {
 		}
 	}
 	if len(paths) > 0 {
-		for dir := filepath.Dir(paths[0]); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
-			if err := os.Chmod(dir, 0o755); err != nil {
+		for dir := filepath.Dir(paths[0]); dir != "/"; dir = filepath.Dir(dir) {
+			info, err := os.Stat(dir)
+			if err != nil {
 				return err
+			}
+			const enter = 0o011 // the user stays in root's group
+			if mode := info.Mode(); mode&enter != enter {
+				if err := os.Chmod(dir, mode|enter); err != nil {
+					return err
+				}
+				defer os.Chmod(dir, mode)
 			}
 		}
 	}
