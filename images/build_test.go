@@ -160,13 +160,16 @@ func TestRefusedTreeIsTheCause(t *testing.T) {
 			defer cancel()
 			defer g.bind(ctx)()
 			dir := t.TempDir()
-			archive, packed := filepath.Join(dir, "tree.tar"), filepath.Join(dir, "packed")
+			archive := filepath.Join(dir, "tree.tar")
 			require.NoError(t, os.WriteFile(archive, []byte(tc.archive), 0o600))
+			ready, packed := filepath.Join(dir, "ready"), filepath.Join(dir, "packed")
+			require.NoError(t, syscall.Mkfifo(ready, 0o600))
 			require.NoError(t, syscall.Mkfifo(packed, 0o600))
-			// It cleans up after it has written the tree, until the packer has ended.
+			// It begins when the packer ignores signals. It cleans up after it has written
+			// the tree, until the packer has ended.
 			debs := g.command("sh", "-c", `trap 'echo "E: got a signal" >&2; exit 3' TERM
-				cat "$1"; exec >&-; read -r word < "$2"`, "sh", archive, packed)
-			pack := g.command("sh", "-c", `trap "" TERM; cat > /dev/null; echo > "$1"; exit 1`, "sh", packed)
+				read -r word < "$1"; cat "$2"; exec >&-; read -r word < "$3"`, "sh", ready, archive, packed)
+			pack := g.command("sh", "-c", `trap "" TERM; echo > "$1"; cat > /dev/null; echo > "$2"; exit 1`, "sh", ready, packed)
 			_, err = g.flow(debs, pack, dir, epoch, &reporter{})
 			assert.EqualError(t, err, tc.want)
 		})
