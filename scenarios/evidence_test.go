@@ -75,7 +75,8 @@ func TestEvidence(t *testing.T) {
 	assert.Regexp(t, `^nobody\.service failed 5 times: status 217/USER; it is failed \(failed\), restarts: \d$`, lines[1])
 	assert.Contains(t, text, "nobody.service loaded failed failed")
 	assert.Contains(t, text, noUser)
-	assert.Regexp(t, `\(last \d+ lines repeated [34] more times\)`, text)
+	// A start that takes over a second of CPU time, as on a starved host, has a line more.
+	assert.Regexp(t, `\(last \d+ lines repeated (once more|[234] more times)\)`, text)
 	assert.Contains(t, text, "no.socket active (listening), result success; listens on 127.0.0.1:9091 (Stream)\n", "no counters for Accept=no")
 	assert.Contains(t, text, "yes.socket active (listening), result success; listens on 127.0.0.1:9092 (Stream), /run/yes (Stream); accepted 0, connected 0\n")
 	assert.NotContains(t, text, "Startup finished", "from before the fork")
