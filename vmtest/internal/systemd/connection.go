@@ -138,7 +138,9 @@ func (c *connection) connected() bool { return c.raw.Connected() }
 
 // lost reports whether a call failed with err because the connection has ended.
 func (c *connection) lost(err error) bool {
-	return !c.connected() || errors.Is(err, errDisconnected) || errors.Is(err, godbus.ErrClosed)
+	end := c.stream.first.Load()
+	return !c.connected() || errors.Is(err, errDisconnected) || errors.Is(err, godbus.ErrClosed) ||
+		end != nil && errors.Is(err, *end)
 }
 
 // closedHere reports whether this host closed the connection, or the link under it.
@@ -150,13 +152,19 @@ func (c *connection) closedHere() bool {
 // explain returns the error of a call with why the connection ended, if it did.
 func (c *connection) explain(err error) error {
 	end := c.stream.first.Load()
-	switch {
-	case err == nil, end == nil, !c.lost(err), errors.Is(err, *end):
+	if err == nil || end == nil || !c.lost(err) || errors.Is(err, *end) {
 		return err
-	case err == godbus.ErrClosed: // whose text blames the user
-		return *end
 	}
 	return fmt.Errorf("%w: %w", err, *end)
+}
+
+// ended returns why the connection ended in place of godbus.ErrClosed, whose text blames the
+// user. It returns any other err as it is.
+func (c *connection) ended(err error) error {
+	if end := c.stream.first.Load(); end != nil && errors.Is(err, godbus.ErrClosed) {
+		return *end
+	}
+	return err
 }
 
 // call calls a method of the manager and stores its results in ret. If ctx ends first, the
@@ -167,5 +175,5 @@ func (c *connection) call(ctx context.Context, method string, args []any, ret ..
 	if err != nil && err == ctx.Err() {
 		return context.Cause(ctx)
 	}
-	return err
+	return c.ended(err)
 }

@@ -58,7 +58,7 @@ func (m *Manager) Inspect(ctx context.Context, unit string) (d Details, err erro
 func (c *connection) jobs(ctx context.Context, unit string) ([]Job, error) {
 	all, err := c.typed.ListJobsContext(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+		return nil, fmt.Errorf("list jobs: %w", c.ended(err))
 	}
 	var jobs []Job
 	for _, status := range all {

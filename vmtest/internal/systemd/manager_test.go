@@ -151,3 +151,44 @@ func TestASocketThatStaysAway(t *testing.T) {
 		assert.ErrorContains(t, err, "no connection within 1m0s")
 	})
 }
+
+// A call on a connection that this host has closed names the cause, and not the user.
+func TestCallAfterClose(t *testing.T) {
+	saved := errors.New("the machine is saved")
+	for want, call := range map[string]func(context.Context, *connection) error{
+		"read properties of a.service": func(ctx context.Context, c *connection) error {
+			_, err := c.unit(ctx, "a.service")
+			return err
+		},
+		"read properties of b.service": func(ctx context.Context, c *connection) error {
+			_, err := c.allProperties(ctx, "b.service")
+			return err
+		},
+		"list jobs":         func(ctx context.Context, c *connection) error { _, err := c.jobs(ctx, "a.service"); return err },
+		"list failed units": func(ctx context.Context, c *connection) error { _, err := c.failed(ctx); return err },
+		"list sockets":      func(ctx context.Context, c *connection) error { _, err := c.sockets(ctx); return err },
+		"list units": func(ctx context.Context, c *connection) error {
+			_, err := c.withOnFailure(ctx, "a.service")
+			return err
+		},
+		"look for a.service": func(ctx context.Context, c *connection) error {
+			_, err := c.loaded(ctx, "a.service")
+			return err
+		},
+		errUnanswered.Error(): func(ctx context.Context, c *connection) error {
+			j := pendingJob{verb: Start, unit: "a.service"}
+			return j.queue(ctx, c, nil)
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			bubble(t, func(t *testing.T, _ *fakeSystemd, m *Manager) {
+				err := m.follow(t.Context(), func(c *connection, _ *signals) error {
+					m.CloseWithError(saved)
+					return call(t.Context(), c)
+				})
+				assert.EqualError(t, err, want+": the machine is saved")
+				assert.ErrorIs(t, err, saved)
+			})
+		})
+	}
+}

@@ -67,7 +67,7 @@ func (m *Manager) Overview(ctx context.Context, units []string) (o Overview, err
 func (c *connection) failed(ctx context.Context) ([]Listed, error) {
 	units, err := c.typed.ListUnitsFilteredContext(ctx, []string{"failed"})
 	if err != nil {
-		return nil, fmt.Errorf("list failed units: %w", err)
+		return nil, fmt.Errorf("list failed units: %w", c.ended(err))
 	}
 	var all []Listed
 	for _, u := range units {
@@ -80,7 +80,7 @@ func (c *connection) failed(ctx context.Context) ([]Listed, error) {
 func (c *connection) allJobs(ctx context.Context) ([]Job, error) {
 	queue, err := c.typed.ListJobsContext(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+		return nil, fmt.Errorf("list jobs: %w", c.ended(err))
 	}
 	var all []Job
 	for _, j := range queue {
@@ -93,7 +93,7 @@ func (c *connection) allJobs(ctx context.Context) ([]Job, error) {
 func (c *connection) sockets(ctx context.Context) ([]Socket, error) {
 	units, err := c.typed.ListUnitsByPatternsContext(ctx, nil, []string{"*.socket"})
 	if err != nil {
-		return nil, fmt.Errorf("list sockets: %w", err)
+		return nil, fmt.Errorf("list sockets: %w", c.ended(err))
 	}
 	var all []Socket
 	for _, u := range units {
@@ -102,7 +102,7 @@ func (c *connection) sockets(ctx context.Context) ([]Socket, error) {
 		}
 		file, err := c.typed.GetUnitPropertyContext(ctx, u.Name, "FragmentPath")
 		if err != nil {
-			return nil, fmt.Errorf("read FragmentPath of %s: %w", u.Name, err)
+			return nil, fmt.Errorf("read FragmentPath of %s: %w", u.Name, c.ended(err))
 		}
 		if path, _ := file.Value.Value().(string); !ofTest(path) {
 			continue
@@ -126,7 +126,7 @@ func ofTest(file string) bool {
 func (c *connection) allProperties(ctx context.Context, unit string) (properties, error) {
 	p, err := c.typed.GetAllPropertiesContext(ctx, unit)
 	if err != nil {
-		return nil, fmt.Errorf("read properties of %s: %w", unit, err)
+		return nil, fmt.Errorf("read properties of %s: %w", unit, c.ended(err))
 	}
 	return p, nil
 }

@@ -94,13 +94,13 @@ func (c *connection) possible(ctx context.Context, p properties) ([]string, erro
 func (c *connection) withOnFailure(ctx context.Context, name string) ([]string, error) {
 	units, err := c.typed.ListUnitsFilteredContext(ctx, []string{"active", "activating", "reloading", "deactivating"})
 	if err != nil {
-		return nil, fmt.Errorf("list units: %w", err)
+		return nil, fmt.Errorf("list units: %w", c.ended(err))
 	}
 	var found []string
 	for _, u := range units {
 		property, err := c.typed.GetUnitPropertyContext(ctx, u.Name, "OnFailure")
 		if err != nil {
-			return nil, fmt.Errorf("read OnFailure of %s: %w", u.Name, err)
+			return nil, fmt.Errorf("read OnFailure of %s: %w", u.Name, c.ended(err))
 		}
 		if slices.Contains(listOf(property.Value), name) {
 			found = append(found, u.Name)

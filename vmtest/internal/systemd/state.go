@@ -24,7 +24,7 @@ func (m *Manager) WaitState(ctx context.Context) (string, error) {
 			manager := c.raw.Object(managerName, managerPath)
 			err := manager.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, managerInterface, "SystemState").Store(&state)
 			if err != nil {
-				return fmt.Errorf("read SystemState: %w", err)
+				return fmt.Errorf("read SystemState: %w", c.ended(err))
 			}
 			if state != "initializing" && state != "starting" {
 				return nil

@@ -32,7 +32,7 @@ type properties map[string]any
 func (c *connection) unit(ctx context.Context, name string) (properties, error) {
 	p, err := c.typed.GetUnitPropertiesContext(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("read properties of %s: %w", name, err)
+		return nil, fmt.Errorf("read properties of %s: %w", name, c.ended(err))
 	}
 	return p, nil
 }

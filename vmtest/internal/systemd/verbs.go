@@ -87,7 +87,7 @@ func (j *pendingJob) queue(ctx context.Context, c *connection, s *signals) error
 func (j *pendingJob) resume(ctx context.Context, c *connection, s *signals) error {
 	jobs, err := c.typed.ListJobsContext(ctx)
 	if err != nil {
-		return fmt.Errorf("list jobs: %w", err)
+		return fmt.Errorf("list jobs: %w", c.ended(err))
 	}
 	for _, job := range jobs {
 		if job.JobPath == j.path {
