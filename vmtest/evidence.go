@@ -120,12 +120,21 @@ func (r *summary) units(ctx context.Context, m *Machine) bool {
 		names[i] = f.Unit
 	}
 	o, err := m.vm.Overview(ctx, names)
+	return r.overview(o, err)
+}
+
+// overview adds o, which is all that was read before err. It reports whether o is whole.
+func (r *summary) overview(o systemd.Overview, err error) bool {
 	r.section("failed units", linesOf(o.Failed, failedLine))
 	r.section("jobs", linesOf(o.Jobs, jobLine))
 	r.section("sockets", linesOf(o.Sockets, socketLine))
 	r.looks = o.Looks
 	if err != nil {
-		r.missing("units", public(err))
+		title := "units"
+		if len(o.Failed)+len(o.Jobs)+len(o.Sockets)+len(o.Looks) > 0 {
+			title = "units, in part"
+		}
+		r.missing(title, public(err))
 	}
 	return err == nil
 }

@@ -58,3 +58,16 @@ func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
 	r.missing("failed units", fmt.Errorf("run systemctl: %w", gone))
 	assert.Equal(t, []string{"failed units: the guest powered off"}, r.notes)
 }
+
+// What was read before an error is shown, and the note of the error does not deny it.
+func TestUnitsInPart(t *testing.T) {
+	cause := errors.New("list jobs: link lost")
+	var none, part summary
+	assert.False(t, none.overview(systemd.Overview{}, cause))
+	assert.Equal(t, []string{"units: list jobs: link lost"}, none.notes)
+	assert.False(t, part.overview(systemd.Overview{Failed: []systemd.Listed{{Name: "a.service"}}}, cause))
+	assert.Equal(t, []string{"units, in part: list jobs: link lost"}, part.notes)
+	var whole summary
+	assert.True(t, whole.overview(systemd.Overview{}, nil))
+	assert.Empty(t, whole.notes)
+}
