@@ -174,19 +174,29 @@ func TestCallToAGuestThatGoes(t *testing.T) {
 
 // A guest that has gone before this host ends the machine has ended by itself.
 func TestCloseAfterTheGuestHasGone(t *testing.T) {
-	h := newFakeHost(t)
-	m, fake := h.bootFake()
-	ended := inFlight(t, m, fake)
-	fake.end("guest-shutdown")
-	require.NoError(t, m.events.wait(t.Context(), func(seen events) bool { return seen.shutdown != "" }))
-	m.Close()
-	for name, errs := range ended {
-		err := <-errs
-		assert.NotErrorIs(t, err, net.ErrClosed, name)
-		if name != "connection" { // of package link, whose errors are those of a net.Conn
-			assert.ErrorAs(t, err, new(*GuestError), name)
-			assert.ErrorContains(t, err, "the guest powered off", name)
-		}
+	for name, end := range map[string]func(*fakeMachine){
+		"streams closed": func(f *fakeMachine) { f.end("guest-shutdown") },
+		// QEMU has announced the end, and the link shows none yet.
+		"streams open": func(f *fakeMachine) {
+			f.event("SHUTDOWN", map[string]any{"guest": true, "reason": "guest-shutdown"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			m, fake := h.bootFake()
+			ended := inFlight(t, m, fake)
+			end(fake)
+			require.NoError(t, m.events.wait(t.Context(), func(seen events) bool { return seen.shutdown != "" }))
+			m.Close()
+			for name, errs := range ended {
+				err := <-errs
+				assert.NotErrorIs(t, err, net.ErrClosed, name)
+				if name != "connection" { // of package link, whose errors are those of a net.Conn
+					assert.ErrorAs(t, err, new(*GuestError), name)
+					assert.ErrorContains(t, err, "the guest powered off", name)
+				}
+			}
+		})
 	}
 }
 

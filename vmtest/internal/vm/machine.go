@@ -128,11 +128,12 @@ func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
 // Close kills QEMU and gives up all that the machine holds. Further calls do nothing.
 func (m *Machine) Close() { m.closeBy("Close") }
 
-// closeBy is Close for the method that is called by.
+// closeBy closes the machine and records by, the name of the calling method, as the cause.
 func (m *Machine) closeBy(by string) {
 	m.closeOnce.Do(func() {
 		m.killBy(by) // first, because it ends every wait for the guest
 		if s := m.Session(); s != nil {
+			s.Shut(m.goneError()) // the session may have begun after killBy
 			s.Close()
 		}
 		m.Systemd.CloseWithError(m.goneError())
@@ -249,15 +250,16 @@ func (m *Machine) bounded(ctx context.Context) (context.Context, context.CancelF
 // Kill kills QEMU and waits until it is gone.
 func (m *Machine) Kill() { m.killBy("Kill") }
 
-// killBy is Kill for the method that is called by. Calls in progress return an *EndedError,
-// unless the guest has gone by itself.
+// killBy kills QEMU and records by, the name of the calling method, as the cause. Calls in
+// progress return an *EndedError, or link.ErrLost if the guest has gone by itself.
 func (m *Machine) killBy(by string) {
 	seen := m.events.now()
 	gone := isClosed(m.Done()) || seen.shutdown != "" || seen.over
-	if ended := (&EndedError{By: by, Gone: true}); !gone && m.ended.CompareAndSwap(nil, ended) {
-		if s := m.Session(); s != nil {
-			s.Shut(ended) // and not Close, because the guest would see that
-		}
+	if !gone {
+		m.ended.CompareAndSwap(nil, &EndedError{By: by, Gone: true})
+	}
+	if s := m.Session(); s != nil {
+		s.Shut(m.goneError()) // and not Close, because the guest would see that
 	}
 	m.process.Kill()
 }
