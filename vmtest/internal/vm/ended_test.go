@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"syscall"
@@ -215,6 +216,50 @@ func TestCloseEndsARebootAndASnapshot(t *testing.T) {
 			assert.NotContains(t, err.Error(), "console")
 			assert.ErrorAs(t, err, new(*GuestError))
 		})
+	}
+}
+
+// So it does while the agent of the next system is silent in the handshake. The guest has no
+// part in that.
+func TestCloseEndsAHandshake(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *Machine) error{
+		"Reboot":     func(ctx context.Context, m *Machine) error { return m.Reboot(ctx) },
+		"SoftReboot": func(ctx context.Context, m *Machine) error { return m.SoftReboot(ctx) },
+		"Snapshot":   func(ctx context.Context, m *Machine) error { _, err := m.Snapshot(ctx); return err },
+	} {
+		for by, end := range map[string]func(*Machine){"Close": (*Machine).Close, "Kill": (*Machine).Kill} {
+			t.Run(name+"/"+by, func(t *testing.T) {
+				h := newFakeHost(t)
+				m, fake := h.bootFake()
+				fake.setCommand(func(args []string) int {
+					switch args[len(args)-1] {
+					case "reboot":
+						go fake.reset()
+					case "soft-reboot":
+						go fake.softReboot()
+					}
+					return 0
+				})
+				fake.replace("chardev-change", func(arguments json.RawMessage) (any, error) {
+					// The host writes first in a handshake, and nobody reads that.
+					fake.mu.Lock()
+					theirs := fake.files["link"]
+					fake.mu.Unlock()
+					go func() {
+						_, err := theirs.Read(make([]byte, 1))
+						assert.NoError(t, err)
+						end(m)
+						theirs.Close() // with the process of QEMU
+					}()
+					return map[string]any{}, nil
+				})
+				err := call(t.Context(), m)
+				assert.ErrorContains(t, err, "the host ended the session by "+by)
+				assert.ErrorIs(t, err, net.ErrClosed)
+				assert.NotContains(t, err.Error(), "console")
+				assert.ErrorAs(t, err, new(*GuestError))
+			})
+		}
 	}
 }
 

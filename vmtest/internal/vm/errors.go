@@ -130,11 +130,15 @@ func (m *Machine) overdue(ctx context.Context, doing string, err error) error {
 }
 
 // bootError returns the *GuestError of a machine that did not come up because of err. If
-// the caller cancelled ctx, or this host ended the session, the guest may be well and the
-// result is no *GuestError.
+// the caller cancelled ctx, or this host ended the session and not the machine, the guest may
+// be well and the result is no *GuestError.
 func (m *Machine) bootError(ctx context.Context, doing string, err error) error {
 	if errors.As(err, new(*GuestError)) { // of a command that was part of it
 		return fmt.Errorf("%s %s: %w", doing, m.spec.image(), err)
+	}
+	// A handshake that this host ended returns what the stream shows, such as io.EOF.
+	if ended := m.ended.Load(); ended != nil && !errors.As(err, new(*EndedError)) {
+		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	if err = m.Explain(ctx, doing, err); errors.As(err, new(*GuestError)) {
 		return err
