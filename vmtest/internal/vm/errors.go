@@ -85,18 +85,23 @@ func (m *Machine) Explain(ctx context.Context, doing string, err error) error {
 
 // lost returns err as a *GuestError if its reason is that the guest, its agent's end of
 // the link, or QEMU's monitor has gone. If this host ended the machine, lost adds that, and
-// the result has no evidence. It returns any other err as it is.
+// the result has no evidence. It returns any other err as it is, also that of a session which
+// this host ended on a machine that runs on.
 func (m *Machine) lost(doing string, err error) error {
-	switch ended, ok := errors.AsType[*EndedError](err); {
-	case errors.As(err, new(*GuestError)), ok && !ended.Gone:
+	ended, ok := errors.AsType[*EndedError](err)
+	switch {
+	case errors.As(err, new(*GuestError)), ok && !ended.Gone && !isClosed(m.Done()) && ended != m.stranded.Load():
 		return err
-	case ok:
+	case ok && ended.Gone:
 		return &GuestError{Image: m.spec.image(), Doing: doing, Err: err}
-	case !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed):
+	case !ok && !errors.Is(err, link.ErrLost) && !errors.Is(err, qmp.ErrClosed):
 		return err
 	}
 	if ended := m.ended.Load(); ended != nil {
 		return &GuestError{Image: m.spec.image(), Doing: doing, Err: fmt.Errorf("%w: %w", ended, err)}
+	}
+	if ok { // the guest has not come back from a restart
+		err = fmt.Errorf("%w: %v", link.ErrLost, err)
 	}
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
 	defer cancel()

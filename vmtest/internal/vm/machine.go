@@ -38,6 +38,7 @@ type Machine struct {
 
 	rebooted   atomic.Bool                // the guest's kernel was started again
 	restarting atomic.Pointer[EndedError] // the session is going to end, and the machine is not
+	stranded   atomic.Pointer[EndedError] // the error of a session that a failed restart left
 	ended      atomic.Pointer[EndedError] // the machine was ended
 
 	mu    sync.Mutex

@@ -65,19 +65,24 @@ const systemctlKept = 4 << 10
 
 // restart runs the verb of systemctl that ends the system, and follows the next one. by is
 // the method that does so.
-func (m *Machine) restart(ctx context.Context, verb, by string) error {
+func (m *Machine) restart(ctx context.Context, verb, by string) (err error) {
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{
 		What: "not up again", Time: m.spec.BootTimeout, Name: "Config.BootTimeout", Pace: m.Pace,
 	})
 	defer cancel()
 	before := m.events.now()
-	why := &EndedError{By: by}
+	why, last := &EndedError{By: by}, m.Session()
+	defer func() {
+		if err != nil && m.Session() == last {
+			m.stranded.Store(why)
+		}
+	}()
 	m.restarting.Store(why)
 	defer m.restarting.Store(nil)
 	// Without --no-block systemctl may wait for a bus that goes away. With it, the
 	// command ends before the system does, or the system ends the command.
 	stderr := tail.NewBuffer(systemctlKept)
-	err := m.Exec(ctx, link.Command{Args: []string{"systemctl", "--no-block", verb}, Stdout: io.Discard, Stderr: stderr})
+	err = m.Exec(ctx, link.Command{Args: []string{"systemctl", "--no-block", verb}, Stdout: io.Discard, Stderr: stderr})
 	if refused(err) {
 		err = fmt.Errorf("%s %s: systemctl: %w", verb, m.spec.image(), err)
 		if text := strings.TrimSpace(stderr.String()); text != "" {

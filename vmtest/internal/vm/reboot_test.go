@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -184,4 +185,47 @@ func TestRebootTakesTooLong(t *testing.T) {
 	assert.ErrorContains(t, err, "wait for the agent of the next system: not up again within ")
 	assert.ErrorContains(t, err, "PID 1 answered")
 	assert.Equal(t, "shutdown", fake.action())
+}
+
+// A reboot whose guest goes leaves a machine that its guest has ended, and not this host.
+func TestGuestGoesDuringAReboot(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*fakeMachine)
+		says string
+	}{
+		"QEMU exits":     {func(f *fakeMachine) { f.exit(1, "oops") }, "QEMU exited: exit status 1"},
+		"no agent comes": {func(*fakeMachine) {}, "the guest's agent closed the link while QEMU runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			m, fake := h.bootFake()
+			if name == "no agent comes" {
+				m.spec.BootTimeout = 100 * time.Millisecond
+			}
+			before := m.events.now().portClosed
+			fake.setCommand(func(args []string) int {
+				if args[0] == "systemctl" {
+					go func() {
+						fake.agent.die()
+						assert.NoError(t, m.events.waitPortClosed(t.Context(), before))
+						<-m.Session().Done()
+						test.end(fake)
+					}()
+				}
+				return 0
+			})
+			require.ErrorAs(t, m.Reboot(t.Context()), new(*GuestError))
+			<-m.Session().Done()
+			for call, err := range map[string]error{
+				"command": m.run(t.Context(), "true"),
+				"systemd": m.KillUnit(t.Context(), "a.service", 9),
+			} {
+				require.ErrorAs(t, err, new(*GuestError), call)
+				assert.ErrorContains(t, err, test.says, call)
+				assert.ErrorContains(t, err, "console", call)
+				assert.False(t, errors.As(err, new(*EndedError)), "%s: %v", call, err)
+				assert.NotErrorIs(t, err, net.ErrClosed, call)
+			}
+		})
+	}
 }
