@@ -20,8 +20,8 @@ type UnitState struct {
 
 	// MainCode and MainStatus say how the main process of a service ended in its last run,
 	// as ExecMainCode and ExecMainStatus of org.freedesktop.systemd1(5): MainCode is a
-	// CLD_ constant of sigaction(2). It is 0 while the process runs, and if systemd has
-	// no end of it.
+	// CLD_ constant of sigaction(2). It is 0 while the process runs, or if systemd has
+	// recorded no end.
 	MainCode, MainStatus int32
 }
 
@@ -37,8 +37,8 @@ func (c *connection) unit(ctx context.Context, name string) (properties, error) 
 	return p, nil
 }
 
-// addEnd adds to s how the unit's last run ended. It adds nothing if the unit has left the
-// state s: one that was started again has the end of its new run.
+// addEnd adds to s how the unit's last run ended. It adds nothing if the unit has left
+// the state s: one that was started again has the end of its new run.
 func (c *connection) addEnd(ctx context.Context, name string, s *UnitState) {
 	all, err := c.typed.GetAllPropertiesContext(ctx, name)
 	if p := properties(all); err != nil || p.text("ActiveState") != s.ActiveState || p.text("SubState") != s.SubState {

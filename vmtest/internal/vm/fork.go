@@ -106,6 +106,7 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	}
 	var client *link.Client
 	var err error
+	// A recorded session needs no shakeHands: Resume exchanges nothing with the agent.
 	if s.moment.Session.IsZero() {
 		client, err = m.shakeHands(ctx, closed, resume)
 	} else if client, err = resume(ctx); errors.Is(err, link.ErrNotReplayed) {

@@ -36,10 +36,14 @@ type Machine struct {
 	origin  systemd.Moment // of a fork
 	resumed bool           // the guest was saved, and continues here
 
-	rebooted   atomic.Bool                // the guest's kernel was started again
-	restarting atomic.Pointer[EndedError] // the session is going to end, and the machine is not
-	stranded   atomic.Pointer[EndedError] // the error of a session that a failed restart left
-	ended      atomic.Pointer[EndedError] // the machine was ended
+	rebooted atomic.Bool // the guest's kernel was started again
+	// restarting is set while the session is going to end, and the machine is not. It is set
+	// before systemctl runs: an agent that dies by itself before systemctl has ended the
+	// system looks like that end.
+	restarting atomic.Pointer[EndedError]
+
+	stranded atomic.Pointer[EndedError] // the error of a session that a failed restart left
+	ended    atomic.Pointer[EndedError] // the machine was ended
 
 	mu    sync.Mutex
 	link  *link.Client // once connected; see Session
