@@ -23,8 +23,8 @@ func TestSocketsInEvidence(t *testing.T) {
 }
 
 func TestUnitsInEvidence(t *testing.T) {
-	failed := systemd.Listed{Name: "a.service", LoadState: "loaded", ActiveState: "failed", SubState: "failed", Description: "A b"}
-	assert.Equal(t, []string{"a.service loaded failed failed A b"}, linesOf([]systemd.Listed{failed}, failedLine))
+	failed := systemd.ListedUnit{Name: "a.service", LoadState: "loaded", ActiveState: "failed", SubState: "failed", Description: "A b"}
+	assert.Equal(t, []string{"a.service loaded failed failed A b"}, linesOf([]systemd.ListedUnit{failed}, failedLine))
 	assert.Equal(t, "7 a.service start waiting", jobLine(systemd.Job{ID: 7, Unit: "a.service", Type: "start", State: "waiting"}))
 	assert.Empty(t, lookText(systemd.Look{}))
 }
@@ -65,7 +65,7 @@ func TestUnitsInPart(t *testing.T) {
 	var none, part summary
 	assert.False(t, none.overview(systemd.Overview{}, cause))
 	assert.Equal(t, []string{"units: list jobs: link lost"}, none.notes)
-	assert.False(t, part.overview(systemd.Overview{Failed: []systemd.Listed{{Name: "a.service"}}}, cause))
+	assert.False(t, part.overview(systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, cause))
 	assert.Equal(t, []string{"units, in part: list jobs: link lost"}, part.notes)
 	var whole summary
 	assert.True(t, whole.overview(systemd.Overview{}, nil))

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"maps"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func newFake(t *testing.T) (*fakeSystemd, *Manager) {
 	}
 	m := NewManager(f.dial)
 	t.Cleanup(func() {
-		m.Close()
+		m.Close(net.ErrClosed)
 		f.hangUp()
 	})
 	return f, m

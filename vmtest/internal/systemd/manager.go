@@ -44,22 +44,19 @@ type opening struct {
 	err     error
 }
 
-// Close is CloseWithError with net.ErrClosed.
-func (m *Manager) Close() { m.CloseWithError(net.ErrClosed) }
-
-// CloseWithError closes the connection, or the attempt to make one. The next call makes
-// another. Calls in progress return an error that wraps err.
-func (m *Manager) CloseWithError(err error) {
+// Close closes the connection, or the attempt to make one. The next call makes
+// another. Calls in progress return an error that wraps cause.
+func (m *Manager) Close(cause error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.current != nil {
 		m.current.closed.Store(true)
-		m.current.close(err)
+		m.current.close(cause)
 		m.current = nil
 	}
 	if m.opening != nil {
 		m.opening.cancel()
-		m.opening.closed = err
+		m.opening.closed = cause
 		m.opening = nil
 	}
 }

@@ -29,7 +29,7 @@ func TestCallersShareADial(t *testing.T) {
 				return nil, context.Cause(ctx)
 			}
 		})
-		defer m.Close()
+		defer m.Close(net.ErrClosed)
 
 		first, cancelFirst := context.WithCancel(t.Context())
 		firstDone, secondDone := make(chan error, 1), make(chan error, 1)
@@ -86,16 +86,9 @@ func TestASilentSystemd(t *testing.T) {
 	})
 }
 
-// Close ends what waits for a connection or for an answer. Its caller can say why.
+// Close ends what waits for a connection or for an answer, and says why.
 func TestClose(t *testing.T) {
-	saved := errors.New("the machine is saved")
-	for name, test := range map[string]struct {
-		close func(*Manager)
-		want  error
-	}{
-		"plain":      {(*Manager).Close, net.ErrClosed},
-		"with cause": {func(m *Manager) { m.CloseWithError(saved) }, saved},
-	} {
+	for name, cause := range map[string]error{"closed": net.ErrClosed, "saved": errors.New("the machine is saved")} {
 		t.Run("attempt/"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := NewManager(func(ctx context.Context) (net.Conn, error) {
@@ -105,8 +98,8 @@ func TestClose(t *testing.T) {
 				done := make(chan error, 1)
 				go func() { _, err := m.Conn(t.Context()); done <- err }()
 				synctest.Wait()
-				test.close(m)
-				assert.EqualError(t, <-done, "connect to systemd: "+test.want.Error())
+				m.Close(cause)
+				assert.EqualError(t, <-done, "connect to systemd: "+cause.Error())
 			})
 		})
 		for method, call := range map[string]func(context.Context, *Manager) error{
@@ -126,9 +119,9 @@ func TestClose(t *testing.T) {
 					done := make(chan error, 1)
 					go func() { done <- call(t.Context(), m) }()
 					synctest.Wait()
-					test.close(m)
+					m.Close(cause)
 					err := <-done
-					assert.ErrorIs(t, err, test.want)
+					assert.ErrorIs(t, err, cause)
 					assert.NotContains(t, err.Error(), "systemd closed")
 				})
 			})
@@ -183,7 +176,7 @@ func TestCallAfterClose(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			bubble(t, func(t *testing.T, _ *fakeSystemd, m *Manager) {
 				err := m.follow(t.Context(), func(c *connection, _ *signals) error {
-					m.CloseWithError(saved)
+					m.Close(saved)
 					return call(t.Context(), c)
 				})
 				assert.EqualError(t, err, want+": the machine is saved")

@@ -8,14 +8,14 @@ import (
 
 // Overview is what systemd shows of its units at one moment, as evidence.
 type Overview struct {
-	Failed  []Listed
+	Failed  []ListedUnit
 	Jobs    []Job    // all there are, without what they wait for
 	Sockets []Socket // those that came with the test
 	Looks   map[string]Look
 }
 
-// Listed is a unit as systemctl list-units shows it.
-type Listed struct {
+// ListedUnit is a unit as systemctl list-units shows it.
+type ListedUnit struct {
 	Name, LoadState, ActiveState, SubState, Description string
 }
 
@@ -64,14 +64,14 @@ func (m *Manager) Overview(ctx context.Context, units []string) (o Overview, err
 }
 
 // failed returns the units that have failed.
-func (c *connection) failed(ctx context.Context) ([]Listed, error) {
+func (c *connection) failed(ctx context.Context) ([]ListedUnit, error) {
 	units, err := c.typed.ListUnitsFilteredContext(ctx, []string{"failed"})
 	if err != nil {
 		return nil, fmt.Errorf("list failed units: %w", c.ended(err))
 	}
-	var all []Listed
+	var all []ListedUnit
 	for _, u := range units {
-		all = append(all, Listed{u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description})
+		all = append(all, ListedUnit{u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description})
 	}
 	return all, nil
 }
@@ -120,15 +120,6 @@ func (c *connection) sockets(ctx context.Context) ([]Socket, error) {
 // are elsewhere.
 func ofTest(file string) bool {
 	return strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/run/")
-}
-
-// allProperties reads the properties of all interfaces of a unit.
-func (c *connection) allProperties(ctx context.Context, unit string) (properties, error) {
-	p, err := c.typed.GetAllPropertiesContext(ctx, unit)
-	if err != nil {
-		return nil, fmt.Errorf("read properties of %s: %w", unit, c.ended(err))
-	}
-	return p, nil
 }
 
 func (p properties) socket() Socket {

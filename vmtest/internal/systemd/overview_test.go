@@ -27,7 +27,7 @@ func TestOverview(t *testing.T) {
 		o, err := m.Overview(t.Context(), []string{"a.service"})
 		require.NoError(t, err)
 		assert.Equal(t, Overview{
-			Failed: []Listed{{"b.service", "loaded", "failed", "failed", "B"}, {"etc.socket", "loaded", "failed", "failed", ""}},
+			Failed: []ListedUnit{{"b.service", "loaded", "failed", "failed", "B"}, {"etc.socket", "loaded", "failed", "failed", ""}},
 			Jobs:   []Job{{ID: 7, Unit: "a.service", Type: "start", State: "waiting"}},
 			Sockets: []Socket{
 				{Name: "demo.socket", ActiveState: "active", SubState: "listening", Result: "success",

@@ -37,18 +37,27 @@ func (c *connection) unit(ctx context.Context, name string) (properties, error) 
 	return p, nil
 }
 
+// allProperties reads the properties of all interfaces of a unit.
+func (c *connection) allProperties(ctx context.Context, unit string) (properties, error) {
+	p, err := c.typed.GetAllPropertiesContext(ctx, unit)
+	if err != nil {
+		return nil, fmt.Errorf("read properties of %s: %w", unit, c.ended(err))
+	}
+	return p, nil
+}
+
 // addEnd adds to s how the unit's last run ended. It adds nothing if the unit has left
 // the state s: one that was started again has the end of its new run.
 func (c *connection) addEnd(ctx context.Context, name string, s *UnitState) {
-	all, err := c.typed.GetAllPropertiesContext(ctx, name)
-	if p := properties(all); err != nil || p.text("ActiveState") != s.ActiveState || p.text("SubState") != s.SubState {
+	p, err := c.allProperties(ctx, name)
+	if err != nil || p.text("ActiveState") != s.ActiveState || p.text("SubState") != s.SubState {
 		return
 	}
 	if s.ActiveState == "failed" {
-		s.Result = properties(all).text("Result")
+		s.Result = p.text("Result")
 	}
-	s.MainCode, _ = all["ExecMainCode"].(int32)
-	s.MainStatus, _ = all["ExecMainStatus"].(int32)
+	s.MainCode, _ = p["ExecMainCode"].(int32)
+	s.MainStatus, _ = p["ExecMainStatus"].(int32)
 }
 
 func (p properties) state() UnitState {

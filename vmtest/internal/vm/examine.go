@@ -65,7 +65,7 @@ func askPID1(ctx context.Context, session *link.Client) error {
 	manager := systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return session.Dial(ctx, "unix", systemd.PrivateSocket)
 	})
-	defer manager.Close()
+	defer manager.Close(net.ErrClosed)
 	conn, err := manager.Conn(ctx)
 	if err != nil {
 		return err

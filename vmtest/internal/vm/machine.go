@@ -141,7 +141,7 @@ func (m *Machine) closeBy(by string) {
 			s.Shut(m.goneError()) // the session may have begun after killBy
 			s.Close()
 		}
-		m.Systemd.CloseWithError(m.goneError())
+		m.Systemd.Close(m.goneError())
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
@@ -162,7 +162,7 @@ func (m *Machine) Session() *link.Client {
 func (m *Machine) endSession(why *EndedError) {
 	s := m.Session()
 	s.Shut(why)
-	m.Systemd.CloseWithError(why)
+	m.Systemd.Close(why)
 	s.Close()
 }
 

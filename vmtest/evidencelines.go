@@ -22,7 +22,7 @@ func lookText(l systemd.Look) string {
 }
 
 // failedLine returns a line about a unit that has failed.
-func failedLine(u systemd.Listed) string {
+func failedLine(u systemd.ListedUnit) string {
 	return fmt.Sprintf("%s %s %s %s %s", u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description)
 }
 
