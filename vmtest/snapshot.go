@@ -45,8 +45,9 @@ type ForkConfig struct {
 }
 
 // Launch returns a fork of the snapshot: a machine that goes on where the other was
-// stopped, with the right time and random numbers of its own. It waits for a slot if
-// other machines use the host. The caller closes the machine.
+// stopped, with the right time and random numbers of its own. A timer that became due by
+// the wall clock meanwhile (OnCalendar= of systemd.timer(5)) elapses in the fork. Launch
+// waits for a slot if other machines use the host. The caller closes the machine.
 func (s *Snapshot) Launch(ctx context.Context, f ForkConfig) (*Machine, error) {
 	config, err := s.forkConfig(f)
 	if err != nil {

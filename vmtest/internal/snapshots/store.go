@@ -51,7 +51,7 @@ type Info struct {
 }
 
 // format is the version of this layout.
-const format = 2
+const format = 3
 
 const (
 	ramName    = "ram"

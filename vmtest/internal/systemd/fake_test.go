@@ -163,7 +163,9 @@ func (f *fakeSystemd) method(object godbus.ObjectPath, member string, args []any
 	case "ListUnitsByPatterns":
 		var found []dbus.UnitStatus
 		for _, name := range slices.Sorted(maps.Keys(f.units)) {
-			if ok, _ := path.Match(args[1].([]string)[0], name); ok && f.loaded[name] {
+			states := args[0].([]string) // none are all
+			inState := len(states) == 0 || slices.Contains(states, f.units[name]["ActiveState"].(string))
+			if ok, _ := path.Match(args[1].([]string)[0], name); ok && inState && f.loaded[name] {
 				found = append(found, f.status(name))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,4 +93,39 @@ func TestBaseThatCanNeverBeLoaded(t *testing.T) {
 	// Each boot has a QEMU that boots, one that saves, and one that forks. The second call
 	// tries one fork.
 	assert.Len(t, h.machines, 3+3+1)
+}
+
+// A snapshot in which a timer is overdue is made again, once. One whose timer elapsed while
+// it was made is used.
+func TestBaseWhoseTimerIsOverdue(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = func(f *fakeMachine) { f.elapses = time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC) }
+	var said notices
+	s := someSpec(t)
+	s.Notice = said.add
+	for range 2 {
+		newBases() // as in another process
+		m, err := ForkBase(t.Context(), s)
+		require.NoError(t, err)
+		m.Close()
+	}
+	assert.Equal(t, 2, said.count("booting once"), "%v", said.text)
+	assert.Equal(t, 1, said.count("the snapshot is unusable (its daily.timer would elapse in each fork, "+
+		"because 2026-11-26 00:00:00 UTC has passed); making it again"), "%v", said.text)
+}
+
+// One whose timer is not due is not.
+func TestBaseWhoseTimerIsNotDue(t *testing.T) {
+	h := newFakeHost(t)
+	h.prepare = func(*fakeMachine) {}
+	var said notices
+	s := someSpec(t)
+	s.Notice = said.add
+	for range 2 {
+		newBases()
+		m, err := ForkBase(t.Context(), s)
+		require.NoError(t, err)
+		m.Close()
+	}
+	assert.Equal(t, 1, said.count("booting once"), "%v", said.text)
 }

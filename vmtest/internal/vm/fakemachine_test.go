@@ -39,6 +39,8 @@ type fakeMachine struct {
 	stderr string
 	// pid1 replaces the state of the guest's systemd. It may block.
 	pid1 func() string
+	// elapses is when the guest's only timer does.
+	elapses time.Time
 	// kernelLog are the texts of the kernel's log.
 	kernelLog []string
 	// mute makes the monitor silent.
@@ -77,6 +79,7 @@ func newFakeMachine(h *fakeHost, control *net.UnixConn) *fakeMachine {
 		on:           map[string]func(json.RawMessage) (any, error){},
 		command:      func([]string) int { return 0 },
 		pid1:         func() string { return "running" },
+		elapses:      time.Now().Add(time.Hour),
 		files:        map[string]*os.File{},
 		hung:         make(chan string, 16),
 		rebootAction: "shutdown", // -no-reboot

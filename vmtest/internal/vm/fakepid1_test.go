@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/assert"
 )
@@ -55,9 +57,17 @@ func (a *fakeAgent) playPID1(ch io.ReadWriter) {
 				godbus.FieldReplySerial: godbus.MakeVariant(call.Serial()),
 			},
 		}
-		if member == "Get" {
-			reply.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(godbus.MakeVariant("")))
+		switch {
+		case member == "ListUnitsByPatterns":
+			timers := []dbus.UnitStatus{{Name: "daily.timer", Path: "/daily", JobPath: "/"}}
+			reply.Body = []any{timers}
+		case member == "Get" && slices.Contains(call.Body, any("NextElapseUSecRealtime")):
+			reply.Body = []any{godbus.MakeVariant(uint64(a.machine.elapses.UnixMicro()))}
+		case member == "Get":
 			reply.Body = []any{godbus.MakeVariant(state)}
+		}
+		if reply.Body != nil {
+			reply.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(reply.Body...))
 		}
 		var out bytes.Buffer
 		if err := reply.EncodeTo(&out, binary.LittleEndian); !assert.NoError(a.machine.t, err) {

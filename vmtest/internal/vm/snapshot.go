@@ -38,6 +38,16 @@ type moment struct {
 	Stopped time.Time      `json:"stopped"`
 	Journal systemd.Moment `json:"journal"` // the end of the journal
 	Session link.Handshake `json:"session"` // the session that the agent of a fork is in
+	Next    systemd.Elapse `json:"next"`    // what systemd starts next by the clock
+}
+
+// overdue returns an error if a fork of now would begin with a timer that elapses, which
+// no machine does that has just booted.
+func (at moment) overdue(now time.Time) error {
+	if at.Next.At.IsZero() || now.Before(at.Next.At) {
+		return nil
+	}
+	return fmt.Errorf("its %s would elapse in each fork, because %s has passed", at.Next.Timer, at.Next.At.UTC().Format("2006-01-02 15:04:05 MST"))
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The files have no name, so they
@@ -187,6 +197,9 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	// that. An image without udev has nothing to settle.
 	if err := m.run(ctx, "udevadm", "settle"); err != nil && !errors.As(err, new(*link.StartError)) {
 		return at, nil, fmt.Errorf("run udevadm settle: %w", err)
+	}
+	if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
+		return at, nil, fmt.Errorf("read timers: %w", err)
 	}
 	if at.Journal, err = m.journalEnd(ctx); err != nil {
 		return at, nil, err
