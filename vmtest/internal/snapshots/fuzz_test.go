@@ -10,7 +10,7 @@ import (
 )
 
 func FuzzInfo(f *testing.F) {
-	whole, err := json.Marshal(Info{Format: format, Key: keyA, Image: "debian", Memory: 512, Created: time.Unix(0, 0)})
+	whole, err := json.Marshal(Info{Format: Format, Key: keyA, Image: "debian", Memory: 512, Created: time.Unix(0, 0)})
 	require.NoError(f, err)
 	f.Add(whole)
 	f.Add(whole[:20])
@@ -22,7 +22,7 @@ func FuzzInfo(f *testing.F) {
 			assert.Zero(t, info)
 			return
 		}
-		assert.Equal(t, format, info.Format)
+		assert.Equal(t, Format, info.Format)
 	})
 }
 

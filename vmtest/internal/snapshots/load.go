@@ -136,8 +136,8 @@ func parseInfo(data []byte) (Info, error) {
 	if err := json.Unmarshal(data, &info); err != nil {
 		return Info{}, damage{fmt.Errorf("parse %s: %w", infoName, err)}
 	}
-	if info.Format != format {
-		return Info{}, damage{fmt.Errorf("its format is %d, this program needs %d", info.Format, format)}
+	if info.Format != Format {
+		return Info{}, damage{fmt.Errorf("its format is %d, this program needs %d", info.Format, Format)}
 	}
 	return info, nil
 }

@@ -50,8 +50,9 @@ type Info struct {
 	Moment  string        `json:"moment"` // SHA-256 of the file of that name
 }
 
-// format is the version of this layout.
-const format = 3
+// Format is the version of this layout. It belongs into each key, so that programs with
+// another one do not replace each other's snapshots.
+const Format = 3
 
 const (
 	ramName    = "ram"
@@ -69,7 +70,7 @@ func (s *Store) path(key string) string { return filepath.Join(s.dir, key) }
 //
 // A snapshot can be intact and still fail to load; see Files.Discard.
 func (s *Store) Open(ctx context.Context, info Info, notice func(string), fill func(*Files) error) (files *Files, err error) {
-	info.Format = format
+	info.Format = Format
 	if files, err = s.load(ctx, info); err == nil || !replaceable(err) {
 		return files, err
 	}

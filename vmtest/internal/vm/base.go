@@ -157,6 +157,7 @@ func snapshotKey(s Spec) (string, error) {
 		return "", HostError(err)
 	}
 	data, err := json.Marshal(map[string]any{
+		"format":   snapshots.Format,
 		"image":    s.Files.Image.Digest,
 		"initrd":   s.Files.InitrdDigest,
 		"emulator": emulator,
