@@ -87,14 +87,17 @@ func TestFiles(t *testing.T) {
 	assert.Equal(t, "700 750\n", g.Run(t, "sh", "-c", "echo $(stat -c %a /opt/tree/sub/run.sh /opt/tree/sub)"))
 	assert.Equal(t, "sub/run.sh\n", g.Run(t, "readlink", "/opt/tree/link"), "target of the copied link")
 
+	g.WriteFile(t, "/opt/new/dir/file", nil, 0o600)
+	assert.Equal(t, "755 root root 755 root root\n", g.Run(t, "sh", "-c", "echo $(stat -c '%a %U %G' /opt/new /opt/new/dir)"))
+
 	g.WriteFile(t, "/etc/motd", []byte("hello\n"), 0o640)
 	assert.Equal(t, "hello\n", string(g.ReadFile(t, "/etc/motd")))
 
 	ctx := t.Context()
 	file := filepath.Join(tree, "sub", "run.sh")
-	err := g.Machine.Copy(ctx, file, "/no/such/directory/run.sh")
-	assert.ErrorIs(t, err, fs.ErrNotExist)
-	assert.ErrorContains(t, err, "directory /no/such/directory of the guest: file does not exist")
+	err := g.Machine.Copy(ctx, file, "/etc/motd/run.sh")
+	assert.ErrorIs(t, err, syscall.ENOTDIR)
+	assert.ErrorContains(t, err, "directory /etc/motd of the guest: not a directory")
 	assert.ErrorIs(t, g.Machine.Copy(ctx, file, "/etc"), syscall.EISDIR)
 	assert.ErrorIs(t, g.Machine.Copy(ctx, filepath.Join(dir, "absent"), "/etc/absent"), fs.ErrNotExist)
 	_, err = g.Machine.ReadFile(ctx, "/no/such/file")

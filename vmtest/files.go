@@ -11,8 +11,11 @@ import (
 )
 
 // Copy copies a file or a directory of the host to guestPath. It keeps modes, and copies
-// symbolic links as links. The directory above guestPath must exist. If guestPath is a
-// directory already, Copy replaces what has the same name there.
+// symbolic links as links. If guestPath is a directory already, Copy replaces what has the
+// same name there.
+//
+// What Copy, CopyFS, WriteFile and InstallGo write belongs to root. They make missing
+// directories above it, with mode 0755.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 	return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
 		return s.CopyIn(ctx, hostPath, guestPath)
@@ -35,8 +38,8 @@ func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error
 	}))
 }
 
-// WriteFile writes a file in the guest with the permissions of mode, or replaces it. Its
-// directory must exist. No process there sees a part of the file.
+// WriteFile writes a file in the guest with the permissions of mode, or replaces it. It
+// makes missing directories, as Copy does. No process there sees a part of the file.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
 		return s.WriteFile(ctx, guestPath, data, mode)

@@ -135,9 +135,6 @@ func (v verification) report(set unitSet, guest images.Manifest, found []vmtest.
 
 func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet) error {
 	for _, f := range v.extra {
-		if _, err := m.Run(ctx, "mkdir", "-p", path.Dir(f.guest)); err != nil {
-			return err
-		}
 		if err := m.Copy(ctx, f.host, f.guest); err != nil {
 			return err
 		}

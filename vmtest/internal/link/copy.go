@@ -24,10 +24,10 @@ const tempPrefix = ".systemd-vmtest-"
 
 // CopyIn copies a file or a directory from the host to guestPath, an absolute path.
 //
-// A file is written under a hidden name in its directory, which must exist, and then
-// renamed. So it appears under its own name complete. It keeps its mode and replaces a
-// file or a symlink at guestPath, but not a directory. If hostPath is a symlink, its
-// target is copied.
+// A file is written under a hidden name in its directory and then renamed. So it appears
+// under its own name complete. It keeps its mode and replaces a file or a symlink at
+// guestPath, but not a directory. Missing directories above it are made, with mode 0755. If
+// hostPath is a symlink, its target is copied.
 //
 // A directory is copied as CopyFS does it, and symlinks in it stay symlinks. Sockets,
 // pipes and devices are refused. Owners and times are not kept.
@@ -51,7 +51,7 @@ func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 }
 
 // CopyFS copies all of fsys into the directory guestDir, an absolute path. It makes
-// guestDir if its parent exists. Files, and symlinks of an fs.ReadLinkFS, are written
+// guestDir if that does not exist, and the directories above it as CopyIn does. Files, and symlinks of an fs.ReadLinkFS, are written
 // as CopyIn does it and replace what was there. Directories are merged. Modes are as
 // fsys reports them, which is 0444 for files of an embed.FS; directories that exist
 // keep theirs. A copy that fails leaves the files that it completed.
@@ -122,6 +122,12 @@ func (u upload) putSingle(ctx context.Context, s *session) error {
 func (u upload) put(ctx context.Context, s *session) error {
 	temp := tempName(u.to)
 	file, err := s.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeParent(s, u.to); err != nil {
+			return err
+		}
+		file, err = s.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	}
 	if err != nil {
 		return explain(s.Client, u.to, err)
 	}
@@ -169,6 +175,19 @@ func checkPath(guestPath string) error {
 	return nil
 }
 
+// makeParent makes the missing directories above guestPath. The agent's umask makes their
+// mode 0755.
+func makeParent(s *session, guestPath string) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	parent := path.Dir(guestPath)
+	if err := s.MkdirAll(parent); err != nil {
+		return fmt.Errorf("make directory %s of the guest: %w", parent, err)
+	}
+	return nil
+}
+
 func checkDestination(client *sftp.Client, guestPath string) error {
 	if info, err := client.Stat(guestPath); err == nil && info.IsDir() {
 		return &fs.PathError{Op: "write", Path: guestPath, Err: syscall.EISDIR}
@@ -181,15 +200,18 @@ func explain(client *sftp.Client, guestPath string, err error) error {
 	if dirErr := checkDestination(client, guestPath); dirErr != nil {
 		return dirErr
 	}
-	parent := path.Dir(guestPath)
-	info, statErr := client.Stat(parent)
-	switch {
-	case errors.Is(statErr, fs.ErrNotExist):
-		return fmt.Errorf("directory %s of the guest: %w", parent, fs.ErrNotExist)
-	case statErr == nil && !info.IsDir():
-		return fmt.Errorf("directory %s of the guest: %w", parent, syscall.ENOTDIR)
+	// SFTP reports a file in the place of any directory above as a failure without a number.
+	for dir := path.Dir(guestPath); ; dir = path.Dir(dir) {
+		info, statErr := client.Stat(dir)
+		switch {
+		case statErr == nil && !info.IsDir():
+			return fmt.Errorf("directory %s of the guest: %w", dir, syscall.ENOTDIR)
+		case statErr == nil, dir == "/":
+			return err
+		case errors.Is(statErr, fs.ErrNotExist):
+			err = fmt.Errorf("directory %s of the guest: %w", dir, fs.ErrNotExist)
+		}
 	}
-	return err
 }
 
 func unsupported(mode fs.FileMode) error {

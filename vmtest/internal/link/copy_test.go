@@ -76,15 +76,15 @@ func TestCopyInRefusals(t *testing.T) {
 		is       error
 		text     string
 	}{
-		"over a directory":     {src, guest, syscall.EISDIR, guest + ": is a directory"},
-		"missing directory":    {src, guest + "/no/file", fs.ErrNotExist, "directory " + guest + "/no of the guest"},
-		"file as directory":    {src, inTheWay + "/file", syscall.ENOTDIR, "directory " + inTheWay + " of the guest"},
-		"no source":            {src + "x", guest + "/file", fs.ErrNotExist, src + "x"},
-		"relative":             {src, "file", nil, "not absolute"},
-		"pipe":                 {fifo, guest + "/fifo", errors.ErrUnsupported, "neither file"},
-		"pipe in directory":    {host, guest + "/tree", errors.ErrUnsupported, "fifo: neither file"},
-		"directory over file":  {host, inTheWay, syscall.ENOTDIR, inTheWay},
-		"directory, no parent": {host, guest + "/no/tree", fs.ErrNotExist, "directory " + guest + "/no of the guest"},
+		"over a directory":    {src, guest, syscall.EISDIR, guest + ": is a directory"},
+		"file as directory":   {src, inTheWay + "/file", syscall.ENOTDIR, "directory " + inTheWay + " of the guest"},
+		"no source":           {src + "x", guest + "/file", fs.ErrNotExist, src + "x"},
+		"relative":            {src, "file", nil, "not absolute"},
+		"pipe":                {fifo, guest + "/fifo", errors.ErrUnsupported, "neither file"},
+		"pipe in directory":   {host, guest + "/tree", errors.ErrUnsupported, "fifo: neither file"},
+		"directory over file": {host, inTheWay, syscall.ENOTDIR, inTheWay},
+		"directory in a file": {host, inTheWay + "/tree", syscall.ENOTDIR, inTheWay},
+		"below a file":        {src, inTheWay + "/no/file", syscall.ENOTDIR, inTheWay},
 	} {
 		err := g.CopyIn(testContext(t), test.from, test.to)
 		assert.ErrorContains(t, err, test.text, name)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -86,7 +87,14 @@ func (t *tree) mkdir(entry fs.DirEntry, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.session.Mkdir(to); err == nil {
+	err = t.session.Mkdir(to)
+	if errors.Is(err, fs.ErrNotExist) && to == t.to {
+		if err := makeParent(t.session, to); err != nil {
+			return err
+		}
+		err = t.session.Mkdir(to)
+	}
+	if err == nil {
 		t.made = append(t.made, madeDir{to, info.Mode()})
 		return nil
 	} else if there, statErr := t.session.Stat(to); statErr != nil {
