@@ -1,0 +1,43 @@
+package scenarios
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// ApplyConfig does what a package's installation does: it adds the package's users, makes
+// its directories for them, and enables or disables its units by the presets.
+func TestApplyConfig(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	const service = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+	write := func(path, text string) { g.WriteFile(t, path, []byte(text), 0o644) }
+	write("/etc/sysusers.d/demo.conf", "u demo - \"Demo\"\nm demo daemon\n")
+	write("/etc/tmpfiles.d/demo.conf", "d /var/lib/demo 0750 demo demo\n")
+	write("/etc/systemd/system-preset/10-demo.preset", "enable demo.service\ndisable *\n")
+	write(unitDir(g)+"/demo.service", service)
+	write(unitDir(g)+"/other.service", service)
+
+	g.ApplyConfig(t, "demo.service", "other.service")
+	assert.Equal(t, "demo daemon\n", g.Run(t, "id", "-nG", "demo"))
+	assert.Equal(t, "750 demo demo\n", g.Run(t, "stat", "-c", "%a %U %G", "/var/lib/demo"))
+	assert.Equal(t, enabledState(g), g.Unit("demo.service").Show(t, "UnitFileState")["UnitFileState"])
+	assert.Equal(t, "disabled", g.Unit("other.service").Show(t, "UnitFileState")["UnitFileState"])
+
+	ctx := t.Context()
+	assert.ErrorContains(t, g.Machine.ApplyConfig(ctx, "absent.service"), "run systemctl preset -- absent.service: exit status 1")
+	assert.ErrorContains(t, g.Machine.ApplyConfig(ctx, "demo"), `preset: unit name "demo"`)
+	write("/etc/tmpfiles.d/bad.conf", "d /var/lib/bad 0750 nobody-such\n")
+	err := g.Machine.ApplyConfig(ctx)
+	require.ErrorContains(t, err, "run systemd-tmpfiles --create: exit status 65")
+	assert.ErrorContains(t, err, "/etc/tmpfiles.d/bad.conf:1: Failed to resolve user 'nobody-such'")
+	write("/etc/sysusers.d/bad.conf", "x bad\n")
+	err = g.Machine.ApplyConfig(ctx)
+	require.ErrorContains(t, err, "run systemd-sysusers: ")
+	assert.ErrorContains(t, err, "/etc/sysusers.d/bad.conf:1")
+	assert.ErrorContains(t, err, "Unknown command type 'x'")
+}
