@@ -14,13 +14,18 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
-// Command is a program to run in the guest as root, without a shell. Its fields are those
-// of exec.Cmd where they have the same name.
+// Command is a program to run in the guest, without a shell. Its fields are those of
+// exec.Cmd where they have the same name.
 type Command struct {
 	Args  []string // the program, looked up in the guest's PATH, and its arguments
 	Env   []string // as NAME=value; added to PATH, HOME, LANG, TERM and SYSTEMD_COLORS
-	Dir   string   // working directory; "" is /
+	Dir   string   // working directory; "" is User's home directory, or / without a User
 	Stdin io.Reader
+
+	// User is the name or the UID of the user that the command runs as, with that user's
+	// groups, HOME, USER, LOGNAME and SHELL. "" is root. The user must be in the guest's
+	// /etc/passwd, where users of DynamicUser= and of a directory service are not.
+	User string
 
 	// Stdout and Stderr get what the command writes, as it comes. If one is nil, the
 	// Result keeps the output instead, up to 16 MiB.
@@ -93,7 +98,7 @@ func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
 func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
 	var stdout, stderr capture
 	var elapsed time.Duration
-	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Elapsed: &elapsed}
+	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Elapsed: &elapsed}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &stdout
 	}

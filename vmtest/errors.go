@@ -24,7 +24,7 @@ type ExitError struct {
 func (e *ExitError) Error() string { return (*link.ExitError)(e).Error() }
 
 // StartError reports that a command in the guest could not be started: there is no such
-// program or working directory, or it may not be executed. errors.Is finds
+// program, working directory or user, or the program may not be executed. errors.Is finds
 // fs.ErrNotExist, fs.ErrPermission and the system's error numbers in it.
 type StartError struct {
 	Name    string        // the program, the first of Command.Args

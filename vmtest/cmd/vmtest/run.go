@@ -15,10 +15,12 @@ import (
 
 func newRun(s streams) *cobra.Command {
 	var config vmtest.Config
+	var user string
 	cmd := &cobra.Command{
-		Use:   "run [--image NAME] [--] COMMAND [ARGUMENT...]",
+		Use:   "run [--image NAME] [--user NAME] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
-		Long: `Run runs one command as root in a guest of its own, which is gone afterwards.
+		Long: `Run runs one command in a guest of its own, which is gone afterwards. The command runs
+as root, or as the user of the guest that --user names.
 
 Input and output are passed on byte for byte. On a terminal, output comes a line at a
 time and without control sequences. The exit status is that of the command: 128 plus
@@ -29,15 +31,16 @@ it could not be started. vmtest's own failures exit with 1, a wrong command line
   vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCommand(cmd.Context(), s, config, args)
+			return runCommand(cmd.Context(), s, config, vmtest.Command{Args: args, User: user})
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is its own
 	addImageFlag(cmd, &config.Image)
+	cmd.Flags().StringVar(&user, "user", "", "name or UID of the user to run the command as (default root)")
 	return cmd
 }
 
-func runCommand(ctx context.Context, s streams, config vmtest.Config, args []string) (err error) {
+func runCommand(ctx context.Context, s streams, config vmtest.Config, c vmtest.Command) (err error) {
 	m, err := launch(ctx, s, config)
 	if err != nil {
 		return err
@@ -45,7 +48,8 @@ func runCommand(ctx context.Context, s streams, config vmtest.Config, args []str
 	defer func() { err = closeGuest(m, err) }()
 	out, flushOut := guarded(s.out)
 	errOut, flushErr := guarded(s.err)
-	r, err := m.Exec(ctx, vmtest.Command{Args: args, Stdin: s.in, Stdout: out, Stderr: errOut})
+	c.Stdin, c.Stdout, c.Stderr = s.in, out, errOut
+	r, err := m.Exec(ctx, c)
 	err = cmp.Or(err, r.Err())
 	return errors.Join(commandStatus(err), flushOut(), flushErr())
 }

@@ -76,10 +76,16 @@ func newCommand(argv wire.Argv, env []string) (*exec.Cmd, error) {
 	}
 	cmd := &exec.Cmd{
 		Args:        args,
-		Env:         slices.Concat(baseEnv(), env, more),
 		Dir:         argv.Dir,
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
+	var user []string
+	if argv.User != "" {
+		if user, err = setUser(cmd, argv.User); err != nil {
+			return nil, err
+		}
+	}
+	cmd.Env = slices.Concat(baseEnv(), user, env, more)
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}
@@ -167,8 +173,11 @@ func launch(cmd *exec.Cmd, argv wire.Argv) (_ *command, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
-	if c.process, err = startProcess(cmd); err != nil {
+	if err := give(cmd, theirs); err != nil {
 		return nil, err
+	}
+	if c.process, err = startProcess(cmd); err != nil {
+		return nil, userError(cmd, err)
 	}
 	return c, nil
 }

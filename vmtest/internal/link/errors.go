@@ -26,7 +26,7 @@ func (e *ExitError) Error() string {
 }
 
 // StartError is the error of a command that did not start: its program was not found
-// or is not executable, or its directory is bad. errors.Is finds fs.ErrNotExist,
+// or is not executable, its directory is bad, or there is no such user. errors.Is finds fs.ErrNotExist,
 // fs.ErrPermission and the system's error numbers in it.
 type StartError struct {
 	Name    string        // first argument

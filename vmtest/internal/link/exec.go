@@ -16,7 +16,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
-// Command is a command for Exec, which runs it in the guest as root.
+// Command is a command for Exec.
 type Command struct {
 	// Args is the program and its arguments, as exact bytes and without a shell. A
 	// program without a slash is searched for in the guest's PATH.
@@ -26,7 +26,11 @@ type Command struct {
 	// and SYSTEMD_COLORS=0. The last entry of a name is used.
 	Env []string
 
-	// Dir is the working directory; "" is /.
+	// User is the name or the UID of a user in the guest's /etc/passwd, which also sets
+	// HOME, USER, LOGNAME and SHELL. "" is root.
+	User string
+
+	// Dir is the working directory; "" is User's home directory if there is one, or /.
 	Dir string
 
 	// Stdin is copied to the command's standard input; nil is /dev/null.
@@ -115,6 +119,7 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 		Args:   wire.Pack(cmd.Args),
 		Env:    wire.Pack(cmd.Env),
 		Dir:    cmd.Dir,
+		User:   cmd.User,
 		Stdin:  cmd.Stdin != nil,
 		Stdout: cmd.Stdout != nil,
 		Stderr: cmd.Stderr != nil,

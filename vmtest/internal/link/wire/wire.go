@@ -49,6 +49,8 @@ const MaxFileData = 128 << 10
 type Argv struct {
 	Args, Env, Dir string // Args and Env are made by Pack
 
+	User string // name or UID; "" is the agent's own
+
 	// Stdin, Stdout and Stderr select the streams that the channel carries. The
 	// others are /dev/null.
 	Stdin, Stdout, Stderr bool
