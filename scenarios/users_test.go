@@ -15,8 +15,7 @@ import (
 func TestCommandAsUser(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	g.Run(t, "systemd-sysusers", "--inline", `u demo 1234 "" /home/demo /bin/sh`, "m demo tty", "m demo audio")
-	g.Run(t, "install", "-d", "-o", "demo", "-g", "demo", "-m", "0700", "/home/demo")
+	g.AddUser(t, vmtest.User{Name: "demo", UID: 1234, Groups: []string{"tty", "audio"}})
 	const script = `id; pwd; echo "$HOME $USER $LOGNAME $SHELL $NAME"; echo err > /dev/stderr; touch file`
 
 	for _, user := range []string{"demo", "1234"} {
@@ -56,4 +55,27 @@ func TestBadUsers(t *testing.T) {
 	require.ErrorAs(t, err, new(*vmtest.StartError))
 	assert.EqualError(t, err, "start pwd: as UID 65534 in /root: permission denied")
 	assert.ErrorIs(t, err, syscall.EACCES)
+}
+
+// AddUser adds an ordinary user with a home directory. It refuses what it cannot add.
+func TestAddUser(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	alice := g.AddUser(t, vmtest.User{Name: "alice"})
+	assert.Equal(t, vmtest.User{Name: "alice", UID: 1000, Home: "/home/alice", Shell: "/bin/sh"}, alice)
+	bob := g.AddUser(t, vmtest.User{Name: "bob", Groups: []string{"new", "alice"}, Home: "/srv/50% b/ob", Shell: "/bin/bash"})
+	assert.Equal(t, 1001, bob.UID)
+	assert.Equal(t, "bob:x:1001:1001::/srv/50% b/ob:/bin/bash\n", g.Run(t, "getent", "passwd", "bob"))
+	assert.Equal(t, "bob alice new\n", g.Run(t, "id", "-nG", "bob"))
+	assert.Equal(t, "700 bob bob\n", g.Run(t, "stat", "-c", "%a %U %G", bob.Home))
+	g.AddUser(t, vmtest.User{Name: "daemon2", UID: 500, Home: "/"})
+	assert.Equal(t, "755 root root\n", g.Run(t, "stat", "-c", "%a %U %G", "/"), "a directory that exists")
+
+	for want, u := range map[string]vmtest.User{
+		`add user "alice": there is one, with UID 1000`: {Name: "alice"},
+		`add user "carol": UID 1001 is taken by bob`:    {Name: "carol", UID: 1001},
+	} {
+		_, err := g.Machine.AddUser(t.Context(), u)
+		assert.EqualError(t, err, want)
+	}
 }
