@@ -23,7 +23,7 @@ const defaultEpoch = 1735689600
 
 // builder builds one image.
 type builder struct {
-	recipe       recipe
+	*plan
 	mirror       string // as an argument of mmdebstrap; empty is its default
 	allowExpired bool
 }
@@ -70,10 +70,13 @@ func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 		return err
 	}
 	m := Manifest{
-		Format: formatVersion, Name: b.recipe.name, Suite: b.recipe.suite, Arch: runtime.GOARCH,
+		Format: formatVersion, Name: b.name, Suite: b.recipe.Suite, Arch: runtime.GOARCH, Inputs: b.inputs,
 		Distribution: t.distribution, KernelVersion: t.kernelVersion,
 		Modules: names, Packages: t.packages,
 		Built: time.Now().UTC().Truncate(time.Second),
+	}
+	if b.spec.adds() {
+		m.Base, m.Added, m.NoAutostart = b.recipe.Name, b.spec.Packages, b.spec.NoAutostart
 	}
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
 		return err

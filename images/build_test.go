@@ -34,9 +34,9 @@ func TestBuildIsReproducible(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
 			o := Options{Cache: t.TempDir()}
-			first, err := Build(t.Context(), name, o)
+			first, err := Build(t.Context(), named(name), o)
 			require.NoError(t, err)
-			second, err := Build(t.Context(), name, o)
+			second, err := Build(t.Context(), named(name), o)
 			require.NoError(t, err)
 			assert.Equal(t, first.Digest, second.Digest)
 			list, err := List(o)
@@ -51,7 +51,7 @@ func TestBuildWithoutNetwork(t *testing.T) {
 	needBuilds(t)
 	cacheDir := t.TempDir()
 	// Port 1 of the loopback refuses connections.
-	_, err := Open(t.Context(), Default, Options{Cache: cacheDir, Mirror: "http://127.0.0.1:1/debian"})
+	_, err := Open(t.Context(), named(Default), Options{Cache: cacheDir, Mirror: "http://127.0.0.1:1/debian"})
 	var lacks *HostError
 	require.ErrorAs(t, err, &lacks)
 	assert.Contains(t, lacks.Cause, "the package mirror cannot be reached: ")
@@ -64,7 +64,7 @@ func TestBuildCancelled(t *testing.T) {
 	cacheDir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := Open(ctx, Default, Options{Cache: cacheDir, Progress: func(p Progress) {
+	_, err := Open(ctx, named(Default), Options{Cache: cacheDir, Progress: func(p Progress) {
 		if p.Stage == Installing && p.Done > 0 {
 			cancel()
 		}

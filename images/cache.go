@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"example.org/systemd-vmtest/internal/host"
 )
@@ -81,24 +82,28 @@ func (c cache) lock(ctx context.Context, name string, r *reporter) (*host.Lock, 
 type buildFunc func(ctx context.Context, dir string, r *reporter) error
 
 // open returns the image from the cache, and builds it if it is absent or damaged.
-func (c cache) open(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
+// An image that was built from other inputs counts as damaged, unless inputs is empty.
+func (c cache) open(ctx context.Context, name, inputs string, r *reporter, build buildFunc) (*Image, error) {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return nil, fmt.Errorf("open image %s: %w", name, err)
+		return nil, fmt.Errorf("open image %s: %w", r.name(name), err)
 	}
 	defer c.release(name, l, r)
 	r.report(Progress{Stage: Checking})
 	image, err := verify(ctx, c.image(name), c.stamp(name), name)
+	if err == nil && inputs != "" && image.Inputs != inputs {
+		err = damage("it was built from other packages or options than this program's")
+	}
 	var broken damage
 	switch {
 	case err == nil:
-		return image, nil
+		return image, c.use(name)
 	case errors.Is(err, fs.ErrNotExist):
 		r.notice(Checking, "not in the cache; building it")
 	case errors.As(err, &broken):
 		r.notice(Checking, broken.Error()+"; rebuilding")
 	default:
-		return nil, fmt.Errorf("open image %s: %w", name, err)
+		return nil, fmt.Errorf("open image %s: %w", r.name(name), err)
 	}
 	return c.replaceLocked(ctx, name, r, build)
 }
@@ -107,7 +112,7 @@ func (c cache) open(ctx context.Context, name string, r *reporter, build buildFu
 func (c cache) replace(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return nil, fmt.Errorf("build image %s: %w", name, err)
+		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
 	}
 	defer c.release(name, l, r)
 	return c.replaceLocked(ctx, name, r, build)
@@ -117,26 +122,31 @@ func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, buil
 	_ = c.sweep(name) // for its space; release sweeps again and reports errors
 	tmp, err := c.makeWork(name)
 	if err != nil {
-		return nil, fmt.Errorf("build image %s: %w", name, err)
+		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
 	}
 	dir := filepath.Join(tmp, "image")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("build image %s: %w", name, err)
+		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
 	}
 	if err := build(ctx, dir, r); err != nil {
-		return nil, fmt.Errorf("build image %s: %w", name, err)
+		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
 	}
 	if err := c.drop(name, tmp); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(dir, c.image(name)); err != nil {
-		return nil, fmt.Errorf("store image %s: %w", name, err)
+		return nil, fmt.Errorf("store image %s: %w", r.name(name), err)
 	}
 	image, err := verify(ctx, c.image(name), c.stamp(name), name)
 	if err != nil {
-		return nil, fmt.Errorf("store image %s: %w", name, err)
+		return nil, fmt.Errorf("store image %s: %w", r.name(name), err)
 	}
 	r.report(Progress{Stage: Finished})
+	if isAdded(name) {
+		if err := c.dropUnused(time.Now(), keepBytes); err != nil {
+			r.notice(Checking, "cannot remove unused images: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
 	return image, nil
 }
 
@@ -159,11 +169,16 @@ func (c cache) remove(ctx context.Context, name string, r *reporter) error {
 	if err != nil {
 		return fmt.Errorf("remove image %s: %w", name, err)
 	}
+	return errors.Join(c.removeLocked(name), l.Remove(), c.sweepOthers(name))
+}
+
+// removeLocked removes an image and its stamp. The caller holds the lock.
+func (c cache) removeLocked(name string) error {
 	holding, err := c.makeWork(name)
 	if err == nil {
 		err = c.drop(name, holding)
 	} else {
 		err = fmt.Errorf("remove image %s: %w", name, err)
 	}
-	return errors.Join(err, c.sweep(name), l.Remove(), c.sweepOthers(name))
+	return errors.Join(err, c.sweep(name))
 }

@@ -22,7 +22,7 @@ func builtSample(t *testing.T) (cache, *Image) {
 	t.Helper()
 	c := testCache(t)
 	var seen []string
-	image, err := c.open(t.Context(), "sample", notices(&seen), sampleBuild)
+	image, err := c.open(t.Context(), "sample", "", notices(&seen), sampleBuild)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"not in the cache; building it"}, seen)
 	return c, image
@@ -30,7 +30,7 @@ func builtSample(t *testing.T) (cache, *Image) {
 
 func TestOpenBuildsOnceAndKeeps(t *testing.T) {
 	c, first := builtSample(t)
-	second, err := c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	second, err := c.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.Equal(t, first, second)
 	for _, path := range []string{first.Kernel(), first.Root(), first.ModulesDir()} {
@@ -93,7 +93,7 @@ func TestOpenNoticesDamage(t *testing.T) {
 			c, image := builtSample(t)
 			require.NoError(t, tc.damage(image))
 			var seen []string
-			again, err := c.open(t.Context(), "sample", notices(&seen), sampleBuild)
+			again, err := c.open(t.Context(), "sample", "", notices(&seen), sampleBuild)
 			require.NoError(t, err)
 			assert.Equal(t, []string{tc.want}, seen)
 			assert.Equal(t, image.Digest, again.Digest)
@@ -154,7 +154,7 @@ func TestSpoiledStampAndLockAreHarmless(t *testing.T) {
 			}
 			require.NoError(t, do(path), name)
 			var seen []string
-			again, err := c.open(t.Context(), "sample", notices(&seen), mustNotBuild)
+			again, err := c.open(t.Context(), "sample", "", notices(&seen), mustNotBuild)
 			require.NoError(t, err, "%s %s", path, name)
 			assert.Empty(t, seen)
 			assert.Equal(t, image, again)
@@ -188,7 +188,7 @@ func TestCopiedImageIsHashedAndTaken(t *testing.T) {
 	other := testCache(t)
 	require.NoError(t, os.MkdirAll(other.dir, 0o700))
 	require.NoError(t, os.CopyFS(other.image("sample"), os.DirFS(c.image("sample"))))
-	got, err := other.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	got, err := other.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.Equal(t, image.Manifest, got.Manifest)
 	assert.FileExists(t, other.stamp("sample"))
@@ -203,7 +203,7 @@ func TestFailedBuildChangesNothing(t *testing.T) {
 	})
 	require.ErrorIs(t, err, boom)
 	assert.EqualError(t, err, "build image sample: boom")
-	again, err := c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	again, err := c.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.Equal(t, image, again)
 	assertClean(t, c)
@@ -235,14 +235,14 @@ func TestCacheThatOthersCanWriteIsRefused(t *testing.T) {
 	root := t.TempDir()
 	c, err := openCache(root)
 	require.NoError(t, err)
-	_, err = c.open(t.Context(), "sample", &reporter{}, sampleBuild)
+	_, err = c.open(t.Context(), "sample", "", &reporter{}, sampleBuild)
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(c.dir, 0o777))
 	t.Setenv("PATH", "") // nothing is built
 	o := Options{Cache: root}
-	_, errOpen := Open(t.Context(), Default, o)
-	_, errPath := Open(t.Context(), c.image("sample"), o)
-	_, errBuild := Build(t.Context(), Default, o)
+	_, errOpen := Open(t.Context(), named(Default), o)
+	_, errPath := Open(t.Context(), named(c.image("sample")), o)
+	_, errBuild := Build(t.Context(), named(Default), o)
 	_, errList := List(o)
 	for _, err := range []error{errOpen, errPath, errBuild, errList, Remove(t.Context(), Default, o)} {
 		var lacks *HostError

@@ -4,7 +4,9 @@
 // returns one from the cache, and builds it first if it is absent or damaged. [Build]
 // always builds.
 //
-//	image, err := images.Open(ctx, images.Default, images.Options{})
+//	image, err := images.Open(ctx, images.Spec{Base: images.Default}, images.Options{})
+//
+// A [Spec] names a base and what is added to it, such as packages.
 //
 // Open builds Debian: systemd, D-Bus, udev, iproute2, netcat, kmod and the
 // distribution's cloud kernel. It opens an image that another tool has made, such as

@@ -61,10 +61,10 @@ func TestUnknownName(t *testing.T) {
 	const want = `unknown image "debian-99": want one of debian-11, debian-12, debian-13, debian-14`
 	o := Options{Cache: t.TempDir()}
 	var unknown *UnknownImageError
-	_, err := Open(t.Context(), "debian-99", o)
+	_, err := Open(t.Context(), named("debian-99"), o)
 	require.ErrorAs(t, err, &unknown)
 	assert.EqualError(t, err, want)
-	_, err = Build(t.Context(), "debian-99", o)
+	_, err = Build(t.Context(), named("debian-99"), o)
 	require.ErrorAs(t, err, &unknown)
 	require.ErrorAs(t, Remove(t.Context(), "debian-99", o), &unknown)
 	assert.Contains(t, Names(), Default)
@@ -73,7 +73,7 @@ func TestUnknownName(t *testing.T) {
 func TestMissingTools(t *testing.T) {
 	t.Setenv("PATH", "")
 	cacheDir := t.TempDir()
-	_, err := Open(t.Context(), Default, Options{Cache: cacheDir})
+	_, err := Open(t.Context(), named(Default), Options{Cache: cacheDir})
 	var host *HostError
 	require.ErrorAs(t, err, &host)
 	require.ErrorIs(t, err, exec.ErrNotFound)

@@ -15,7 +15,7 @@ func TestOpenPath(t *testing.T) {
 	require.NoError(t, os.Chmod(image.Dir(), 0o500))   // as in a Nix store
 	t.Cleanup(func() { os.Chmod(image.Dir(), 0o700) }) // or it cannot be removed
 	cacheDir := t.TempDir()
-	got, err := Open(t.Context(), image.Dir(), Options{Cache: cacheDir, Progress: func(p Progress) {
+	got, err := Open(t.Context(), named(image.Dir()), Options{Cache: cacheDir, Progress: func(p Progress) {
 		assert.False(t, p.Notice, "notice %q for a whole image", p.Text)
 	}})
 	require.NoError(t, err)
@@ -25,7 +25,7 @@ func TestOpenPath(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, stamps, 1)
 
-	_, err = Build(t.Context(), image.Dir(), Options{Cache: t.TempDir()})
+	_, err = Build(t.Context(), named(image.Dir()), Options{Cache: t.TempDir()})
 	var unknown *UnknownImageError
 	require.ErrorAs(t, err, &unknown, "Build of a directory")
 }

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,107 +74,70 @@ func (i *Image) Check() error {
 	return nil
 }
 
-// Open returns the image of that name from the cache. It compares the image's files
-// with its manifest; a file that was hashed before is hashed again only if stat(2)
-// shows a change. Open builds an image that is absent or damaged, and reports why in
-// a notice. It waits for other processes that work on the same image.
+// Open returns the image that s describes from the cache. It compares the image's
+// files with its manifest; a file that was hashed before is hashed again only if
+// stat(2) shows a change. Open builds an image that is absent or damaged or was built
+// from another description, and reports why in a notice. It waits for other processes
+// that work on the same image.
 //
-// A name with a slash is the path of an image's directory outside the cache, such as
-// one that Nix has built (see [Seal]). Open verifies it too, but never builds or
-// changes it: damage is a *HostError.
+// The path of a directory as s.Base is an image outside the cache, such as one that
+// Nix has built (see [Seal]). Open verifies it too, but never builds or changes it:
+// damage is a *HostError.
 //
-// Errors are *UnknownImageError, *HostError, *BuildError, those of ctx, and those of
+// An image with additions goes when it was not used for a month, or when all of
+// these take more than 4 GiB, the longest unused first.
+//
+// Errors are *SpecError, *UnknownImageError, *HostError, *BuildError, those of ctx, and those of
 // the file system.
-func Open(ctx context.Context, name string, o Options) (*Image, error) {
-	if IsPath(name) {
-		c, err := openCache(o.Cache)
-		if err != nil {
-			return nil, err
-		}
-		image, err := c.openPath(ctx, name, &reporter{image: name, fn: o.Progress})
+func Open(ctx context.Context, s Spec, o Options) (*Image, error) {
+	s, err := s.complete()
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCache(o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	r := &reporter{image: s.label(), fn: o.Progress}
+	if IsPath(s.Base) {
+		image, err := c.openPath(ctx, s.Base, r)
 		return image, host.Explain(err, c.dir)
 	}
-	c, r, b, err := prepare(name, o)
+	b, err := newBuilder(s, o)
 	if err != nil {
 		return nil, err
 	}
-	image, err := c.open(ctx, name, r, b.build)
+	image, err := c.open(ctx, b.name, b.inputs, r, b.build)
 	return image, host.Explain(err, c.dir)
 }
 
-// Build builds the image of that name and replaces the one in the cache, if any. A
+// Build builds the image that s describes and replaces the one in the cache, if any. A
 // build that fails or whose ctx ends changes nothing. Its errors are those of [Open].
-func Build(ctx context.Context, name string, o Options) (*Image, error) {
-	c, r, b, err := prepare(name, o)
+func Build(ctx context.Context, s Spec, o Options) (*Image, error) {
+	s, err := s.complete()
 	if err != nil {
 		return nil, err
 	}
-	image, err := c.replace(ctx, name, r, b.build)
+	b, err := newBuilder(s, o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCache(o.Cache)
+	if err != nil {
+		return nil, err
+	}
+	image, err := c.replace(ctx, b.name, &reporter{image: s.label(), fn: o.Progress}, b.build)
 	return image, host.Explain(err, c.dir)
 }
 
-func prepare(name string, o Options) (cache, *reporter, *builder, error) {
-	rec, err := findRecipe(name)
+func newBuilder(s Spec, o Options) (*builder, error) {
+	p, err := newPlan(s)
 	if err != nil {
-		return cache{}, nil, nil, err
+		return nil, err
 	}
-	c, err := openCache(o.Cache)
-	if err != nil {
-		return cache{}, nil, nil, err
-	}
-	mirror := o.Mirror
-	if mirror == "" {
-		mirror = os.Getenv("VMTEST_MIRROR")
-	}
-	b := &builder{
-		recipe:       rec,
-		mirror:       mirror,
+	return &builder{
+		plan:         p,
+		mirror:       cmp.Or(o.Mirror, os.Getenv("VMTEST_MIRROR")),
 		allowExpired: os.Getenv("VMTEST_ALLOW_EXPIRED_RELEASE") == "1",
-	}
-	return c, &reporter{image: name, fn: o.Progress}, b, nil
-}
-
-// List returns the manifests of the images in the cache, oldest suite first. It does
-// not verify their files. Images whose manifest is damaged or of another format are
-// not in the list but in the error.
-func List(o Options) ([]Manifest, error) {
-	root, err := cacheRoot(o.Cache)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(root, imagesDir)); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a list makes no directory
-	}
-	c, err := openCache(o.Cache)
-	if err != nil {
-		return nil, err
-	}
-	var list []Manifest
-	var errs []error
-	for _, name := range Names() {
-		if _, err := os.Stat(c.image(name)); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		m, err := readManifest(c.image(name))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("image %s: %w", name, host.Explain(err, c.dir)))
-			continue
-		}
-		list = append(list, m)
-	}
-	return list, errors.Join(errs...)
-}
-
-// Remove removes an image from the cache, with everything that builds of it left.
-// It is no error if there is none.
-func Remove(ctx context.Context, name string, o Options) error {
-	if _, err := findRecipe(name); err != nil {
-		return err
-	}
-	c, err := openCache(o.Cache)
-	if err != nil {
-		return err
-	}
-	err = c.remove(ctx, name, &reporter{image: name, fn: o.Progress})
-	return host.Explain(err, c.dir)
+	}, nil
 }

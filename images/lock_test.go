@@ -24,7 +24,7 @@ func TestTwoProcessesBuildOnce(t *testing.T) {
 			cancel()
 		}
 	}}
-	_, err := c.open(ctx, "sample", r, mustNotBuild)
+	_, err := c.open(ctx, "sample", "", r, mustNotBuild)
 	require.ErrorIs(t, err, context.Canceled)
 
 	require.NoError(t, first.stdin.Close())
@@ -49,7 +49,7 @@ func TestWorkOnAnImageIsAlone(t *testing.T) {
 	for range 4 {
 		workers.Go(func() {
 			for range 5 {
-				_, err := c.open(t.Context(), "sample", &reporter{}, build)
+				_, err := c.open(t.Context(), "sample", "", &reporter{}, build)
 				assert.NoError(t, err)
 				assert.NoError(t, c.remove(t.Context(), "sample", &reporter{}))
 			}

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 func helperOpen() int {
 	c := cache{dir: os.Getenv("VMTEST_IMAGES_CACHE")}
 	r := &reporter{image: "sample", fn: func(p Progress) { fmt.Println(p.Stage, p.Text) }}
-	_, err := c.open(context.Background(), "sample", r, func(ctx context.Context, dir string, r *reporter) error {
+	_, err := c.open(context.Background(), "sample", "", r, func(ctx context.Context, dir string, r *reporter) error {
 		if os.Getenv("VMTEST_IMAGES_SCRATCH") != "" {
 			scratch, err := makeScratch(filepath.Dir(dir))
 			if err != nil {

@@ -34,24 +34,33 @@ const (
 
 // Manifest describes an image. It is stored as manifest.json in the image's directory.
 type Manifest struct {
-	Format         int       `json:"format"`            // version of this layout
-	Name           string    `json:"name"`              // one of Names, or the argument of Seal
-	Distribution   string    `json:"distribution"`      // PRETTY_NAME of os-release(5)
-	Suite          string    `json:"suite"`             // the archive's code name
-	Arch           string    `json:"arch"`              // as in runtime.GOARCH
-	SystemdVersion string    `json:"systemdVersion"`    // version of the package
-	SystemdMajor   int       `json:"systemdMajor"`      // as systemctl --version prints first
-	KernelVersion  string    `json:"kernelVersion"`     // as uname -r prints
-	Modules        []string  `json:"modules"`           // that the initrd loads, in this order
-	Packages       []Package `json:"packages"`          // sorted by name
-	Units          string    `json:"unitDir,omitempty"` // see UnitDir
-	Bin            string    `json:"binDir,omitempty"`  // see BinDir
-	Files          []File    `json:"files"`             // sorted by path
-	Digest         string    `json:"digest"`            // of Files; equal for equal content
+	Format         int       `json:"format"`                // version of this layout
+	Name           string    `json:"name"`                  // one of Names, the argument of Seal, or a name with a digest
+	Base           string    `json:"base,omitempty"`        // what Added was added to, or empty
+	Added          []string  `json:"added,omitempty"`       // the packages that were asked for; see Spec
+	NoAutostart    bool      `json:"noAutostart,omitempty"` // see Spec
+	Distribution   string    `json:"distribution"`          // PRETTY_NAME of os-release(5)
+	Suite          string    `json:"suite"`                 // the archive's code name
+	Arch           string    `json:"arch"`                  // as in runtime.GOARCH
+	SystemdVersion string    `json:"systemdVersion"`        // version of the package
+	SystemdMajor   int       `json:"systemdMajor"`          // as systemctl --version prints first
+	KernelVersion  string    `json:"kernelVersion"`         // as uname -r prints
+	Modules        []string  `json:"modules"`               // that the initrd loads, in this order
+	Packages       []Package `json:"packages"`              // sorted by name
+	Units          string    `json:"unitDir,omitempty"`     // see UnitDir
+	Bin            string    `json:"binDir,omitempty"`      // see BinDir
+	Files          []File    `json:"files"`                 // sorted by path
+	Digest         string    `json:"digest"`                // of Files; equal for equal content
+	Inputs         string    `json:"inputs,omitempty"`      // SHA-256 of what a build of this package began with
 	Built          time.Time `json:"built"`
 	// Seal is the SHA-256 of this manifest with an empty Seal. It shows a change of
 	// the manifest that leaves Files and Digest alone.
 	Seal string `json:"seal"`
+}
+
+// Title returns the image's name for a person: its base, and what was added.
+func (m Manifest) Title() string {
+	return Spec{Base: cmp.Or(m.Base, m.Name), Packages: m.Added}.label()
 }
 
 // UnitDir returns the guest's directory for the unit files of a test, where they can
@@ -79,6 +88,15 @@ type File struct {
 	Path   string `json:"path"` // relative, with slashes
 	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
+}
+
+// bytes returns the size of the image's files.
+func (m Manifest) bytes() int64 {
+	var n int64
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
 }
 
 // digestFiles returns the SHA-256 over one line "sha256  path" per file. sha256sum(1)
@@ -183,7 +201,9 @@ func parseManifest(b []byte) (Manifest, error) {
 // print these texts, and an image may come from elsewhere.
 func (m Manifest) checkText() error {
 	texts := []string{m.Name, m.Distribution, m.Suite, m.Arch, m.SystemdVersion, m.KernelVersion, m.Units, m.Bin}
+	texts = append(texts, m.Base, m.Inputs)
 	texts = append(texts, m.Modules...)
+	texts = append(texts, m.Added...)
 	for _, p := range m.Packages {
 		texts = append(texts, p.Name, p.Version, p.Arch)
 	}

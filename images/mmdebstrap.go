@@ -32,9 +32,9 @@ func (b *builder) mmdebstrapArgs(root bool) []string {
 	}
 	args := []string{
 		"--mode=" + mode, "--variant=essential", "--format=tar", "--verbose",
-		"--include=" + strings.Join(packages(), ","),
+		"--include=" + strings.Join(b.include(), ","),
 	}
-	if b.recipe.mergeUsr {
+	if b.recipe.MergeUsr {
 		args = append(args, "--setup-hook="+mergeUsr())
 	}
 	if b.recipe.mainOnly && b.mirror == "" {
@@ -43,11 +43,28 @@ func (b *builder) mmdebstrapArgs(root bool) []string {
 	if b.allowExpired {
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}
-	args = append(args, b.recipe.suite, "-")
+	args = append(args, b.hooks()...)
+	args = append(args, b.recipe.Suite, "-")
 	if b.mirror != "" {
 		args = append(args, b.mirror)
 	}
 	return args
+}
+
+// include returns the packages that mmdebstrap installs at once.
+func (b *builder) include() []string {
+	if b.spec.NoAutostart {
+		return packages()
+	}
+	return append(packages(), b.spec.Packages...)
+}
+
+// hooks returns the arguments for what happens after that.
+func (b *builder) hooks() []string {
+	if !b.spec.NoAutostart || len(b.spec.Packages) == 0 {
+		return nil
+	}
+	return []string{"--customize-hook=" + withoutNewUnits(aptInChroot+" install "+strings.Join(b.spec.Packages, " "))}
 }
 
 // toolEnv returns this process's environment, so that proxy variables reach apt, with

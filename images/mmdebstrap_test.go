@@ -12,9 +12,9 @@ import (
 
 func argsOf(t *testing.T, name string, change func(*builder), root bool) string {
 	t.Helper()
-	rec, err := findRecipe(name)
+	b, err := newBuilder(named(name), Options{})
 	require.NoError(t, err)
-	b := &builder{recipe: rec}
+	b.mirror, b.allowExpired = "", false
 	change(b)
 	return strings.Join(b.mmdebstrapArgs(root), "\n")
 }

@@ -8,25 +8,13 @@ import (
 // Default is the image for tests that name none.
 const Default = "debian-13"
 
-// recipe is what differs from image to image.
-type recipe struct {
-	name  string
-	suite string
-	// mainOnly leaves out the updates and security archives. Those of a suite that
-	// is out of support can list files that no mirror has. Those of a suite that is
-	// not released are empty and out of date.
-	mainOnly bool
-	// mergeUsr makes /bin, /sbin and /lib links into /usr before the first package
-	// is unpacked, as Debian's installer does. From bookworm on packages do it.
-	mergeUsr bool
-}
-
-func recipes() []recipe {
-	return []recipe{
-		{name: "debian-11", suite: "bullseye", mainOnly: true, mergeUsr: true},
-		{name: "debian-12", suite: "bookworm"},
-		{name: "debian-13", suite: "trixie"},
-		{name: "debian-14", suite: "forky", mainOnly: true},
+// recipes returns the recipes of this package.
+func recipes() []Recipe {
+	return []Recipe{
+		{Name: "debian-11", Suite: "bullseye", mainOnly: true, MergeUsr: true},
+		{Name: "debian-12", Suite: "bookworm"},
+		{Name: "debian-13", Suite: "trixie"},
+		{Name: "debian-14", Suite: "forky", mainOnly: true},
 	}
 }
 
@@ -34,7 +22,7 @@ func recipes() []recipe {
 func Names() []string {
 	var names []string
 	for _, r := range recipes() {
-		names = append(names, r.name)
+		names = append(names, r.Name)
 	}
 	return names
 }
@@ -48,11 +36,11 @@ func (e *UnknownImageError) Error() string {
 	return fmt.Sprintf("unknown image %q: want one of %s", e.Name, strings.Join(Names(), ", "))
 }
 
-func findRecipe(name string) (recipe, error) {
+func findRecipe(name string) (Recipe, error) {
 	for _, r := range recipes() {
-		if r.name == name {
+		if r.Name == name {
 			return r, nil
 		}
 	}
-	return recipe{}, &UnknownImageError{Name: name}
+	return Recipe{}, &UnknownImageError{Name: name}
 }

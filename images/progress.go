@@ -1,6 +1,9 @@
 package images
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 // Stage is what [Open] or [Build] is doing.
 type Stage string
@@ -18,7 +21,7 @@ const (
 
 // Progress is one step of the work on an image.
 type Progress struct {
-	Image string
+	Image string // its name, and what is added to it
 	Stage Stage
 	// Done and Total count packages. Total is 0 if it is not known. Packages come
 	// in two rounds, so both counts can start again within a stage.
@@ -36,6 +39,9 @@ type reporter struct {
 	image string
 	fn    func(Progress)
 }
+
+// name returns what errors call the image that the cache has under the given name.
+func (r *reporter) name(cached string) string { return cmp.Or(r.image, cached) }
 
 func (r *reporter) report(p Progress) {
 	if r.fn == nil {

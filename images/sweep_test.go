@@ -21,7 +21,7 @@ func TestKilledBuildIsSweptAway(t *testing.T) {
 	require.Error(t, victim.cmd.Wait())
 	require.DirExists(t, scratch)
 
-	_, err := c.open(t.Context(), "sample", &reporter{}, sampleBuild)
+	_, err := c.open(t.Context(), "sample", "", &reporter{}, sampleBuild)
 	require.NoError(t, err)
 	assert.NoDirExists(t, scratch)
 	assertClean(t, c)
@@ -39,13 +39,13 @@ func TestOpenSweepsKilledBuilds(t *testing.T) {
 	lock, err := c.lock(t.Context(), longer, &reporter{})
 	require.NoError(t, err)
 	own, other := dir("sample"), dir(longer)
-	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	_, err = c.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.NoDirExists(t, own)
 	assert.DirExists(t, other)
 
 	require.NoError(t, lock.Close())
-	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	_, err = c.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assertClean(t, c)
 }
@@ -66,7 +66,7 @@ func TestOpenSweepsStampsAndLocks(t *testing.T) {
 	}
 	lock, err := c.lock(t.Context(), "busy", &reporter{})
 	require.NoError(t, err)
-	_, err = c.open(t.Context(), "sample", &reporter{}, mustNotBuild)
+	_, err = c.open(t.Context(), "sample", "", &reporter{}, mustNotBuild)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"busy.lock", "busy.stamp", "busy.stamp.new", stamp, "sample", "sample.stamp"}, c.files(t))
 

@@ -149,9 +149,9 @@ func TestFinishDescribesTheImage(t *testing.T) {
 	tree, err := filterTree(bytes.NewReader(makeTar(t, guestTree(t))), io.Discard, dir, epoch)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, rootFile), []byte("root"), 0o644))
-	rec, err := findRecipe(Default)
+	b, err := newBuilder(named(Default), Options{})
 	require.NoError(t, err)
-	require.NoError(t, (&builder{recipe: rec}).finish(t.Context(), dir, tree))
+	require.NoError(t, b.finish(t.Context(), dir, tree))
 
 	m, err := verify(t.Context(), dir, filepath.Join(t.TempDir(), "stamp"), Default)
 	require.NoError(t, err)

@@ -191,7 +191,7 @@ func imageDir(t *testing.T) string {
 	if name == "" {
 		name = images.Default
 	}
-	image, err := images.Open(t.Context(), name, images.Options{})
+	image, err := images.Open(t.Context(), images.Spec{Base: name}, images.Options{})
 	require.NoError(t, err)
 	return image.Dir()
 }

@@ -66,7 +66,7 @@ func buildOnFullDisk(t *testing.T, dir string) {
 	mountDisk(t, tmp, "size=1g,mode=1777")
 	t.Setenv("TMPDIR", tmp)
 	var once sync.Once
-	_, err := images.Build(t.Context(), images.Default, images.Options{Cache: cache, Progress: func(p images.Progress) {
+	_, err := images.Build(t.Context(), images.Spec{Base: images.Default}, images.Options{Cache: cache, Progress: func(p images.Progress) {
 		if p.Stage == images.Installing {
 			once.Do(func() { fill(t, cache, 60<<20) })
 		}

@@ -21,6 +21,18 @@ type Config struct {
 	// that is not set.
 	Image string
 
+	// Packages are added to the image, with their dependencies but without what they
+	// only recommend: NAME, NAME=VERSION or NAME/SUITE, as apt-get(8) takes them. Neither
+	// order nor duplicates matter. The first use builds an image with them, in about a
+	// minute, and the cache keeps it until it is unused for a month. Nothing can be added
+	// to the path of an image directory.
+	Packages []string
+
+	// NoAutostart leaves the units of added packages disabled, for a test that starts or
+	// enables them itself. Otherwise they are as the distribution leaves them, which for
+	// Debian means enabled: they have started with the machine.
+	NoAutostart bool
+
 	// Hostname is the guest's host name, of letters, digits, hyphens and dots. "" is
 	// the image's own.
 	Hostname string

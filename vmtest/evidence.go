@@ -27,7 +27,7 @@ const (
 func evidence(ctx context.Context, m *Machine) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
 	defer cancel()
-	r := summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Name, m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
+	r := summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
 	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
 		r.notes = append(r.notes, h.String())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
@@ -67,7 +68,7 @@ func start(ctx context.Context, config Config, spec vm.Spec) (*vm.Machine, error
 
 // spec describes the machine to package vm. It opens what the machine boots from.
 func (c Config) spec(ctx context.Context) (vm.Spec, error) {
-	files, err := boot.Open(ctx, boot.Options{Image: c.Image, Untrimmed: c.Untrimmed, Progress: c.Progress, Notice: c.notice})
+	files, err := boot.Open(ctx, boot.Options{Image: c.image(), Untrimmed: c.Untrimmed, Progress: c.Progress, Notice: c.notice})
 	if err != nil {
 		return vm.Spec{}, vm.HostError(err)
 	}
@@ -76,6 +77,10 @@ func (c Config) spec(ctx context.Context) (vm.Spec, error) {
 		s.Disk = c.Disk.disk
 	}
 	return s, nil
+}
+
+func (c Config) image() images.Spec {
+	return images.Spec{Base: c.Image, Packages: c.Packages, NoAutostart: c.NoAutostart}
 }
 
 func (c Config) instance() vm.Instance {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest"
 )
@@ -23,9 +24,10 @@ const guideDir = "scenarios/testdata/guide"
 // demo is one call of "vmtest demo".
 type demo struct {
 	streams
-	config vmtest.Config
-	units  string        // directory
-	limit  time.Duration // for each command
+	image images.Spec
+	cold  bool
+	units string        // directory
+	limit time.Duration // for each command
 }
 
 func newDemo(s streams) *cobra.Command {
@@ -44,9 +46,10 @@ two units of these names. Use that to see what happens when they are wrong.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.show(cmd.Context()) },
 	}
-	addImageFlag(cmd, &d.config.Image)
+	addImageFlag(cmd, &d.image.Base)
+	addPackageFlags(cmd, &d.image)
 	cmd.Flags().StringVar(&d.units, "units", guideDir, "directory `DIR` with the two units")
-	cmd.Flags().BoolVar(&d.config.ColdBoot, "cold", false, "boot the guest instead of forking it from a snapshot")
+	cmd.Flags().BoolVar(&d.cold, "cold", false, "boot the guest instead of forking it from a snapshot")
 	cmd.Flags().DurationVar(&d.limit, "limit", 2*time.Minute, "timeout of each command")
 	return cmd
 }
@@ -56,7 +59,9 @@ func (d demo) show(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := launch(ctx, d.streams, d.config)
+	config := configOf(d.image)
+	config.ColdBoot = d.cold
+	m, err := launch(ctx, d.streams, config)
 	if err != nil {
 		return err
 	}

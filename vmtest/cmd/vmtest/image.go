@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,11 +33,14 @@ $VMTEST_CACHE or systemd-vmtest in the user's cache directory.`,
 
 func newImageBuild(s streams) *cobra.Command {
 	var all bool
+	var added images.Spec
 	cmd := &cobra.Command{
 		Use:   "build NAME...",
 		Short: "Build images again",
-		Long:  "Build builds images from the newest packages, even if the cache has them.",
+		Long: `Build builds images from the newest packages, even if the cache has them. An image
+with more packages than its base, by --package, is one of its own in the cache.`,
 		Example: `  vmtest image build debian-12
+  vmtest image build --package openssh-server --package rpcbind debian-13
   vmtest image build --all`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
@@ -51,7 +56,8 @@ func newImageBuild(s streams) *cobra.Command {
 				return err
 			}
 			for _, name := range names {
-				if err := buildImage(cmd.Context(), s, name); err != nil {
+				added.Base = name
+				if err := buildImage(cmd.Context(), s, added); err != nil {
 					return err
 				}
 			}
@@ -59,12 +65,13 @@ func newImageBuild(s streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "build all images")
+	addPackageFlags(cmd, &added)
 	return cmd
 }
 
-func buildImage(ctx context.Context, s streams, name string) error {
-	p := beginProgress(s.err, "building "+name)
-	image, err := images.Build(ctx, name, images.Options{Progress: p.report})
+func buildImage(ctx context.Context, s streams, spec images.Spec) error {
+	p := beginProgress(s.err, "building "+spec.Base)
+	image, err := images.Build(ctx, spec, images.Options{Progress: p.report})
 	p.stop()
 	if err != nil {
 		return err
@@ -76,7 +83,7 @@ func buildImage(ctx context.Context, s streams, name string) error {
 func newImageList(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List all images, and which of them the cache has",
+		Short:   "List all images, which of them the cache has, and what was added to them",
 		Example: "  vmtest image list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -88,29 +95,35 @@ func newImageList(s streams) *cobra.Command {
 
 func printImages(w io.Writer, cached []images.Manifest) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT")
+	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT\tADDED")
+	row := func(m images.Manifest) {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.SystemdVersion, m.KernelVersion, megabytes(m),
+			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(m.Added, ", "), "-"))
+	}
 	for _, name := range images.Names() {
 		i := slices.IndexFunc(cached, func(m images.Manifest) bool { return m.Name == name })
 		if i < 0 {
-			fmt.Fprintf(t, "%s\t-\t-\t-\tnot yet\n", name)
+			fmt.Fprintf(t, "%s\t-\t-\t-\tnot yet\t-\n", name)
 			continue
 		}
-		m := cached[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, m.SystemdVersion, m.KernelVersion, megabytes(m), m.Built.Local().Format(time.DateTime))
+		row(cached[i])
+	}
+	for _, m := range cached {
+		if !slices.Contains(images.Names(), m.Name) {
+			row(m)
+		}
 	}
 	return t.Flush()
 }
 
 func newImageRemove(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm NAME...",
-		Short:   "Remove images from the cache",
-		Example: "  vmtest image rm debian-11",
-		Args:    cobra.MinimumNArgs(1),
+		Use:   "rm NAME...",
+		Short: "Remove images from the cache",
+		Example: `  vmtest image rm debian-11
+  vmtest image rm debian-13+6f1c2d7a90b3e845   # a name of the list`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := knownImages(names); err != nil {
-				return err
-			}
 			for _, name := range names {
 				p := beginProgress(s.err, "removing "+name)
 				err := images.Remove(cmd.Context(), name, images.Options{Progress: p.report})
@@ -136,7 +149,7 @@ func knownImages(names []string) error {
 
 // describe returns the name of an image and its main versions.
 func describe(m images.Manifest) string {
-	return fmt.Sprintf("%s (systemd %s, kernel %s)", m.Name, m.SystemdVersion, m.KernelVersion)
+	return fmt.Sprintf("%s (systemd %s, kernel %s)", m.Title(), m.SystemdVersion, m.KernelVersion)
 }
 
 func megabytes(m images.Manifest) string {

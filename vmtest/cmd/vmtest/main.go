@@ -95,12 +95,13 @@ func exitStatus(ctx context.Context, err error, w io.Writer, command string) int
 	}
 	fmt.Fprintln(w, "vmtest:", explain(err))
 	var unknown *images.UnknownImageError
+	var spec *images.SpecError
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "see %s --help\n", command)
 		return exitUsage
-	case errors.As(err, &unknown):
+	case errors.As(err, &unknown) || errors.As(err, &spec):
 		return exitUsage
 	case status != nil:
 		return status.status
@@ -153,6 +154,17 @@ interrupts the command, it is 128 plus the signal's number: 130 for Ctrl-C.`,
 // addImageFlag adds --image.
 func addImageFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "image", "", "guest image `NAME` (default $VMTEST_IMAGE, or "+images.Default+")")
+}
+
+// addPackageFlags adds the flags for what a guest's image has besides its base.
+func addPackageFlags(cmd *cobra.Command, s *images.Spec) {
+	cmd.Flags().StringArrayVar(&s.Packages, "package", nil, "add the package `NAME` to the image; may be given several times")
+	cmd.Flags().BoolVar(&s.NoAutostart, "no-autostart", false, "leave the units of added packages disabled")
+}
+
+// configOf returns the configuration of a guest with an image.
+func configOf(s images.Spec) vmtest.Config {
+	return vmtest.Config{Image: s.Base, Packages: s.Packages, NoAutostart: s.NoAutostart}
 }
 
 // launch starts a guest and shows progress meanwhile. The caller closes the guest.

@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest"
 )
 
 func newRun(s streams) *cobra.Command {
-	var config vmtest.Config
+	var image images.Spec
 	var user string
 	cmd := &cobra.Command{
 		Use:   "run [--image NAME] [--user NAME] [--] COMMAND [ARGUMENT...]",
@@ -28,14 +29,16 @@ the signal's number if a signal ended it, 127 if there is no such command, and 1
 it could not be started. vmtest's own failures exit with 1, a wrong command line with
 2, and an interrupt with 128 plus the signal's number (130 for Ctrl-C).`,
 		Example: `  vmtest run systemctl --version
+  vmtest run --package rpcbind rpcinfo
   vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCommand(cmd.Context(), s, config, vmtest.Command{Args: args, User: user})
+			return runCommand(cmd.Context(), s, configOf(image), vmtest.Command{Args: args, User: user})
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is its own
-	addImageFlag(cmd, &config.Image)
+	addImageFlag(cmd, &image.Base)
+	addPackageFlags(cmd, &image)
 	cmd.Flags().StringVar(&user, "user", "", "name or UID of the user to run the command as (default root)")
 	return cmd
 }

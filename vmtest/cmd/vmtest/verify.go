@@ -18,7 +18,8 @@ import (
 // verification is one call of "vmtest verify".
 type verification struct {
 	streams
-	images []string // "" is the default one
+	images []string    // "" is the default one
+	added  images.Spec // to each image
 	extra  []extraFile
 	accept *systemd.Acceptance
 	all    bool // report findings about other units too
@@ -62,6 +63,7 @@ on any image is an error.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&imageNames, "image", nil, "guest images `NAME,...` (default $VMTEST_IMAGE, or "+images.Default+")")
+	addPackageFlags(cmd, &v.added)
 	cmd.Flags().StringArrayVar(&with, "with", nil, "also copy `HOSTPATH:GUESTPATH`; may be given several times")
 	cmd.Flags().StringArrayVar(&accept, "accept", nil, "accept findings that match `REGEXP`; may be given several times")
 	cmd.Flags().BoolVar(&v.all, "all", false, "also report findings about units that these depend on")
@@ -99,7 +101,7 @@ func (v verification) run(ctx context.Context, sets []unitSet) error {
 
 // one verifies a set in a guest of its own, and reports whether there are no findings.
 func (v verification) one(ctx context.Context, image string, set unitSet) (ok bool, err error) {
-	m, err := launch(ctx, v.streams, vmtest.Config{Image: image})
+	m, err := launch(ctx, v.streams, v.config(image))
 	if err != nil {
 		return false, err
 	}
@@ -112,6 +114,12 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 		return false, err
 	}
 	return v.report(set, m.Image(), found)
+}
+
+// config returns the configuration of a guest.
+func (v verification) config(image string) vmtest.Config {
+	v.added.Base = image
+	return configOf(v.added)
 }
 
 // report prints the findings that are not accepted, and reports whether there are none.

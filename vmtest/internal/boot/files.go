@@ -36,8 +36,8 @@ type Files struct {
 
 // Options select the files.
 type Options struct {
-	Image     string // a name, or the path of an image directory
-	Untrimmed bool   // boot the distribution's system as it is; see package trim
+	Image     images.Spec
+	Untrimmed bool // boot the distribution's system as it is; see package trim
 
 	Progress func(images.Progress) // reports the build of the image; may be nil
 	Notice   func(string)          // prints a line for the user; must not be nil
@@ -55,7 +55,11 @@ type key struct {
 // Open returns the files that o selects. It builds the image, the agent and the initrd if
 // they are missing or out of date.
 func Open(ctx context.Context, o Options) (*Files, error) {
-	return opened.Get(ctx, key{o.Image, o.Untrimmed}, func() (*Files, error) { return open(ctx, o) })
+	image, err := o.Image.Key()
+	if err != nil {
+		return nil, err
+	}
+	return opened.Get(ctx, key{image, o.Untrimmed}, func() (*Files, error) { return open(ctx, o) })
 }
 
 func open(ctx context.Context, o Options) (*Files, error) {

@@ -35,7 +35,7 @@ func TestOpenFilesOfAReplacedImage(t *testing.T) {
 	}
 	opened := make(chan result, 1)
 	go func() {
-		f, err := openFiles(t.Context(), Options{Image: dir, Notice: func(string) {}})
+		f, err := openFiles(t.Context(), Options{Image: images.Spec{Base: dir}, Notice: func(string) {}})
 		opened <- result{f, err}
 	}()
 	first, err := os.OpenFile(agent, os.O_WRONLY, 0)
@@ -68,7 +68,7 @@ func TestOpenFilesOfAReplacedImage(t *testing.T) {
 	}
 	require.NoError(t, got.err)
 	defer got.files.close()
-	want, err := images.Open(t.Context(), dir, images.Options{})
+	want, err := images.Open(t.Context(), images.Spec{Base: dir}, images.Options{})
 	require.NoError(t, err)
 	assert.Equal(t, want.Digest, got.files.Image.Digest)
 	for _, f := range []*os.File{got.files.Kernel, got.files.Root, got.files.Initrd} {
