@@ -17,6 +17,7 @@ func packages() []string {
 		"kmod",           // loads modules after the initrd
 		"iproute2",       // ss and ip, to look at sockets from inside
 		"netcat-openbsd", // nc, the client for sockets
+		"netbase",        // /etc/services and /etc/protocols, for units and programs that name ports
 		"libseccomp2",    // newer systemd loads it if present; without it SystemCallFilter= does nothing
 		kernel,
 	}
