@@ -133,10 +133,14 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	}
 
 	debsEnd := tail.NewBuffer(tailKept)
+	quiet := newSilence(g)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		watchOutput(debsErr, debsEnd, r)
+		watchOutput(debsErr, debsEnd, &reporter{fn: func(p Progress) {
+			quiet.heard(p)
+			r.report(p)
+		}})
 	}()
 	t, treeErr := filterTree(treeOut, packIn, dir, newest)
 	// Closed early, the pipe would make a valid but shorter root.
@@ -151,6 +155,9 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 	_, _ = io.Copy(io.Discard, treeOut)
 	<-watched
 	debsWait, packWait := debs.Wait(), pack.Wait()
+	if err := quiet.stop(debsEnd.String()); err != nil {
+		return t, err
+	}
 	return t, verdict(treeErr, debsWait, packWait, debsEnd.String(), packEnd.String())
 }
 
@@ -160,7 +167,8 @@ func verdict(treeErr, debsErr, packErr error, debsEnd, packEnd string) error {
 	switch {
 	case packErr != nil && errors.Is(treeErr, syscall.EPIPE):
 		return explain("sqfstar", packEnd, packErr)
-	case debsErr != nil && (treeErr == nil || isShort(treeErr)):
+	// sqfstar stops at the end of an empty archive before all of it is written.
+	case debsErr != nil && (treeErr == nil || isShort(treeErr) || errors.Is(treeErr, syscall.EPIPE)):
 		return explain("mmdebstrap", debsEnd, debsErr)
 	case treeErr != nil:
 		return treeErr

@@ -194,6 +194,8 @@ func TestVerdict(t *testing.T) {
 		{name: "sqfstar fails at its end", pack: failed, packEnd: full, want: "no space: " + full},
 		{name: "mmdebstrap writes nothing", tree: (&tree{}).check(), debs: failed, pack: terminated, debsEnd: "E: no such suite",
 			want: "run mmdebstrap: E: no such suite"},
+		{name: "mmdebstrap writes nothing, sqfstar stops early", tree: broken, debs: failed, debsEnd: "E: no such suite",
+			want: "run mmdebstrap: E: no such suite"},
 		{name: "mmdebstrap fails at its end", debs: failed, debsEnd: "E: cannot unmount", want: "run mmdebstrap: E: cannot unmount"},
 		{name: "the tree lacks the kernel", tree: (&tree{}).check(), pack: terminated, want: "read guest tree: no kernel in boot"},
 		{name: "the kernel cannot be stored", tree: fmt.Errorf("write file: %w", syscall.EIO), debs: terminated, debsEnd: "I: packing",

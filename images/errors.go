@@ -1,8 +1,10 @@
 package images
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -42,6 +44,7 @@ type failure struct {
 	cure    string
 }
 
+// failures returns the kinds of failure. A full disk is the first.
 func failures() []failure {
 	return []failure{
 		{`No space left on device|You don't have enough free space`, true, "no space", host.SpaceCure},
@@ -68,20 +71,27 @@ var summary = regexp.MustCompile(`^E: (setup failed|mmdebstrap|run_|listening on
 // explain makes an error of a tool that failed from the end of its output.
 func explain(tool, end string, err error) error {
 	lines := strings.Split(printable(strings.ReplaceAll(end, "\r", "\n")), "\n")
-	for _, f := range failures() {
+	dpkg := dpkgCause(lines)
+	for i, f := range failures() {
+		if i > 0 && dpkg != "" {
+			break // a package's script may print anything, also about a network
+		}
 		re := regexp.MustCompile(f.pattern)
-		for i := len(lines) - 1; i >= 0; i-- {
-			if !re.MatchString(lines[i]) {
+		for _, line := range slices.Backward(lines) {
+			if !re.MatchString(line) {
 				continue
 			}
-			cause := f.what + ": " + strings.TrimSpace(lines[i])
+			cause := f.what + ": " + strings.TrimSpace(line)
 			if f.host {
 				return &HostError{Cause: cause, Cure: f.cure, Tail: end, Err: err}
 			}
 			return &BuildError{Tool: tool, Cause: cause, Cure: f.cure, Tail: end, Err: err}
 		}
 	}
-	var cause string
+	cause := cmp.Or(dpkg, aptCause(lines))
+	if cause != "" {
+		return &BuildError{Tool: tool, Cause: cause, Tail: end, Err: err}
+	}
 	for _, line := range lines {
 		switch {
 		case !strings.HasPrefix(line, "E: "):

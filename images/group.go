@@ -20,6 +20,8 @@ type group struct {
 	alive  io.WriteCloser
 	// grace is the time after SIGTERM for mmdebstrap to unmount and remove its work.
 	grace time.Duration
+	// silence is the time without output after which an installation is ended.
+	silence time.Duration
 }
 
 // leaderScript survives the SIGTERM: an ignored signal stays ignored across exec, so
@@ -37,7 +39,7 @@ func newGroup() (*group, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start process group: %w", err)
 	}
-	return &group{leader: cmd, alive: alive, grace: 10 * time.Second}, nil
+	return &group{leader: cmd, alive: alive, grace: 10 * time.Second, silence: silenceLimit}, nil
 }
 
 // command returns a command that runs within the group.

@@ -65,7 +65,7 @@ func (s Spec) complete() (Spec, error) {
 	}
 	s.Packages = sorted(s.Packages)
 	if IsPath(s.Base) && s.adds() {
-		return s, specErrorf("add packages to %s: only images that are built by name can have them, of which there are %s",
+		return s, specErrorf("add packages to %s: only images that are built by name take them: %s",
 			s.Base, strings.Join(Names(), ", "))
 	}
 	return s, nil

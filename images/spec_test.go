@@ -55,8 +55,8 @@ func TestPackageArguments(t *testing.T) {
 		assert.ErrorContains(t, err, "want NAME, NAME=VERSION or NAME/SUITE", "%q", bad)
 	}
 	_, err := Spec{Base: "./dir", Packages: []string{"nginx"}}.complete()
-	assert.EqualError(t, err, "add packages to ./dir: only images that are built by name can have them, "+
-		"of which there are debian-11, debian-12, debian-13, debian-14")
+	assert.EqualError(t, err, "add packages to ./dir: only images that are built by name take them: "+
+		"debian-11, debian-12, debian-13, debian-14")
 }
 
 func TestTitle(t *testing.T) {
