@@ -1,0 +1,93 @@
+package scenarios
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// startPackaged starts a guest with Debian's own packages. All tests here use the same
+// list, and so one image.
+func startPackaged(t *testing.T) *vmtest.Guest {
+	t.Helper()
+	if images.IsPath(os.Getenv("VMTEST_IMAGE")) {
+		t.Skip("VMTEST_IMAGE is the directory of an image, which takes no packages: set it to a name, such as " + images.Default)
+	}
+	return vmtest.Start(t, vmtest.Config{Packages: []string{"openssh-server", "rpcbind"}})
+}
+
+// The units of packages are as the distribution leaves them: enabled, and started at boot.
+func TestPackagesAutostart(t *testing.T) {
+	t.Parallel()
+	g := startPackaged(t)
+	assert.Equal(t, []string{"openssh-server", "rpcbind"}, g.Machine.Image().Added)
+	for _, unit := range []string{"ssh.service", "rpcbind.service", "rpcbind.socket"} {
+		assertShow(t, g, unit, properties{"UnitFileState": "enabled", "ActiveState": "active"})
+	}
+	// Debian ships this one disabled.
+	assertShow(t, g, "ssh.socket", properties{"UnitFileState": "disabled", "ActiveState": "inactive"})
+	assert.Regexp(t, `^ssh +22/tcp$`, strings.TrimSpace(g.Run(t, "getent", "services", "ssh")), "netbase")
+}
+
+// openssh-server's ssh.socket starts a server for a login. From Debian 13 on the server
+// inherits the listening socket, before that one runs for each connection.
+func TestPackagedSSHSocket(t *testing.T) {
+	t.Parallel()
+	g := startPackaged(t)
+	key := authorizeRoot(t, g)
+	systemctl(t, g, "disable", "--now", "ssh.service")
+	g.EnableNow(t, "ssh.socket")
+	assertShow(t, g, "ssh.socket", properties{"SubState": "listening", "NAccepted": "0"})
+	assertShow(t, g, "ssh.service", properties{"ActiveState": "inactive"})
+
+	conn := g.Dial(t, "tcp", "127.0.0.1:22")
+	c, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
+		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	require.NoError(t, err)
+	assert.Regexp(t, `^SSH-2\.0-OpenSSH_`, string(c.ServerVersion()))
+	client := ssh.NewClient(c, chans, reqs)
+	defer client.Close()
+	session, err := client.NewSession()
+	require.NoError(t, err)
+	out, err := session.CombinedOutput("id -un")
+	require.NoError(t, err)
+	assert.Equal(t, "root\n", string(out))
+	if show(t, g, "ssh.socket", "Accept") == "yes" {
+		assert.Len(t, listUnits(t, g, "active", "ssh@*.service"), 1)
+	} else {
+		assertShow(t, g, "ssh.service", properties{"ActiveState": "active", "TriggeredBy": "ssh.socket"})
+	}
+}
+
+// authorizeRoot makes a key with which root can log in to the guest.
+func authorizeRoot(t *testing.T, g *vmtest.Guest) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	key, err := ssh.NewSignerFromKey(private)
+	require.NoError(t, err)
+	g.Run(t, "install", "-d", "-m", "700", "/root/.ssh")
+	g.WriteFile(t, "/root/.ssh/authorized_keys", ssh.MarshalAuthorizedKey(key.PublicKey()), 0o600)
+	return key
+}
+
+// rpcbind's socket starts it again for a question.
+func TestPackagedRpcbindSocket(t *testing.T) {
+	t.Parallel()
+	g := startPackaged(t)
+	systemctl(t, g, "stop", "rpcbind.service")
+	assertShow(t, g, "rpcbind.socket", properties{"SubState": "listening"})
+	assertShow(t, g, "rpcbind.service", properties{"ActiveState": "inactive"})
+	assert.Contains(t, g.Run(t, "rpcinfo", "-p", "127.0.0.1"), "portmapper")
+	assertShow(t, g, "rpcbind.service", properties{"ActiveState": "active"})
+}
