@@ -35,7 +35,7 @@ func dpkgCause(lines []string) string {
 }
 
 // aptCause returns why apt-get(8) found no set of packages to install, or "". It joins
-// the lines of apt's explanation, of which there can be many.
+// the first lines of apt's explanation.
 func aptCause(lines []string) string {
 	const most = 4
 	var unmet []string
