@@ -15,21 +15,26 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// startPackaged starts a guest with Debian's own packages. All tests here use the same
-// list, and so one image.
+// debianPackages are Debian's own, unchanged. All tests of packages use the same list, and
+// so one image.
+var debianPackages = []string{
+	"dbus-broker", "gunicorn", "micro-httpd", "openssh-server", "python3-systemd", "rpcbind", "systemd-journal-remote",
+}
+
+// startPackaged starts a guest with debianPackages.
 func startPackaged(t *testing.T) *vmtest.Guest {
 	t.Helper()
 	if images.IsPath(os.Getenv("VMTEST_IMAGE")) {
 		t.Skip("VMTEST_IMAGE is the directory of an image, which takes no packages: set it to a name, such as " + images.Default)
 	}
-	return vmtest.Start(t, vmtest.Config{Packages: []string{"openssh-server", "rpcbind"}})
+	return vmtest.Start(t, vmtest.Config{Packages: debianPackages})
 }
 
 // The units of packages are as the distribution leaves them: enabled, and started at boot.
 func TestPackagesAutostart(t *testing.T) {
 	t.Parallel()
 	g := startPackaged(t)
-	assert.Equal(t, []string{"openssh-server", "rpcbind"}, g.Machine.Image().Added)
+	assert.Equal(t, debianPackages, g.Machine.Image().Added)
 	for _, unit := range []string{"ssh.service", "rpcbind.service", "rpcbind.socket"} {
 		assertShow(t, g, unit, properties{"UnitFileState": "enabled", "ActiveState": "active"})
 	}
@@ -43,7 +48,8 @@ func TestPackagesAutostart(t *testing.T) {
 func TestPackagedSSHSocket(t *testing.T) {
 	t.Parallel()
 	g := startPackaged(t)
-	key := authorizeRoot(t, g)
+	user := g.AddUser(t, vmtest.User{Name: "alice"})
+	key := authorize(t, g, user)
 	systemctl(t, g, "disable", "--now", "ssh.service")
 	g.EnableNow(t, "ssh.socket")
 	assertShow(t, g, "ssh.socket", properties{"SubState": "listening", "NAccepted": "0"})
@@ -51,7 +57,7 @@ func TestPackagedSSHSocket(t *testing.T) {
 
 	conn := g.Dial(t, "tcp", "127.0.0.1:22")
 	c, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
-		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		User: user.Name, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	require.NoError(t, err)
 	assert.Regexp(t, `^SSH-2\.0-OpenSSH_`, string(c.ServerVersion()))
@@ -61,7 +67,7 @@ func TestPackagedSSHSocket(t *testing.T) {
 	require.NoError(t, err)
 	out, err := session.CombinedOutput("id -un")
 	require.NoError(t, err)
-	assert.Equal(t, "root\n", string(out))
+	assert.Equal(t, "alice\n", string(out))
 	if show(t, g, "ssh.socket", "Accept") == "yes" {
 		assert.Len(t, listUnits(t, g, "active", "ssh@*.service"), 1)
 	} else {
@@ -69,15 +75,16 @@ func TestPackagedSSHSocket(t *testing.T) {
 	}
 }
 
-// authorizeRoot makes a key with which root can log in to the guest.
-func authorizeRoot(t *testing.T, g *vmtest.Guest) ssh.Signer {
+// authorize makes a key with which a user can log in to the guest.
+func authorize(t *testing.T, g *vmtest.Guest, user vmtest.User) ssh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	key, err := ssh.NewSignerFromKey(private)
 	require.NoError(t, err)
-	g.Run(t, "install", "-d", "-m", "700", "/root/.ssh")
-	g.WriteFile(t, "/root/.ssh/authorized_keys", ssh.MarshalAuthorizedKey(key.PublicKey()), 0o600)
+	dir := user.Home + "/.ssh"
+	g.Run(t, "install", "-d", "-o", user.Name, "-m", "700", dir)
+	g.WriteFile(t, dir+"/authorized_keys", ssh.MarshalAuthorizedKey(key.PublicKey()), 0o644)
 	return key
 }
 
