@@ -38,6 +38,7 @@ var directions = []struct {
 		"vmtest/internal/guest", "vmtest/internal/initrd", "vmtest/internal/memo", "vmtest/internal/qemu", "vmtest/internal/trim"}},
 	{"vmtest/internal/accel", []string{"internal/*", "vmtest/internal/deadline", "vmtest/internal/guest",
 		"vmtest/internal/memo", "vmtest/internal/qemu"}},
+	{"vmtest/internal/snapshots", []string{"internal/*", "vmtest/internal/inputs"}},
 	{"vmtest/internal/*", []string{"internal/*"}}, // all others stand on their own
 }
 

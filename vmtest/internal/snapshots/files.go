@@ -15,6 +15,7 @@ type Files struct {
 	RAM    *os.File // the guest's memory
 	State  *os.File // the devices' state
 	Moment *os.File // what the host needs to resume the guest
+	Info   Info     // zero for files of Scratch
 
 	// Zero if the snapshot is not in a store.
 	store *Store

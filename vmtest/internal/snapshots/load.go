@@ -23,6 +23,12 @@ type damage struct{ cause error }
 
 func (d damage) Error() string { return d.cause.Error() }
 
+// As finds an OutdatedError, which is of no file.
+func (d damage) As(target any) bool {
+	t, ok := target.(**OutdatedError)
+	return ok && errors.As(d.cause, t)
+}
+
 // load opens a snapshot for use and checks that it is what was made. The error is
 // fs.ErrNotExist if there is none, or if it is being replaced or removed. It is a damage
 // if the snapshot must be made again. Any other error says nothing about the snapshot.
@@ -66,6 +72,7 @@ func (s *Store) fill(files *Files, dir string, want Info) error {
 	if info.Key != want.Key {
 		return damage{fmt.Errorf("snapshot.json names key %.12s", info.Key)}
 	}
+	files.Info = info
 	if files.RAM, err = os.OpenFile(filepath.Join(dir, ramName), os.O_RDWR, 0); err != nil {
 		return unreadable(err)
 	}

@@ -35,11 +35,12 @@ func (s *Store) Scratch(memory int) (_ *Files, err error) {
 func (s *Store) Nameless() (*os.File, error) { return host.Nameless(s.dir) }
 
 // record returns files that fill has filled. The caller closes them.
-func (s *Store) record(memory int, fill func(*Files) error) (*Files, error) {
-	files, err := s.Scratch(memory)
+func (s *Store) record(info Info, fill func(*Files) error) (*Files, error) {
+	files, err := s.Scratch(info.Memory)
 	if err != nil {
 		return nil, err
 	}
+	files.Info = info
 	if err := fill(files); err != nil {
 		files.Close()
 		return nil, err
@@ -48,7 +49,8 @@ func (s *Store) record(memory int, fill func(*Files) error) (*Files, error) {
 }
 
 // save names the files in dir and describes them.
-func save(files *Files, dir string, info Info) (err error) {
+func save(files *Files, dir string) (err error) {
+	info := files.Info
 	for name, f := range map[string]*os.File{ramName: files.RAM, stateName: files.State, momentName: files.Moment} {
 		// On disk before it has a name: after a power cut a name is a whole file.
 		if err := f.Sync(); err != nil {

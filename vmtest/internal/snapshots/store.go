@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
 )
 
 // Store is a directory of snapshots. A snapshot KEY is the directory KEY in it. While
@@ -23,8 +24,8 @@ type Store struct {
 	dir string
 
 	// Check, if not nil, returns an error for an intact snapshot that this process
-	// cannot use. Open replaces such a snapshot, unless the error wraps that of a
-	// system call or Open's context has ended.
+	// cannot use, an *OutdatedError if it was right once. Open replaces such a snapshot,
+	// unless the error wraps that of a system call or Open's context has ended.
 	Check func(*Files) error
 }
 
@@ -48,7 +49,22 @@ type Info struct {
 	RAM     host.Identity `json:"ram"`
 	State   string        `json:"state"`  // SHA-256 of the device state
 	Moment  string        `json:"moment"` // SHA-256 of the file of that name
+
+	Template *Template `json:"template,omitempty"` // nil if the machine has just booted
 }
+
+// Template says how the machine of a snapshot was prepared.
+type Template struct {
+	Name    string         `json:"name"`
+	Package string         `json:"package"` // of the test binary
+	Dir     string         `json:"dir"`     // in which the test ran
+	Inputs  []inputs.Input `json:"inputs"`
+}
+
+// OutdatedError reports that a snapshot no longer has the content that its key stands for.
+type OutdatedError struct{ Reason string }
+
+func (e *OutdatedError) Error() string { return e.Reason }
 
 // Format is the version of this layout. It belongs into each key, so that programs with
 // another one do not replace each other's snapshots.
@@ -64,9 +80,10 @@ const (
 func (s *Store) path(key string) string { return filepath.Join(s.dir, key) }
 
 // Open returns the snapshot with the key of info. If there is none, or if it is
-// damaged, Open calls fill for empty files. Meanwhile other processes that open
-// the same snapshot wait, until it is made and no longer. Open calls notice with the
-// reason why it makes a snapshot again, and when it waits for another process.
+// damaged, Open calls fill for empty files. fill may complete their Info. Meanwhile other
+// processes that open the same snapshot wait, until it is made and no longer. Open calls
+// notice with the reason why it makes a snapshot again, and when it waits for another
+// process.
 //
 // A snapshot can be intact and still fail to load; see Files.Discard.
 func (s *Store) Open(ctx context.Context, info Info, notice func(string), fill func(*Files) error) (files *Files, err error) {
@@ -88,6 +105,8 @@ func (s *Store) Open(ctx context.Context, info Info, notice func(string), fill f
 	switch {
 	case err == nil || !replaceable(err):
 		return files, err
+	case errors.As(err, new(*OutdatedError)):
+		notice(fmt.Sprintf("%v; making it again", err))
 	case !errors.Is(err, fs.ErrNotExist):
 		notice(fmt.Sprintf("the snapshot is unusable (%v); making it again", err))
 	}
@@ -110,7 +129,7 @@ func (s *Store) create(info Info, fill func(*Files) error) error {
 	if err := s.sweep(info.Key); err != nil {
 		return err
 	}
-	files, err := s.record(info.Memory, fill)
+	files, err := s.record(info, fill)
 	if err != nil {
 		return err
 	}
@@ -120,7 +139,7 @@ func (s *Store) create(info Info, fill func(*Files) error) error {
 		return fmt.Errorf("make snapshot directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := save(files, dir, info); err != nil {
+	if err := save(files, dir); err != nil {
 		return err
 	}
 	if err := os.Rename(dir, s.path(info.Key)); err != nil {
