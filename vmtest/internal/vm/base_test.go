@@ -15,7 +15,7 @@ import (
 )
 
 // newBases forgets the snapshots of other tests.
-func newBases() { bases = memo.Memo[string, *base]{} }
+func newBases() { bases = memo.Memo[string, *Kept]{} }
 
 // notices keeps what a person was told.
 type notices struct {

@@ -58,11 +58,6 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := m.spec.noDisk("snapshot " + m.spec.image()); err != nil {
 		return nil, err
 	}
-	release, err := m.hold(ctx, "snapshot")
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	store, err := snapshots.OpenCached()
 	if err != nil {
 		return nil, err
@@ -71,7 +66,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, HostError(err)
 	}
-	if err := m.snapshotInto(ctx, files); err != nil {
+	if err := m.snapshotTo(ctx, files); err != nil {
 		files.Close() // the error of the snapshot says more
 		return nil, HostError(err)
 	}
@@ -123,6 +118,16 @@ func (s *Snapshot) use() (release func(), err error) {
 
 // snapshotTime bounds how long a snapshot takes to make.
 const snapshotTime = time.Minute
+
+// snapshotTo is snapshotInto for a machine that others may use.
+func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files) error {
+	release, err := m.hold(ctx, "snapshot")
+	if err != nil {
+		return err
+	}
+	defer release()
+	return m.snapshotInto(ctx, files)
+}
 
 // snapshotInto ends the machine and writes a snapshot of it into empty files.
 //

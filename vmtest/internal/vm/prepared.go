@@ -1,0 +1,68 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
+)
+
+// Preparation makes a machine in another way than by a boot alone.
+type Preparation struct {
+	// Key tells the snapshot from all others: 64 hexadecimal digits.
+	Key string
+	// Template describes the snapshot. Its Inputs are those that Prepare returns.
+	Template snapshots.Template
+	// Prepare returns the machine, and what it was prepared of.
+	Prepare func(context.Context) (*Machine, []inputs.Input, error)
+	// Changed returns which of the inputs has changed, or "".
+	Changed func(context.Context, []inputs.Input) string
+}
+
+// OpenPrepared opens the snapshot of a prepared machine in the cache. It prepares the
+// machine if there is none, or if an input has changed.
+func OpenPrepared(ctx context.Context, s Spec, p Preparation) (*Kept, error) {
+	if err := s.noDisk("prepare " + s.image()); err != nil {
+		return nil, err
+	}
+	return keep(ctx, recipe{
+		info: snapshots.Info{Key: p.Key, Image: s.image(), Memory: s.Memory, Template: &p.Template},
+		name: fmt.Sprintf("%s: template %s", s.image(), p.Template.Name),
+		once: "preparing once; tests fork from the snapshot",
+		make: func(ctx context.Context, _ Spec, info *snapshots.Info) (*Machine, error) {
+			m, list, err := p.Prepare(ctx)
+			if err != nil {
+				return nil, err
+			}
+			made := p.Template
+			made.Inputs = list
+			info.Template = &made
+			return m, nil
+		},
+		check: func(info snapshots.Info) error {
+			if info.Template == nil {
+				return &snapshots.OutdatedError{Reason: "snapshot.json names no template"}
+			}
+			if reason := p.Changed(ctx, info.Template.Inputs); reason != "" {
+				return &snapshots.OutdatedError{Reason: reason}
+			}
+			return nil
+		},
+	}, s)
+}
+
+// Inputs returns what the machine that s describes depends on.
+func (s Spec) Inputs() ([]inputs.Input, error) {
+	emulator, args, err := qemu.Fingerprint(s.machine())
+	if err != nil {
+		return nil, HostError(err)
+	}
+	return []inputs.Input{
+		{Kind: inputs.Given, Name: "image " + s.image(), Digest: s.Files.Image.Digest},
+		{Kind: inputs.Given, Name: "the guest's agent or initrd", Digest: s.Files.InitrdDigest},
+		{Kind: inputs.Given, Name: "QEMU", Digest: inputs.Digest([]byte(emulator))},
+		{Kind: inputs.Given, Name: "the list of QEMU's arguments", Digest: inputs.Digest(fmt.Appendf(nil, "%q", args))},
+	}, nil
+}
