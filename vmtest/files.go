@@ -3,10 +3,12 @@ package vmtest
 import (
 	"context"
 	"io/fs"
+	"os"
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/gobuild"
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
@@ -17,17 +19,21 @@ import (
 // What Copy, CopyFS, WriteFile and InstallGo write belongs to root. They make missing
 // directories above it, with mode 0755.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
-	return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
-		return s.CopyIn(ctx, hostPath, guestPath)
-	}))
+	return m.inputs.Path(hostPath, func() error {
+		return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
+			return s.CopyIn(ctx, hostPath, guestPath)
+		}))
+	})
 }
 
 // CopyFS copies all of fsys into a directory of the guest, and makes that if it does not
 // exist. Modes are those that fsys reports; an embed.FS reports 0444.
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
-	return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
-		return s.CopyFS(ctx, fsys, guestDir)
-	}))
+	return m.inputs.FS(fsys, func() error {
+		return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
+			return s.CopyFS(ctx, fsys, guestDir)
+		}))
+	})
 }
 
 // CopyOut copies a regular file of the guest, with its mode, to hostPath, and replaces a file
@@ -77,7 +83,13 @@ const programMode = 0o755
 
 // buildGo is the part of InstallGo that happens on the host.
 func (m *Machine) buildGo(ctx context.Context, pkg string) ([]byte, error) {
-	return gobuild.Program(ctx, pkg, m.Image().Arch, m.config.notice)
+	program, err := gobuild.Program(ctx, pkg, m.Image().Arch, m.config.notice)
+	if err == nil && m.inputs != nil {
+		var wd string
+		wd, err = os.Getwd()
+		m.inputs.Add(inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Digest: inputs.Digest(program)})
+	}
+	return program, err
 }
 
 // Copy copies a file or directory of the host, as Machine.Copy.

@@ -8,6 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
@@ -17,7 +18,8 @@ import (
 type Machine struct {
 	vm     *vm.Machine
 	config Config
-	slot   *slots.Hold // nil if the machine's test holds it
+	slot   *slots.Hold    // nil if the machine's test holds it
+	inputs *inputs.Record // of what a template is prepared of; nil if this prepares none
 }
 
 // Image describes the image that the guest runs.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/memo"
 )
 
@@ -14,6 +15,7 @@ import (
 // the package:
 //
 //	var withEcho = vmtest.Template{
+//		Name: "echo",
 //		Prepare: func(ctx context.Context, m *vmtest.Machine) error {
 //			if err := m.CopyFS(ctx, os.DirFS("testdata"), "/etc/systemd/system"); err != nil {
 //				return err
@@ -27,17 +29,55 @@ import (
 //		...
 //	}
 //
-// It lives as long as the process. It must not be copied after its first use.
+// # What is kept
+//
+// A Template with a Name is prepared once for each content. The cache keeps the prepared
+// machine with a record of what went into it, and a later process forks that machine if
+// all of the record is unchanged. If something has changed, the machine is prepared anew,
+// and a line on stderr says what has changed first. The record has
+//
+//   - the test binary, and with it Prepare itself, all constants and all embedded files,
+//   - the image, the guest's agent, QEMU and the rest of Config,
+//   - each file and directory that Prepare passed to Copy, or to CopyFS as an os.DirFS,
+//     with modes and content,
+//   - the executable of each InstallGo, which is built to be compared,
+//   - each variable that Prepare read by [Machine.Getenv],
+//   - each path in Inputs.
+//
+// No record has what Prepare reads in another way: files by os.ReadFile or an os.File as
+// the Stdin of a command, variables by os.Getenv, flags, the time, the network, and what a
+// closure captured. Name such files in Inputs, read such variables by Machine.Getenv, or
+// leave Name empty. A CopyFS of a file system other than an os.DirFS, embed.FS,
+// fstest.MapFS or fs.Sub of these cannot be compared, so such a machine is prepared in
+// each process.
+//
+// Prepare is not called when the machine is there, so it should change nothing outside
+// the machine. "vmtest snapshot" lists and removes what is kept.
 type Template struct {
-	// Config describes the machine that Prepare begins with.
+	// Name tells the template from all others of the package. If it is empty, the
+	// prepared machine lives as long as the process. Two templates with one name must
+	// have the same Prepare; a function that makes templates should put its parameters
+	// into the name.
+	Name string
+
+	// Config describes the machine that Prepare begins with. It has no Disk.
 	Config Config
 
-	// Prepare makes the changes that all tests need. It is called once, when the first
-	// test starts a machine. If it fails, every test fails, with evidence from that
-	// machine.
+	// Prepare makes the changes that all tests need. It is called once in a process at
+	// most, when the first test starts a machine. If it fails, every test fails, with
+	// evidence from that machine.
 	Prepare func(context.Context, *Machine) error
 
-	prepared memo.Memo[struct{}, *Snapshot]
+	// Inputs are paths of files and directories of the host that Prepare reads in a way
+	// of its own. They must exist. Symbolic links in a directory are not followed.
+	Inputs []string
+
+	prepared memo.Memo[struct{}, forker]
+}
+
+// forker makes forks of a machine. The caller of fork holds a slot.
+type forker interface {
+	fork(context.Context, Config) (*Machine, error)
 }
 
 // Start gives a test a fork of the prepared machine, as the function Start gives it a
@@ -45,53 +85,68 @@ type Template struct {
 func (p *Template) Start(t testing.TB) *Guest {
 	t.Helper()
 	skip(t)
-	config, err := p.Config.complete()
+	config, err := p.complete()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startGuest(t, config, func(ctx context.Context) (*Machine, error) {
-		s, err := p.snapshot(ctx, config)
-		if err != nil {
-			return nil, err
-		}
-		return s.fork(ctx, config)
-	})
+	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config) })
 }
 
 // Launch returns a fork of the prepared machine. The caller closes it.
 func (p *Template) Launch(ctx context.Context) (*Machine, error) {
-	config, err := p.Config.complete()
+	config, err := p.complete()
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) {
-		s, err := p.snapshot(ctx, config)
+	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config) })
+}
+
+// complete returns the configuration, and an error if the template cannot be prepared.
+func (p *Template) complete() (Config, error) {
+	if p.Config.Disk != nil {
+		return Config{}, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
+	}
+	return p.Config.complete()
+}
+
+// fork returns a fork. The caller holds a slot.
+func (p *Template) fork(ctx context.Context, config Config) (*Machine, error) {
+	prepared, err := p.prepared.Get(ctx, struct{}{}, func() (forker, error) {
+		if p.Name != "" {
+			return p.open(ctx, config)
+		}
+		m, err := p.prepare(ctx, config, nil)
 		if err != nil {
 			return nil, err
 		}
-		return s.fork(ctx, config)
+		defer m.Close()
+		return m.Snapshot(ctx)
 	})
-}
-
-// snapshot returns the prepared machine. The caller holds a slot.
-func (p *Template) snapshot(ctx context.Context, config Config) (*Snapshot, error) {
-	return p.prepared.Get(ctx, struct{}{}, func() (*Snapshot, error) { return p.prepare(ctx, config) })
-}
-
-func (p *Template) prepare(ctx context.Context, config Config) (*Snapshot, error) {
-	if config.Disk != nil {
-		return nil, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
+	if err != nil {
+		return nil, err
 	}
+	return prepared.fork(ctx, config)
+}
+
+// prepare returns the prepared machine, and adds what goes into it to a record. The caller
+// closes the machine.
+func (p *Template) prepare(ctx context.Context, config Config, record *inputs.Record) (_ *Machine, err error) {
 	m, err := launch(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close()
-	if p.Prepare != nil {
-		if err := p.Prepare(ctx, m); err != nil {
-			// No test has this machine yet, so no test could log the evidence.
-			return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
+	defer func() {
+		if err != nil {
+			m.Close()
 		}
+	}()
+	if p.Prepare == nil {
+		return m, nil
 	}
-	return m.Snapshot(ctx)
+	m.inputs = record
+	if err := p.Prepare(ctx, m); err != nil {
+		// No test has this machine yet, so no test could log the evidence.
+		return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
+	}
+	return m, nil
 }
