@@ -10,16 +10,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 func newSnapshot(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "List and remove snapshots of booted guests",
+		Short: "List and remove snapshots of booted and of prepared guests",
 		Long: `A snapshot of each kind of guest is made at its first boot and kept in the cache,
-$VMTEST_CACHE or systemd-vmtest in the user's cache directory. Tests fork from it. If
-it is removed, it is made again when a test needs it.`,
+$VMTEST_CACHE or systemd-vmtest in the user's cache directory. So is one of each
+vmtest.Template with a name, when a test prepares it. Tests fork from it. If it is
+removed, it is made again when a test needs it.`,
 		Example: `  vmtest snapshot list
   vmtest snapshot prune`,
 		Args: cobra.NoArgs,
@@ -54,14 +56,18 @@ const shortKey = 12
 
 func printSnapshots(w io.Writer, list []snapshots.Listed) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "KEY\tIMAGE\tMEMORY\tON DISK\tLAST USED")
+	fmt.Fprintln(t, "KEY\tIMAGE\tMEMORY\tON DISK\tLAST USED\tTEMPLATE")
 	for _, l := range list {
 		used := l.Used.Local().Format(time.DateTime)
 		if l.Fault != nil {
-			fmt.Fprintf(t, "%.*s\t-\t-\t%d MB\t%s, unusable: %v\n", shortKey, l.Key, l.Bytes/1e6, used, l.Fault)
+			fmt.Fprintf(t, "%.*s\t-\t-\t%d MB\t%s\tunusable: %v\n", shortKey, l.Key, l.Bytes/1e6, used, l.Fault)
 			continue
 		}
-		fmt.Fprintf(t, "%.*s\t%s\t%d MiB\t%d MB\t%s\n", shortKey, l.Key, l.Image, l.Memory, l.Bytes/1e6, used)
+		template := "-"
+		if l.Template != nil {
+			template = tail.Printable(l.Template.Name + " of " + l.Template.Package + " in " + l.Template.Dir)
+		}
+		fmt.Fprintf(t, "%.*s\t%s\t%d MiB\t%d MB\t%s\t%s\n", shortKey, l.Key, l.Image, l.Memory, l.Bytes/1e6, used, template)
 	}
 	return t.Flush()
 }
