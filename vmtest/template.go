@@ -33,7 +33,7 @@ import (
 //
 // A Template with a Name is prepared once for each content. The cache keeps the prepared
 // machine with a record of what went into it, and a later process forks that machine if
-// all of the record is unchanged. If something has changed, the machine is prepared anew,
+// all of the record is unchanged. If something has changed, the machine is prepared again,
 // and a line on stderr says what has changed first. The record has
 //
 //   - the test binary, and with it Prepare itself, all constants and all embedded files,
