@@ -16,7 +16,9 @@ import (
 const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
 
 // Agent returns the executable of the guest's agent. It reads the file that
-// $VMTEST_AGENT names, or builds the agent in the module of the working directory.
+// $VMTEST_AGENT names, or builds the agent in the module of the working directory. All
+// modules that would build it of the same sources share one executable, and with it the
+// snapshots of the machines that it runs in.
 func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error) {
 	if path := os.Getenv("VMTEST_AGENT"); path != "" {
 		data, err := os.ReadFile(path)
@@ -28,7 +30,10 @@ func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error
 		}
 		return data, nil
 	}
-	data, err := Program(ctx, agentPackage, arch, notice)
+	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
+		return prebuilt(dir, agentPackage, arch)
+	}
+	data, err := fromCache(notice, func(dir string) ([]byte, error) { return identical(ctx, dir, agentPackage, arch) })
 	if err != nil && ctx.Err() == nil {
 		return nil, explainAgent(ctx, err)
 	}

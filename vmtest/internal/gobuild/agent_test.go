@@ -32,7 +32,7 @@ func TestAgentBuildErrors(t *testing.T) {
 		},
 		"not required by the module": {
 			files: map[string]string{"go.mod": module},
-			cause: "build " + agentPackage + " for the guest: exit status 1",
+			cause: "list sources of " + agentPackage + ": exit status 1",
 			cure:  "go get " + agentPackage, // the go command's own advice
 		},
 		"not tidy": {

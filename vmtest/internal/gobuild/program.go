@@ -28,11 +28,17 @@ func Program(ctx context.Context, pkg, arch string, notice func(string)) ([]byte
 	if dir := os.Getenv("VMTEST_GO_PREBUILT"); dir != "" {
 		return prebuilt(dir, pkg, arch)
 	}
+	return fromCache(notice, func(dir string) ([]byte, error) { return cached(ctx, dir, pkg, arch) })
+}
+
+// fromCache returns what get returns for the cache's directory of programs. It removes
+// unused programs there.
+func fromCache(notice func(string), get func(dir string) ([]byte, error)) ([]byte, error) {
 	dir, err := host.Cache("go")
 	if err != nil {
 		return nil, err
 	}
-	data, err := cached(ctx, dir, pkg, arch)
+	data, err := get(dir)
 	if err != nil {
 		return nil, host.Explain(err, dir)
 	}
@@ -50,18 +56,27 @@ func cached(ctx context.Context, dir, pkg, arch string) ([]byte, error) {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	out := filepath.Join(dir, cacheName(wd, pkg, arch))
+	return locked(ctx, out, pkg, func() ([]byte, error) {
+		noted := make(chan error, 1)
+		go func() { noted <- noteSources(ctx, pkg, arch) }()
+		data, err := buildKept(ctx, pkg, arch, out)
+		if errSources := <-noted; err == nil {
+			err = errSources // that of the build has more detail
+		}
+		return data, err
+	})
+}
+
+// locked calls build with the lock of the program at out, and records that the program is
+// used, unless build returns nil.
+func locked(ctx context.Context, out, pkg string, build func() ([]byte, error)) ([]byte, error) {
 	lock, err := host.LockFile(ctx, out+lockSuffix, nil)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	defer lock.Close()
-	noted := make(chan error, 1)
-	go func() { noted <- noteSources(ctx, pkg, arch) }()
-	data, err := buildKept(ctx, pkg, arch, out)
-	if errSources := <-noted; err == nil {
-		err = errSources // that of the build has more detail
-	}
-	if err != nil {
+	data, err := build()
+	if err != nil || data == nil {
 		return nil, err
 	}
 	now := time.Now()

@@ -8,23 +8,32 @@ import (
 	"strings"
 )
 
-// sourcesOf is a template for go list. It prints the files that a package is built from,
-// unless the package is in the standard library.
+// sourcesOf is a template for go list. It prints what a package is, after a "#", and the
+// files that it is built from, unless the package is in the standard library.
 const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
+	`# {{.ImportPath}} go{{with .Module}}{{.GoVersion}}{{end}} {{.DefaultGODEBUG}}{{"\n"}}` +
 	`{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .SFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
+	`{{range .HFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
+	`{{range .SysoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
+
+// isPackage reports whether a line is of a package and not a path.
+func isPackage(line string) bool { return strings.HasPrefix(line, "# ") }
 
 // noteSources looks at each file that pkg is built from. go test caches the result of a
 // test until a file changes that the test process itself has looked at (go help test).
 // It does not see which files the go command reads in the build.
 func noteSources(ctx context.Context, pkg, arch string) error {
 	_ = os.Getenv("GOFLAGS") // go test records this, too
-	files, err := sources(ctx, pkg, arch)
+	lines, err := sources(ctx, pkg, arch)
 	if err != nil {
 		return err
 	}
-	for _, path := range files {
+	for _, path := range lines {
+		if isPackage(path) {
+			continue
+		}
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("check sources of %s: %w", pkg, err)
 		}
@@ -32,7 +41,7 @@ func noteSources(ctx context.Context, pkg, arch string) error {
 	return nil
 }
 
-// sources returns the files that pkg and the packages it imports are built from.
+// sources returns the lines of sourcesOf for pkg and the packages that it imports.
 func sources(ctx context.Context, pkg, arch string) ([]string, error) {
 	args := slices.Concat([]string{"list"}, buildFlags, []string{"-deps", "-f", sourcesOf, pkg})
 	out, err := goCommand(ctx, buildEnv(pkg, arch), args...)
