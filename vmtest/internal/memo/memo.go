@@ -3,7 +3,6 @@ package memo
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -18,13 +17,14 @@ type making[V any] struct {
 	done      chan struct{}
 	value     V
 	err       error
-	abandoned bool // the maker's context ended
+	abandoned bool // the maker's context or goroutine ended
 }
 
 // Get returns the value of key and calls create if there is none. Callers that ask
 // while another one creates the value wait for it until ctx ends. A failure is kept
 // as well, because a second attempt would fail in the same way. If create failed
-// because its caller's ctx ended, the next caller creates the value.
+// because its caller's ctx ended, or if it ended its goroutine as a test's FailNow does,
+// the next caller creates the value.
 func (m *Memo[K, V]) Get(ctx context.Context, key K, create func() (V, error)) (V, error) {
 	for {
 		m.mu.Lock()
@@ -53,8 +53,9 @@ func (m *Memo[K, V]) make(ctx context.Context, key K, create func() (V, error)) 
 	}
 	m.made[key] = one
 	m.mu.Unlock()
+	returned := false
 	defer func() {
-		if one.err != nil && ctx.Err() != nil {
+		if !returned || one.err != nil && ctx.Err() != nil {
 			one.abandoned = true
 			m.mu.Lock()
 			delete(m.made, key)
@@ -62,7 +63,7 @@ func (m *Memo[K, V]) make(ctx context.Context, key K, create func() (V, error)) 
 		}
 		close(one.done)
 	}()
-	one.err = errors.New("create did not return") // it panicked, or ended the goroutine
 	one.value, one.err = create()
+	returned = true
 	return one.value, one.err
 }

@@ -3,6 +3,7 @@ package memo
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,27 @@ func TestMemoOutlivesTheMakersContext(t *testing.T) {
 			return 0, errors.New("any error")
 		})
 		assert.ErrorContains(t, err, "any error")
+	}()
+	<-inMake
+	go close(finish)
+	v, err := m.Get(t.Context(), "key", func() (int, error) { return 2, nil })
+	require.NoError(t, err)
+	assert.Equal(t, 2, v)
+	<-done
+}
+
+// TestMemoOutlivesTheMakersGoroutine has one caller wait for another whose goroutine ends.
+func TestMemoOutlivesTheMakersGoroutine(t *testing.T) {
+	var m Memo[string, int]
+	inMake, finish, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = m.Get(context.Background(), "key", func() (int, error) {
+			close(inMake)
+			<-finish
+			runtime.Goexit()
+			return 1, nil
+		})
 	}()
 	<-inMake
 	go close(finish)
