@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/inputs"
 )
 
 // unmade returns what opens a snapshot that must not be made.
@@ -89,4 +92,57 @@ func TestNoFreeDescriptorKeepsTheSnapshot(t *testing.T) {
 	}
 	assert.Greater(t, refused, 4, "the directory, its description and three files")
 	assertKept(t, s)
+}
+
+// A fill that ends its goroutine, as a test's FailNow does, leaves nothing, and the next
+// Open makes the snapshot.
+func TestAFillThatEndsItsGoroutine(t *testing.T) {
+	s := newStore(t)
+	var left *Files
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(f *Files) error {
+			left = f
+			runtime.Goexit()
+			return nil
+		})
+		t.Errorf("Open returned: %v", err)
+	}()
+	<-ended
+	assert.ErrorIs(t, left.RAM.Close(), os.ErrClosed)
+	found, err := os.ReadDir(s.dir)
+	require.NoError(t, err)
+	assert.Empty(t, found)
+	_, notice, made := open(t, s, keyA, "one")
+	assert.True(t, made)
+	assert.Empty(t, notice)
+}
+
+// What a fill adds to the description is kept, and a Check sees it. The notice of a
+// snapshot that is outdated is the reason alone.
+func TestATemplateIsDescribed(t *testing.T) {
+	s := newStore(t)
+	template := Template{Name: "a", Package: "example.org/a", Dir: "/a", Inputs: []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}}
+	f, err := s.Open(t.Context(), Info{Key: keyA}, func(string) {}, func(f *Files) error {
+		f.Info.Template = &template
+		return fillWith("one")(f)
+	})
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	s.Check = func(f *Files) error {
+		if assert.NotNil(t, f.Info.Template) {
+			assert.Equal(t, template, *f.Info.Template)
+		}
+		return &OutdatedError{"/a has changed"}
+	}
+	var notice string
+	f, err = s.Open(t.Context(), Info{Key: keyA}, func(text string) { notice = text }, func(f *Files) error {
+		s.Check = nil
+		return fillWith("two")(f)
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "state two", content(t, f))
+	require.NoError(t, f.Close())
+	assert.Equal(t, "/a has changed; making it again", notice)
 }

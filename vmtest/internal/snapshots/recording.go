@@ -41,10 +41,16 @@ func (s *Store) record(info Info, fill func(*Files) error) (*Files, error) {
 		return nil, err
 	}
 	files.Info = info
+	filled := false
+	defer func() {
+		if !filled { // also if fill ended the goroutine
+			files.Close()
+		}
+	}()
 	if err := fill(files); err != nil {
-		files.Close()
 		return nil, err
 	}
+	filled = true
 	return files, nil
 }
 
