@@ -12,7 +12,7 @@ import (
 func fail(t testing.TB, err error) {
 	t.Helper()
 	switch t.(type) {
-	case *testing.T, *testing.B, *testing.F:
+	case *testing.T, *testing.B, *testing.F, *setupTB:
 		if !onTestGoroutine() {
 			t.Error(err)
 			return

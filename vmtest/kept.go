@@ -37,7 +37,7 @@ func (k kept) fork(ctx context.Context, config Config) (*Machine, error) {
 
 // open opens the prepared machine in the cache, and prepares it if there is none or if
 // something has changed. The caller holds a slot.
-func (p *Template) open(ctx context.Context, config Config) (forker, error) {
+func (p *Template) open(ctx context.Context, config Config, change changer) (forker, error) {
 	made, err := p.describe()
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (p *Template) open(ctx context.Context, config Config) (forker, error) {
 			for _, in := range given {
 				record.Add(in)
 			}
-			m, err := p.prepareFrom(ctx, config, &record, p.Inputs)
+			m, err := change.launchFrom(ctx, config, &record, p.Inputs)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -86,16 +86,16 @@ func (p *Template) open(ctx context.Context, config Config) (forker, error) {
 	return kept{k}, nil
 }
 
-// prepareFrom is prepare, during which the paths should not change.
-func (p *Template) prepareFrom(ctx context.Context, config Config, record *inputs.Record, paths []string) (m *Machine, err error) {
+// launchFrom is launch, during which the paths should not change.
+func (c changer) launchFrom(ctx context.Context, config Config, record *inputs.Record, paths []string) (m *Machine, err error) {
 	if len(paths) == 0 {
-		return p.prepare(ctx, config, record)
+		return c.launch(ctx, config, record)
 	}
 	if _, err := os.Stat(paths[0]); err != nil {
 		return nil, fmt.Errorf("prepare template: read Inputs: %w", err)
 	}
 	err = record.Path(paths[0], func() error {
-		m, err = p.prepareFrom(ctx, config, record, paths[1:])
+		m, err = c.launchFrom(ctx, config, record, paths[1:])
 		return err
 	})
 	return m, err
@@ -153,12 +153,15 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 	return inputs.Digest(data), nil
 }
 
-// claimed has the code of Prepare of each template of this process, by key.
+// claimed has the code of Setup or Prepare of each template of this process, by key.
 var claimed sync.Map
 
 // claim returns an error if another template with other code has the key.
 func (p *Template) claim(key string) error {
 	code := reflect.ValueOf(p.Prepare).Pointer()
+	if p.Setup != nil {
+		code = reflect.ValueOf(p.Setup).Pointer()
+	}
 	if other, _ := claimed.LoadOrStore(key, code); other != code {
 		return fmt.Errorf("prepare template: two templates have the name %q: give each its own", p.Name)
 	}

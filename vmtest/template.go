@@ -16,11 +16,9 @@ import (
 //
 //	var withEcho = vmtest.Template{
 //		Name: "echo",
-//		Prepare: func(ctx context.Context, m *vmtest.Machine) error {
-//			if err := m.CopyFS(ctx, os.DirFS("testdata"), "/etc/systemd/system"); err != nil {
-//				return err
-//			}
-//			return m.DaemonReload(ctx)
+//		Setup: func(t testing.TB, g *vmtest.Guest) {
+//			g.CopyFS(t, os.DirFS("testdata"), "/etc/systemd/system")
+//			g.EnableNow(t, "demo-echo.socket")
 //		},
 //	}
 //
@@ -29,6 +27,9 @@ import (
 //		...
 //	}
 //
+// Setup prepares the machine for tests, and Prepare for tests and for Launch. A template
+// has one of them.
+//
 // # What is kept
 //
 // A Template with a Name is prepared once for each content. The cache keeps the prepared
@@ -36,40 +37,46 @@ import (
 // all of the record is unchanged. If something has changed, the machine is prepared again,
 // and a line on stderr says what has changed first. The record has
 //
-//   - the test binary, and with it Prepare itself, all constants and all embedded files,
+//   - the test binary, and with it Setup itself, all constants and all embedded files,
 //   - the image, the guest's agent, QEMU and the rest of Config,
-//   - each file and directory that Prepare passed to Copy, or to CopyFS as an os.DirFS,
+//   - each file and directory that Setup passed to Copy, or to CopyFS as an os.DirFS,
 //     with modes and content,
 //   - the executable of each InstallGo, which is built to be compared,
-//   - each variable that Prepare read by [Machine.Getenv],
+//   - each variable that Setup read by [Machine.Getenv],
 //   - each path in Inputs.
 //
-// No record has what Prepare reads in another way: files by os.ReadFile or an os.File as
+// No record has what Setup reads in another way: files by os.ReadFile or an os.File as
 // the Stdin of a command, variables by os.Getenv, flags, the time, the network, and what a
 // closure captured. Name such files in Inputs, read such variables by Machine.Getenv, or
 // leave Name empty. A CopyFS of a file system other than an os.DirFS, embed.FS,
 // fstest.MapFS or fs.Sub of these cannot be compared, so such a machine is prepared in
 // each process.
 //
-// Prepare is not called when the machine is there, so it should change nothing outside
-// the machine. "vmtest snapshot" lists and removes what is kept.
+// All this holds for Prepare as well. Neither is called when the machine is there, so they
+// should change nothing outside the machine. "vmtest snapshot" lists and removes what is
+// kept.
 type Template struct {
 	// Name tells the template from all others of the package. If it is empty, the
 	// prepared machine lives as long as the process. Two templates with one name must
-	// have the same Prepare; a function that makes templates should put its parameters
-	// into the name.
+	// have the same Setup or Prepare; a function that makes templates should put its
+	// parameters into the name.
 	Name string
 
-	// Config describes the machine that Prepare begins with. It has no Disk.
+	// Config describes the machine to begin with. It has no Disk.
 	Config Config
 
-	// Prepare makes the changes that all tests need. It is called once in a process at
-	// most, when the first test starts a machine. If it fails, every test fails, with
-	// evidence from that machine.
+	// Setup makes the changes that all tests need. It is called by Start for the first
+	// test that starts a machine, and with that test. If it fails the test, evidence from
+	// the machine is logged, and Setup is called again for the next test. Its clean-ups
+	// run at its own end.
+	Setup func(testing.TB, *Guest)
+
+	// Prepare is Setup with a context and an error. It is called once in a process at
+	// most. If it fails, every test fails, with evidence from that machine.
 	Prepare func(context.Context, *Machine) error
 
-	// Inputs are paths of files and directories of the host that Prepare reads in a way
-	// of its own. They must exist. Symbolic links in a directory are not followed.
+	// Inputs are paths of files and directories of the host that Setup or Prepare reads
+	// in a way of its own. They must exist. Symbolic links in a directory are not followed.
 	Inputs []string
 
 	prepared memo.Memo[struct{}, forker]
@@ -89,33 +96,51 @@ func (p *Template) Start(t testing.TB) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config) })
+	change := p.Prepare
+	if p.Setup != nil {
+		change = func(_ context.Context, m *Machine) error {
+			t.Helper()
+			p.setUp(t, m)
+			return nil
+		}
+	}
+	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config, change) })
 }
 
-// Launch returns a fork of the prepared machine. The caller closes it.
+// Launch returns a fork of the prepared machine. The caller closes it. A template with a
+// Setup has tests only, and no Launch.
 func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 	config, err := p.complete()
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config) })
+	if p.Setup != nil {
+		return nil, errors.New("prepare template: Launch has no test for Setup: set Prepare instead")
+	}
+	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config, p.Prepare) })
 }
 
 // complete returns the configuration, and an error if the template cannot be prepared.
 func (p *Template) complete() (Config, error) {
+	if p.Setup != nil && p.Prepare != nil {
+		return Config{}, errors.New("prepare template: both Setup and Prepare are set: set one")
+	}
 	if p.Config.Disk != nil {
 		return Config{}, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
 	}
 	return p.Config.complete()
 }
 
+// changer prepares a machine. A nil one leaves it as it is.
+type changer func(context.Context, *Machine) error
+
 // fork returns a fork. The caller holds a slot.
-func (p *Template) fork(ctx context.Context, config Config) (*Machine, error) {
+func (p *Template) fork(ctx context.Context, config Config, change changer) (*Machine, error) {
 	prepared, err := p.prepared.Get(ctx, struct{}{}, func() (forker, error) {
 		if p.Name != "" {
-			return p.open(ctx, config)
+			return p.open(ctx, config, change)
 		}
-		m, err := p.prepare(ctx, config, nil)
+		m, err := change.launch(ctx, config, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -128,25 +153,24 @@ func (p *Template) fork(ctx context.Context, config Config) (*Machine, error) {
 	return prepared.fork(ctx, config)
 }
 
-// prepare returns the prepared machine, and adds what goes into it to a record. The caller
+// launch returns the prepared machine, and adds what goes into it to a record. The caller
 // closes the machine.
-func (p *Template) prepare(ctx context.Context, config Config, record *inputs.Record) (_ *Machine, err error) {
+func (c changer) launch(ctx context.Context, config Config, record *inputs.Record) (*Machine, error) {
 	m, err := launch(ctx, config)
-	if err != nil {
-		return nil, err
+	if err != nil || c == nil {
+		return m, err
 	}
+	changed := false
 	defer func() {
-		if err != nil {
+		if !changed { // also if c ended the goroutine
 			m.Close()
 		}
 	}()
-	if p.Prepare == nil {
-		return m, nil
-	}
 	m.inputs = record
-	if err := p.Prepare(ctx, m); err != nil {
+	if err := c(ctx, m); err != nil {
 		// No test has this machine yet, so no test could log the evidence.
 		return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
 	}
+	changed = true
 	return m, nil
 }

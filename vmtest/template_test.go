@@ -110,13 +110,19 @@ func TestTemplatesOfOneName(t *testing.T) {
 
 // An input that does not exist is an error, because a misspelt path would never change.
 func TestTemplateInputThatIsMissing(t *testing.T) {
-	p := Template{Inputs: []string{"missing"}}
-	_, err := p.prepareFrom(t.Context(), Config{}, new(inputs.Record), p.Inputs)
+	_, err := changer(nil).launchFrom(t.Context(), Config{}, new(inputs.Record), []string{"missing"})
 	assert.EqualError(t, err, "prepare template: read Inputs: stat missing: no such file or directory")
 }
 
-func TestTemplateWithADisk(t *testing.T) {
-	p := Template{Name: "a", Config: Config{Disk: new(Disk)}}
-	_, err := p.Launch(t.Context())
-	assert.EqualError(t, err, "prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
+func TestTemplateThatCannotBePrepared(t *testing.T) {
+	setup := func(testing.TB, *Guest) {}
+	prepare := func(context.Context, *Machine) error { return nil }
+	for want, p := range map[string]*Template{
+		"a snapshot holds no disk: start a machine with Config.Disk by Start or Launch": {Config: Config{Disk: new(Disk)}},
+		"both Setup and Prepare are set: set one":                                       {Setup: setup, Prepare: prepare},
+		"Launch has no test for Setup: set Prepare instead":                             {Setup: setup},
+	} {
+		_, err := p.Launch(t.Context())
+		assert.EqualError(t, err, "prepare template: "+want)
+	}
 }
