@@ -87,7 +87,7 @@ func (m *Machine) buildGo(ctx context.Context, pkg string) ([]byte, error) {
 	if err == nil && m.inputs != nil {
 		var wd string
 		wd, err = os.Getwd()
-		m.inputs.Add(inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Digest: inputs.Digest(program)})
+		m.inputs.Add(inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Arch: m.Image().Arch, Digest: inputs.Digest(program)})
 	}
 	return program, err
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 
-	"example.org/systemd-vmtest/vmtest/internal/gobuild"
 	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
@@ -25,65 +24,80 @@ import (
 func (m *Machine) Getenv(name string) string { return m.inputs.Env(name) }
 
 // kept is a prepared machine in the cache.
-type kept struct{ vm *vm.Kept }
-
-func (k kept) fork(ctx context.Context, config Config) (*Machine, error) {
-	m, err := k.vm.Fork(ctx, config.instance())
-	if err != nil {
-		return nil, public(err)
-	}
-	return &Machine{vm: m, config: config}, nil
+type kept struct {
+	vm    *vm.Kept
+	key   string
+	made  snapshots.Template // without its inputs
+	given []inputs.Input     // what the framework knows of
+	paths []string           // Template.Inputs
 }
 
 // open opens the prepared machine in the cache, and prepares it if there is none or if
 // something has changed. The caller holds a slot.
 func (p *Template) open(ctx context.Context, config Config, change changer) (forker, error) {
-	made, err := p.describe()
-	if err != nil {
+	k := &kept{paths: p.Inputs}
+	var err error
+	if k.made, err = p.describe(); err != nil {
 		return nil, err
 	}
-	key, err := templateKey(made, config)
-	if err != nil {
+	if k.key, err = templateKey(k.made, config); err != nil {
 		return nil, err
 	}
-	if err := p.claim(key); err != nil {
+	if err := p.claim(k.key); err != nil {
 		return nil, err
 	}
+	builds := config.buildAhead(ctx, k.key)
+	defer builds.wait()
 	spec, err := config.spec(ctx)
 	if err != nil {
 		return nil, err
 	}
-	given, err := spec.Inputs()
-	if err != nil {
+	if k.given, err = spec.Inputs(); err != nil {
 		return nil, err
 	}
 	binary, err := testBinary()
 	if err != nil {
 		return nil, err
 	}
-	given = append([]inputs.Input{{Kind: inputs.Given, Name: "the test binary", Digest: binary}}, given...)
-	k, err := vm.OpenPrepared(ctx, spec, vm.Preparation{
-		Key:      key,
-		Template: made,
+	k.given = append([]inputs.Input{{Kind: inputs.Given, Name: "the test binary", Digest: binary}}, k.given...)
+	if k.vm, err = vm.OpenPrepared(ctx, spec, k.preparation(config, change, builds)); err != nil {
+		return nil, public(err)
+	}
+	return k, nil
+}
+
+func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machine, error) {
+	spec, err := config.spec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := k.vm.Fork(ctx, spec, k.preparation(config, change, &builds{config: config}))
+	if err != nil {
+		return nil, public(err)
+	}
+	return &Machine{vm: m, config: config}, nil
+}
+
+// preparation describes to package vm how change makes the machine.
+func (k *kept) preparation(config Config, change changer, b *builds) vm.Preparation {
+	return vm.Preparation{
+		Key:      k.key,
+		Template: k.made,
 		Prepare: func(ctx context.Context) (*vm.Machine, []inputs.Input, error) {
 			var record inputs.Record
-			for _, in := range given {
+			for _, in := range k.given {
 				record.Add(in)
 			}
-			m, err := change.launchFrom(ctx, config, &record, p.Inputs)
+			m, err := change.launchFrom(ctx, config, &record, k.paths)
 			if err != nil {
 				return nil, nil, err
 			}
 			return m.vm, record.All(), nil
 		},
 		Changed: func(ctx context.Context, list []inputs.Input) string {
-			return config.sight(ctx, spec.Files.Image.Arch, given).Changed(list)
+			return b.sight(ctx, k.given).Changed(list)
 		},
-	})
-	if err != nil {
-		return nil, public(err)
 	}
-	return kept{k}, nil
 }
 
 // launchFrom is launch, during which the paths should not change.
@@ -99,22 +113,6 @@ func (c changer) launchFrom(ctx context.Context, config Config, record *inputs.R
 		return err
 	})
 	return m, err
-}
-
-// sight finds out what inputs are like now.
-func (c Config) sight(ctx context.Context, arch string, given []inputs.Input) inputs.Sight {
-	s := inputs.Sight{Given: make(map[string]string)}
-	for _, in := range given {
-		s.Given[in.Name] = in.Digest
-	}
-	s.Program = func(pkg, dir string) (string, error) {
-		if wd, err := os.Getwd(); err != nil || wd != dir {
-			return "", fmt.Errorf("build %s: not in %s", pkg, dir)
-		}
-		program, err := gobuild.Program(ctx, pkg, arch, c.notice)
-		return inputs.Digest(program), err
-	}
-	return s
 }
 
 // describe describes the template without its inputs.

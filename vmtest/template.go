@@ -82,9 +82,17 @@ type Template struct {
 	prepared memo.Memo[struct{}, forker]
 }
 
-// forker makes forks of a machine. The caller of fork holds a slot.
+// forker makes forks of a prepared machine, and may have to prepare it again for that. The
+// caller of fork holds a slot.
 type forker interface {
-	fork(context.Context, Config) (*Machine, error)
+	fork(context.Context, Config, changer) (*Machine, error)
+}
+
+// passing is the prepared machine of a template without a name.
+type passing struct{ *Snapshot }
+
+func (p passing) fork(ctx context.Context, config Config, _ changer) (*Machine, error) {
+	return p.Snapshot.fork(ctx, config)
 }
 
 // Start gives a test a fork of the prepared machine, as the function Start gives it a
@@ -145,12 +153,13 @@ func (p *Template) fork(ctx context.Context, config Config, change changer) (*Ma
 			return nil, err
 		}
 		defer m.Close()
-		return m.Snapshot(ctx)
+		s, err := m.Snapshot(ctx)
+		return passing{s}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return prepared.fork(ctx, config)
+	return prepared.fork(ctx, config, change)
 }
 
 // launch returns the prepared machine, and adds what goes into it to a record. The caller

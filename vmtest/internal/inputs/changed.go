@@ -12,7 +12,7 @@ type Sight struct {
 	Given map[string]string
 	// Program returns the digest of a program's executable. It may be called on several
 	// goroutines at once.
-	Program func(name, dir string) (string, error)
+	Program func(Input) (string, error)
 }
 
 // Changed returns what of the list is not as it was, and "" if all is. The first such
@@ -59,7 +59,7 @@ func (s Sight) change(in Input) string {
 			return "$" + in.Name + " has changed"
 		}
 	case Program:
-		now, err := s.Program(in.Name, in.Dir)
+		now, err := s.Program(in)
 		switch {
 		case err != nil:
 			return fmt.Sprintf("program %s cannot be built now", in.Name)

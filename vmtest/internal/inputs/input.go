@@ -15,8 +15,11 @@ import (
 type Input struct {
 	Kind   Kind   `json:"kind"`
 	Name   string `json:"name"`
-	Dir    string `json:"dir,omitempty"` // the working directory of a program's build
-	Digest string `json:"digest"`        // SHA-256 of the content; "" matches nothing
+	Digest string `json:"digest"` // SHA-256 of the content; "" matches nothing
+
+	// Of a program.
+	Dir  string `json:"dir,omitempty"`  // the working directory of the build
+	Arch string `json:"arch,omitempty"` // as in runtime.GOARCH
 }
 
 // Kind says what the name of an Input is.

@@ -155,12 +155,12 @@ func TestGivenAndPrograms(t *testing.T) {
 	now := map[string]string{"./a": "2", "./b": "3"}
 	s := Sight{
 		Given: map[string]string{"the image": "1"},
-		Program: func(name, dir string) (string, error) {
-			assert.Equal(t, "/d", dir)
-			if now[name] == "" {
+		Program: func(in Input) (string, error) {
+			assert.Equal(t, "/d", in.Dir)
+			if now[in.Name] == "" {
 				return "", errors.New("no go command")
 			}
-			return now[name], nil
+			return now[in.Name], nil
 		},
 	}
 	assert.Empty(t, s.Changed(list))

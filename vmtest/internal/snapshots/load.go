@@ -130,6 +130,9 @@ func unreadable(err error) error {
 	return err
 }
 
+// Info returns the description of a snapshot, which may not be usable.
+func (s *Store) Info(key string) (Info, error) { return readInfo(s.path(key)) }
+
 func readInfo(dir string) (Info, error) {
 	data, err := os.ReadFile(filepath.Join(dir, infoName))
 	if err != nil {

@@ -19,14 +19,6 @@ var bases memo.Memo[string, *Kept]
 // ForkBase returns a fork of a machine that s describes and that has just booted. It boots
 // one if the cache has no snapshot of it. The caller closes the machine.
 func ForkBase(ctx context.Context, s Spec) (*Machine, error) {
-	b, err := openBase(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return b.Fork(ctx, s.Instance)
-}
-
-func openBase(ctx context.Context, s Spec) (*Kept, error) {
 	if err := s.noDisk("fork " + s.image()); err != nil {
 		return nil, err
 	}
@@ -34,14 +26,17 @@ func openBase(ctx context.Context, s Spec) (*Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bases.Get(ctx, key, func() (*Kept, error) {
-		return keep(ctx, recipe{
-			info: snapshots.Info{Key: key, Image: s.image(), Memory: s.Memory},
-			name: s.image(),
-			once: "booting once; tests fork from the snapshot",
-			make: func(ctx context.Context, s Spec, _ *snapshots.Info) (*Machine, error) { return Boot(ctx, s) },
-		}, s)
-	})
+	r := recipe{
+		info: snapshots.Info{Key: key, Image: s.image(), Memory: s.Memory},
+		name: s.image(),
+		once: "booting once; tests fork from the snapshot",
+		make: func(ctx context.Context, s Spec, _ *snapshots.Info) (*Machine, error) { return Boot(ctx, s) },
+	}
+	k, err := bases.Get(ctx, key, func() (*Kept, error) { return keep(ctx, r, s) })
+	if err != nil {
+		return nil, err
+	}
+	return k.forkBy(ctx, s.Instance, r)
 }
 
 // snapshotKey returns the digest of all that the state of a booted machine depends on.

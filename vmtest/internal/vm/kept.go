@@ -15,8 +15,6 @@ import (
 // Kept is a snapshot that the cache keeps and that this process has opened. It stays open
 // until the process ends, and no clean-up of the cache removes it.
 type Kept struct {
-	recipe recipe
-
 	// users counts the forks in progress. The call that replaces the snapshot holds all of it.
 	users     *semaphore.Weighted
 	snapshot  *Snapshot
@@ -36,7 +34,7 @@ type recipe struct {
 	// make returns the machine of the snapshot, and may complete its description.
 	make func(context.Context, Spec, *snapshots.Info) (*Machine, error)
 	// check, if not nil, returns an error for a snapshot that must be made again.
-	check func(snapshots.Info) error
+	check func(context.Context, snapshots.Info) error
 }
 
 // keep opens the snapshot of a recipe, whose machine s describes.
@@ -45,17 +43,17 @@ func keep(ctx context.Context, r recipe, s Spec) (*Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kept{recipe: r, users: semaphore.NewWeighted(mostUsers), snapshot: snapshot}, nil
+	return &Kept{users: semaphore.NewWeighted(mostUsers), snapshot: snapshot}, nil
 }
 
-// Fork returns a fork of the snapshot. A snapshot that cannot be loaded is discarded and
-// made again, once in a process. The caller closes the machine.
-func (k *Kept) Fork(ctx context.Context, i Instance) (*Machine, error) {
+// forkBy returns a fork of the snapshot. A snapshot that cannot be loaded is discarded and
+// made again by the recipe, once in a process. The caller closes the machine.
+func (k *Kept) forkBy(ctx context.Context, i Instance, r recipe) (*Machine, error) {
 	m, broken, err := k.fork(ctx, i)
 	if err == nil || ctx.Err() != nil {
 		return m, err
 	}
-	if err := k.replace(ctx, i, broken, err); err != nil {
+	if err := k.replace(ctx, i, r, broken, err); err != nil {
 		return nil, err
 	}
 	m, _, err = k.fork(ctx, i)
@@ -74,7 +72,7 @@ func (k *Kept) fork(ctx context.Context, i Instance) (*Machine, *Snapshot, error
 
 // replace makes the snapshot again, after a fork of broken has failed with cause. It
 // returns an error if that would not help.
-func (k *Kept) replace(ctx context.Context, i Instance, broken *Snapshot, cause error) error {
+func (k *Kept) replace(ctx context.Context, i Instance, r recipe, broken *Snapshot, cause error) error {
 	if err := k.users.Acquire(ctx, mostUsers); err != nil {
 		return context.Cause(ctx)
 	}
@@ -87,7 +85,7 @@ func (k *Kept) replace(ctx context.Context, i Instance, broken *Snapshot, cause 
 	}
 	if !k.discarded {
 		first, _, _ := strings.Cut(cause.Error(), "\n")
-		i.notice(fmt.Sprintf("%s: the snapshot cannot be loaded (%s); making it again", k.recipe.name, first))
+		i.notice(fmt.Sprintf("%s: the snapshot cannot be loaded (%s); making it again", r.name, first))
 		if err := broken.files.Discard(ctx); err != nil {
 			return errors.Join(cause, err)
 		}
@@ -95,7 +93,7 @@ func (k *Kept) replace(ctx context.Context, i Instance, broken *Snapshot, cause 
 	}
 	s := broken.spec
 	s.Instance = i
-	snapshot, err := k.recipe.open(ctx, s)
+	snapshot, err := r.open(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -120,7 +118,7 @@ func (r recipe) open(ctx context.Context, s Spec) (*Snapshot, error) {
 				return err
 			}
 			if r.check != nil {
-				if err := r.check(files.Info); err != nil {
+				if err := r.check(ctx, files.Info); err != nil {
 					return err
 				}
 			}

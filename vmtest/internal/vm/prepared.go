@@ -27,7 +27,17 @@ func OpenPrepared(ctx context.Context, s Spec, p Preparation) (*Kept, error) {
 	if err := s.noDisk("prepare " + s.image()); err != nil {
 		return nil, err
 	}
-	return keep(ctx, recipe{
+	return keep(ctx, p.recipe(s), s)
+}
+
+// Fork returns a fork of the snapshot. One that cannot be loaded is discarded, and the
+// machine prepared again, once in a process. The caller closes the machine.
+func (k *Kept) Fork(ctx context.Context, s Spec, p Preparation) (*Machine, error) {
+	return k.forkBy(ctx, s.Instance, p.recipe(s))
+}
+
+func (p Preparation) recipe(s Spec) recipe {
+	return recipe{
 		info: snapshots.Info{Key: p.Key, Image: s.image(), Memory: s.Memory, Template: &p.Template},
 		name: fmt.Sprintf("%s: template %s", s.image(), p.Template.Name),
 		once: "preparing once; tests fork from the snapshot",
@@ -41,7 +51,7 @@ func OpenPrepared(ctx context.Context, s Spec, p Preparation) (*Kept, error) {
 			info.Template = &made
 			return m, nil
 		},
-		check: func(info snapshots.Info) error {
+		check: func(ctx context.Context, info snapshots.Info) error {
 			if info.Template == nil {
 				return &snapshots.OutdatedError{Reason: "snapshot.json names no template"}
 			}
@@ -50,7 +60,7 @@ func OpenPrepared(ctx context.Context, s Spec, p Preparation) (*Kept, error) {
 			}
 			return nil
 		},
-	}, s)
+	}
 }
 
 // Inputs returns what the machine that s describes depends on.

@@ -33,7 +33,11 @@ func newPreparer(t *testing.T) *preparer {
 }
 
 func (p *preparer) open(ctx context.Context) (*Kept, error) {
-	return OpenPrepared(ctx, p.spec, Preparation{
+	return OpenPrepared(ctx, p.spec, p.preparation())
+}
+
+func (p *preparer) preparation() Preparation {
+	return Preparation{
 		Key:      strings.Repeat("5", 64),
 		Template: snapshots.Template{Name: "units", Package: "example.org/daemon"},
 		Prepare: func(ctx context.Context) (*Machine, []inputs.Input, error) {
@@ -48,7 +52,7 @@ func (p *preparer) open(ctx context.Context) (*Kept, error) {
 			assert.Equal(p.t, []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}, list)
 			return p.changed
 		},
-	})
+	}
 }
 
 // fork opens the template and forks it.
@@ -56,7 +60,7 @@ func (p *preparer) fork() {
 	p.t.Helper()
 	k, err := p.open(p.t.Context())
 	require.NoError(p.t, err)
-	m, err := k.Fork(p.t.Context(), p.spec.Instance)
+	m, err := k.Fork(p.t.Context(), p.spec, p.preparation())
 	require.NoError(p.t, err)
 	assert.NoError(p.t, m.run(p.t.Context(), "true"))
 	m.Close()
