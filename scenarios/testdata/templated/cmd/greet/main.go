@@ -1,0 +1,6 @@
+// Greet prints a greeting.
+package main
+
+import "fmt"
+
+func main() { fmt.Print("hello") }
