@@ -140,9 +140,14 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 			}
 		}
 	}
+	image, err := c.image().Key()
+	if err != nil {
+		return "", err
+	}
 	data, err := json.Marshal(map[string]any{
-		"name": t.Name, "package": t.Package, "dir": t.Dir, "settings": settings,
-		"image": c.Image, "hostname": c.Hostname, "memory": c.Memory, "cpus": c.CPUs,
+		"format": snapshots.Format,
+		"name":   t.Name, "package": t.Package, "dir": t.Dir, "settings": settings,
+		"image": image, "hostname": c.Hostname, "memory": c.Memory, "cpus": c.CPUs,
 		"args": c.KernelArgs, "cold": c.ColdBoot, "untrimmed": c.Untrimmed,
 	})
 	if err != nil {

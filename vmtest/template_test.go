@@ -89,6 +89,8 @@ func TestTemplateKey(t *testing.T) {
 	}
 	for _, change := range []func(*Config){
 		func(c *Config) { c.Image = "debian-12" }, func(c *Config) { c.Hostname = "a" }, func(c *Config) { c.Memory++ },
+		func(c *Config) { c.Packages = []string{"rpcbind"} },
+		func(c *Config) { c.Packages, c.NoAutostart = []string{"rpcbind"}, true },
 		func(c *Config) { c.CPUs = 2 }, func(c *Config) { c.KernelArgs = []string{"quiet"} },
 		func(c *Config) { c.ColdBoot = true }, func(c *Config) { c.Untrimmed = !c.Untrimmed },
 	} {
