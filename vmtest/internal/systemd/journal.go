@@ -28,7 +28,7 @@ type selection struct {
 	last    int
 }
 
-func (q Query) selection() (selection, error) {
+func (j Journal) selection(q Query) (selection, error) {
 	s := selection{after: q.After, last: q.Last}
 	match, err := parseMatches(q.Match)
 	if err != nil {
@@ -43,6 +43,9 @@ func (q Query) selection() (selection, error) {
 	}
 	// journalctl has no parentheses, so it cannot combine the two lists.
 	s.matches, s.keep = aboutUnit(q.Unit), match
+	if j.User != nil {
+		s.matches = aboutUserUnit(q.Unit, *j.User)
+	}
 	return s, nil
 }
 
@@ -88,13 +91,14 @@ type Run func(ctx context.Context, args []string, stdout io.Writer) error
 
 // Journal reads the journal of a guest, of this boot, by running journalctl there.
 type Journal struct {
-	Run Run
+	Run  Run
+	User *uint32 // UID of the user whose unit a Query names; nil for the system's
 }
 
 // Entries returns the entries that q selects, oldest first. It first makes journald write
 // what it has received, so that a line that was logged before the call is there.
 func (j Journal) Entries(ctx context.Context, q Query) ([]Entry, error) {
-	s, err := q.selection()
+	s, err := j.selection(q)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
@@ -133,7 +137,7 @@ func (j Journal) Wait(ctx context.Context, q Query, match func(Entry) bool) (Ent
 }
 
 func (j Journal) wait(ctx context.Context, q Query, match func(Entry) bool) (Entry, error) {
-	s, err := q.selection()
+	s, err := j.selection(q)
 	if err != nil {
 		return Entry{}, err
 	}

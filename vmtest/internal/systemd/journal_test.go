@@ -85,7 +85,7 @@ func TestEntriesAreTheLastAfterACursor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJournal{entries: 12}
-			entries, err := Journal{f.run}.Entries(t.Context(), test.query)
+			entries, err := Journal{Run: f.run}.Entries(t.Context(), test.query)
 			require.NoError(t, err)
 			assert.Equal(t, test.want, messages(entries))
 			assert.Equal(t, "journalctl --sync", f.calls[0])
@@ -97,7 +97,7 @@ func TestEntriesAreTheLastAfterACursor(t *testing.T) {
 // entry after it, which is not to be dropped.
 func TestFirstEntryAfterACursorStays(t *testing.T) {
 	f := &fakeJournal{entries: 3}
-	entries, err := Journal{f.run}.Entries(t.Context(), Query{After: "s=1;i=0;b=b", Unit: "a.service"})
+	entries, err := Journal{Run: f.run}.Entries(t.Context(), Query{After: "s=1;i=0;b=b", Unit: "a.service"})
 	require.NoError(t, err)
 	assert.Equal(t, "m1 m2 m3", messages(entries))
 	assert.NotContains(t, f.calls[1], "after-cursor")
@@ -111,11 +111,11 @@ func TestUnitAndMatchAreBothMet(t *testing.T) {
 		"m3":       {"PRIORITY=4", "+", "MESSAGE=m3", "_UID=1"},
 		"m2 m3":    {"MESSAGE=m2", "MESSAGE=m3", "PRIORITY=6"},
 	} {
-		entries, err := Journal{f.run}.Entries(t.Context(), Query{Unit: "a.service", Match: match})
+		entries, err := Journal{Run: f.run}.Entries(t.Context(), Query{Unit: "a.service", Match: match})
 		require.NoError(t, err)
 		assert.Equal(t, want, messages(entries), "%v", match)
 	}
-	entries, err := Journal{f.run}.Entries(t.Context(), Query{Unit: "a.service", Match: []string{"MESSAGE=m1"}, Last: 1})
+	entries, err := Journal{Run: f.run}.Entries(t.Context(), Query{Unit: "a.service", Match: []string{"MESSAGE=m1"}, Last: 1})
 	require.NoError(t, err)
 	assert.Equal(t, "m1", messages(entries), "the last that meets both")
 }
@@ -133,7 +133,7 @@ func TestWaitForAnEntry(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJournal{entries: 12}
-			e, err := Journal{f.run}.Wait(t.Context(), test.query, func(Entry) bool { return true })
+			e, err := Journal{Run: f.run}.Wait(t.Context(), test.query, func(Entry) bool { return true })
 			require.NoError(t, err)
 			assert.Equal(t, test.want, e.Message)
 		})
@@ -149,7 +149,7 @@ func TestWaitGoesOnAfterTheLast(t *testing.T) {
 		}
 		return f.run(ctx, args, w)
 	}
-	e, err := Journal{run}.Wait(t.Context(), Query{After: c(4), Last: 2}, func(e Entry) bool { return e.Message == "m13" })
+	e, err := Journal{Run: run}.Wait(t.Context(), Query{After: c(4), Last: 2}, func(e Entry) bool { return e.Message == "m13" })
 	require.NoError(t, err)
 	assert.Equal(t, "m13", e.Message)
 	assert.Contains(t, f.calls[2], "--cursor="+c(12))
@@ -157,7 +157,7 @@ func TestWaitGoesOnAfterTheLast(t *testing.T) {
 
 func TestWaitThatEnds(t *testing.T) {
 	f := &fakeJournal{entries: 1}
-	_, err := Journal{f.run}.Wait(t.Context(), Query{Unit: "a.service"}, func(Entry) bool { return false })
+	_, err := Journal{Run: f.run}.Wait(t.Context(), Query{Unit: "a.service"}, func(Entry) bool { return false })
 	assert.EqualError(t, err, "wait for an entry of a.service in the journal: journalctl --follow ended by itself; of 1 such entries none matched, the last is: 00:00:00.000 : m1")
 
 	enough := errors.New("the time is up")
@@ -167,7 +167,7 @@ func TestWaitThatEnds(t *testing.T) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	_, err = Journal{run}.Wait(ctx, Query{}, func(Entry) bool { return false })
+	_, err = Journal{Run: run}.Wait(ctx, Query{}, func(Entry) bool { return false })
 	assert.ErrorIs(t, err, enough)
 }
 
@@ -181,7 +181,7 @@ func TestQueryThatMakesNoSense(t *testing.T) {
 		`read journal: no match after the last "+"`:                                     {Match: []string{"A=1", "+"}},
 	} {
 		f := &fakeJournal{}
-		_, err := Journal{f.run}.Entries(t.Context(), q)
+		_, err := Journal{Run: f.run}.Entries(t.Context(), q)
 		assert.EqualError(t, err, want)
 		assert.Empty(t, f.calls)
 	}
@@ -189,7 +189,7 @@ func TestQueryThatMakesNoSense(t *testing.T) {
 
 func TestSinceAMoment(t *testing.T) {
 	f := &fakeJournal{entries: 12}
-	j := Journal{f.run}
+	j := Journal{Run: f.run}
 	for name, test := range map[string]struct {
 		begin Moment
 		most  int

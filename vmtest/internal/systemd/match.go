@@ -77,6 +77,22 @@ func aboutUnit(unit string) []string {
 	return about
 }
 
+// aboutUserUnit returns the matches for a unit of a user manager. They are those of
+// journalctl --user-unit (logs-show.c, add_matches_for_user_unit).
+func aboutUserUnit(unit string, uid uint32) []string {
+	of := fmt.Sprintf("_UID=%d", uid)
+	about := []string{
+		"_SYSTEMD_USER_UNIT=" + unit, of,
+		"+", "USER_UNIT=" + unit, of,
+		"+", "OBJECT_SYSTEMD_USER_UNIT=" + unit, of, "_UID=0",
+		"+", "COREDUMP_USER_UNIT=" + unit, of, "_UID=0",
+	}
+	if strings.HasSuffix(unit, ".slice") {
+		about = append(about, "+", "_SYSTEMD_USER_SLICE="+unit, of)
+	}
+	return about
+}
+
 // isAfter reports whether the entry at a cursor comes after the entry at another cursor.
 // journalctl begins at the other or, if that is not selected, after it. So an entry of
 // another sequence comes after it, too.

@@ -64,14 +64,6 @@ func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn, close
 	return nil
 }
 
-// WaitSystemState waits until systemd has left "initializing" and "starting", and
-// returns its state (systemctl(1), is-system-running).
-func (m *Machine) WaitSystemState(ctx context.Context) (string, error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	return m.Systemd.WaitState(ctx)
-}
-
 // explainState returns an error that names the units which keep systemd from "running".
 func (m *Machine) explainState(ctx context.Context, state string) error {
 	ctx, cancel := m.bounded(ctx)

@@ -24,8 +24,7 @@ import (
 // Machine is a running guest. Its methods may be called from several goroutines. The
 // caller closes it.
 type Machine struct {
-	// Systemd is the guest's PID 1.
-	Systemd *systemd.Manager
+	Units // of the guest's PID 1
 
 	spec    Spec
 	process *qemu.Process
@@ -48,6 +47,7 @@ type Machine struct {
 	mu    sync.Mutex
 	link  *link.Client // once connected; see Session
 	doing string       // the call that holds the machine, see hold; "" if none
+	users map[uint32]*Units
 
 	consoleDone chan struct{} // closed once all of the console has been read
 	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
@@ -94,12 +94,13 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		console:     tail.NewBuffer(consoleKept),
 		events:      newEventLog(),
 		began:       time.Now(),
+		users:       make(map[uint32]*Units),
 		consoleDone: make(chan struct{}),
 		eventsDone:  make(chan struct{}),
 	}
-	m.Systemd = systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
+	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
-	})
+	}), m}
 	return m
 }
 
@@ -141,7 +142,7 @@ func (m *Machine) closeBy(by string) {
 			s.Shut(m.goneError()) // the session may have begun after killBy
 			s.Close()
 		}
-		m.Systemd.Close(m.goneError())
+		m.closeSystemd(m.goneError())
 		if m.monitor != nil {
 			m.monitor.Close()
 		}
@@ -162,7 +163,7 @@ func (m *Machine) Session() *link.Client {
 func (m *Machine) endSession(why *EndedError) {
 	s := m.Session()
 	s.Shut(why)
-	m.Systemd.Close(why)
+	m.closeSystemd(why)
 	s.Close()
 }
 

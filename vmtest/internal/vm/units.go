@@ -2,6 +2,8 @@ package vm
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -9,57 +11,111 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// Conn returns a connection to systemd. The machine closes it.
-func (m *Machine) Conn(ctx context.Context) (*dbus.Conn, error) {
-	ctx, cancel := m.bounded(ctx)
+// Units are the units of one systemd of a machine: of its PID 1, or of a user manager.
+type Units struct {
+	Systemd *systemd.Manager
+	machine *Machine
+}
+
+// UserUnits returns the units of the systemd that manages the services of a user, which must
+// run (user@.service(5)). Its methods fail if it does not run any more.
+func (m *Machine) UserUnits(uid uint32) *Units {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.users[uid] == nil {
+		manager := systemd.NewManager(func(ctx context.Context) (net.Conn, error) { return m.dialUser(ctx, uid) })
+		m.users[uid] = &Units{manager, m}
+	}
+	return m.users[uid]
+}
+
+// closeSystemd closes the connections to PID 1 and to user managers. Calls in progress return
+// an error that wraps cause.
+func (m *Machine) closeSystemd(cause error) {
+	m.Systemd.Close(cause)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, u := range m.users {
+		u.Systemd.Close(cause)
+	}
+}
+
+// UserUnit returns the name of the system's unit that runs the systemd of a user.
+func UserUnit(uid uint32) string { return fmt.Sprintf("user@%d.service", uid) }
+
+// dialUser connects to a user manager. That of another user accepts root.
+func (m *Machine) dialUser(ctx context.Context, uid uint32) (net.Conn, error) {
+	conn, err := m.Session().Dial(ctx, "unix", fmt.Sprintf("/run/user/%d/systemd/private", uid))
+	if err == nil {
+		return conn, nil
+	}
+	// A user manager that re-executes itself comes back, but one that has ended does not.
+	unit := UserUnit(uid)
+	if d, inspectErr := m.Systemd.Inspect(ctx, unit); inspectErr == nil && (d.ActiveState == "inactive" || d.ActiveState == "failed") {
+		return nil, fmt.Errorf("%s is %s", unit, d.ActiveState)
+	}
+	return nil, err
+}
+
+// WaitSystemState waits until systemd has left "initializing" and "starting", and
+// returns its state (systemctl(1), is-system-running).
+func (u *Units) WaitSystemState(ctx context.Context) (string, error) {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	conn, err := m.Systemd.Conn(ctx)
-	return conn, m.Explain(ctx, "talk to systemd of", err)
+	return u.Systemd.WaitState(ctx)
+}
+
+// Conn returns a connection to systemd. The machine closes it.
+func (u *Units) Conn(ctx context.Context) (*dbus.Conn, error) {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	conn, err := u.Systemd.Conn(ctx)
+	return conn, u.machine.Explain(ctx, "talk to systemd of", err)
 }
 
 // WaitUnit waits until a unit's ActiveState or SubState is want, as
 // systemd.Manager.WaitUnit.
-func (m *Machine) WaitUnit(ctx context.Context, unit, want string) (systemd.UnitState, error) {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) WaitUnit(ctx context.Context, unit, want string) (systemd.UnitState, error) {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	saw, err := m.Systemd.WaitUnit(ctx, unit, want)
-	return saw, m.Explain(ctx, "lost", err)
+	saw, err := u.Systemd.WaitUnit(ctx, unit, want)
+	return saw, u.machine.Explain(ctx, "lost", err)
 }
 
 // RunUnit starts, stops, restarts or reloads a unit, as systemd.Manager.Run.
-func (m *Machine) RunUnit(ctx context.Context, verb systemd.Verb, unit string) error {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) RunUnit(ctx context.Context, verb systemd.Verb, unit string) error {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	return m.Explain(ctx, "lost", m.Systemd.Run(ctx, verb, unit))
+	return u.machine.Explain(ctx, "lost", u.Systemd.Run(ctx, verb, unit))
 }
 
 // KillUnit sends a signal to all processes of a unit, as systemd.Manager.Kill.
-func (m *Machine) KillUnit(ctx context.Context, unit string, signal syscall.Signal) error {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) KillUnit(ctx context.Context, unit string, signal syscall.Signal) error {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	return m.Explain(ctx, "lost", m.Systemd.Kill(ctx, unit, int32(signal)))
+	return u.machine.Explain(ctx, "lost", u.Systemd.Kill(ctx, unit, int32(signal)))
 }
 
 // InspectUnit returns the state of a unit and what may explain it, as
 // systemd.Manager.Inspect.
-func (m *Machine) InspectUnit(ctx context.Context, unit string) (systemd.Details, error) {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) InspectUnit(ctx context.Context, unit string) (systemd.Details, error) {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	d, err := m.Systemd.Inspect(ctx, unit)
-	return d, m.Explain(ctx, "lost", err)
+	d, err := u.Systemd.Inspect(ctx, unit)
+	return d, u.machine.Explain(ctx, "lost", err)
 }
 
 // Overview reads what systemd shows of its units, as systemd.Manager.Overview.
-func (m *Machine) Overview(ctx context.Context, units []string) (systemd.Overview, error) {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) Overview(ctx context.Context, units []string) (systemd.Overview, error) {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	o, err := m.Systemd.Overview(ctx, units)
-	return o, m.Explain(ctx, "lost", err)
+	o, err := u.Systemd.Overview(ctx, units)
+	return o, u.machine.Explain(ctx, "lost", err)
 }
 
 // Watch calls look after each signal of systemd, as systemd.Manager.Watch.
-func (m *Machine) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (string, bool, error)) error {
-	ctx, cancel := m.bounded(ctx)
+func (u *Units) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (string, bool, error)) error {
+	ctx, cancel := u.machine.bounded(ctx)
 	defer cancel()
-	return m.Explain(ctx, "lost", m.Systemd.Watch(ctx, look))
+	return u.machine.Explain(ctx, "lost", u.Systemd.Watch(ctx, look))
 }
