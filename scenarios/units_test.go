@@ -33,6 +33,12 @@ func enabledState(g *vmtest.Guest) string {
 // guest's directory of programs.
 func copyUnits(t testing.TB, g *vmtest.Guest, dir string) {
 	t.Helper()
+	copyUnitsTo(t, g, dir, unitDir(g))
+}
+
+// copyUnitsTo is copyUnits into the directory to of the guest.
+func copyUnitsTo(t testing.TB, g *vmtest.Guest, dir, to string) {
+	t.Helper()
 	units := fstest.MapFS{}
 	files := os.DirFS(dir)
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
@@ -45,7 +51,7 @@ func copyUnits(t testing.TB, g *vmtest.Guest, dir string) {
 		return err
 	})
 	require.NoError(t, err)
-	g.CopyFS(t, units, unitDir(g))
+	g.CopyFS(t, units, to)
 }
 
 // Names and address of most units in these tests.

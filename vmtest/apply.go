@@ -26,10 +26,10 @@ func (m *Machine) ApplyConfig(ctx context.Context, units ...string) error {
 			return err
 		}
 	}
-	if err := m.sysusers(ctx); err != nil {
+	if err := m.system().sysusers(ctx); err != nil {
 		return err
 	}
-	if _, err := m.Run(ctx, "systemd-tmpfiles", "--create"); err != nil || len(units) == 0 {
+	if _, err := m.system().Run(ctx, "systemd-tmpfiles", "--create"); err != nil || len(units) == 0 {
 		return err
 	}
 	_, err := m.systemctl(ctx, slices.Concat([]string{"preset"}, m.runtime(), []string{"--"}, units))

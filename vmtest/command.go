@@ -96,6 +96,7 @@ func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
 
 // run is Exec that returns an *ExitError for a command that does not exit with 0.
 func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
+	c = m.asMyself(c)
 	var stdout, stderr capture
 	var elapsed time.Duration
 	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Elapsed: &elapsed}

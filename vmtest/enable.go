@@ -14,7 +14,7 @@ import (
 
 // DaemonReload makes systemd read its unit files again.
 func (m *Machine) DaemonReload(ctx context.Context) error {
-	_, err := m.Run(ctx, "systemctl", "daemon-reload")
+	_, err := m.Run(ctx, m.scoped([]string{"systemctl", "daemon-reload"})...)
 	return err
 }
 
@@ -68,7 +68,7 @@ func checkUnits(verb string, units []string) error {
 // runtime returns the option that puts the links of enabled units into /run, for guests
 // whose /etc takes none.
 func (m *Machine) runtime() []string {
-	if m.Image().RuntimeUnits() {
+	if m.user == nil && m.Image().RuntimeUnits() {
 		return []string{"--runtime"}
 	}
 	return nil
@@ -76,7 +76,7 @@ func (m *Machine) runtime() []string {
 
 // systemctl runs systemctl and returns both streams, because it reports links on stderr.
 func (m *Machine) systemctl(ctx context.Context, args []string) (string, error) {
-	r, err := m.run(ctx, Command{Args: append([]string{"systemctl"}, args...)})
+	r, err := m.run(ctx, Command{Args: m.scoped(append([]string{"systemctl"}, args...))})
 	return tail.Printable(string(append(r.Stdout, r.Stderr...))), err
 }
 

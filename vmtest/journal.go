@@ -60,7 +60,13 @@ func (m *Machine) WaitJournal(ctx context.Context, q JournalQuery, match func(En
 	return Entry(e), err
 }
 
-func (m *Machine) journal() systemd.Journal { return systemd.Journal{Run: m.runTo} }
+func (m *Machine) journal() systemd.Journal {
+	j := systemd.Journal{Run: m.system().runTo}
+	if m.user != nil {
+		j.User = &m.user.UID
+	}
+	return j
+}
 
 // runTo runs a command that must exit with 0, and writes its standard output to stdout.
 func (m *Machine) runTo(ctx context.Context, args []string, stdout io.Writer) error {

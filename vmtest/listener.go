@@ -15,7 +15,7 @@ import (
 func (m *Machine) listener(network, address string) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{What: "no answer", Time: deadline.Reserve / 4})
 	defer cancel()
-	sockets, err := m.socketsAt(ctx, network, address)
+	sockets, err := m.system().socketsAt(ctx, network, address)
 	if err != nil {
 		return fmt.Sprintf("what listens there could not be looked up: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/passwd"
 	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
@@ -20,6 +21,7 @@ type Machine struct {
 	config Config
 	slot   *slots.Hold    // nil if the machine's test holds it
 	inputs *inputs.Record // of what a template is prepared of; nil if this prepares none
+	user   *passwd.User   // see AsUser; nil for the system
 }
 
 // Image describes the image that the guest runs.
@@ -90,7 +92,7 @@ func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.Sof
 // Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.
 // It ends with a daemon-reexec, a reboot and a snapshot.
 func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := m.vm.Conn(ctx)
+	conn, err := m.units().Conn(ctx)
 	return conn, public(err)
 }
 
@@ -99,7 +101,7 @@ func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
 // number of a socket's connections: something else always changes with it. look returns
 // what it saw, for the error if ctx ends first.
 func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
-	return public(m.vm.Watch(ctx, look))
+	return public(m.units().Watch(ctx, look))
 }
 
 // Systemd returns a connection to the guest's systemd over D-Bus, as Machine.Systemd.

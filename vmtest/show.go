@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"io"
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
@@ -19,7 +20,9 @@ func (u *MachineUnit) Show(ctx context.Context, properties ...string) (map[strin
 
 func (m *Machine) shower() systemd.Shower {
 	return systemd.Shower{
-		Run: m.runTo,
+		Run: func(ctx context.Context, args []string, stdout io.Writer) error {
+			return m.runTo(ctx, m.scoped(args), stdout)
+		},
 		Properties: func(ctx context.Context, unit string) (map[string]any, error) {
 			conn, err := m.Systemd(ctx)
 			if err != nil {

@@ -40,7 +40,7 @@ func (u *MachineUnit) Name() string { return u.name }
 // A service of Type=simple, the default, is "active" before its program runs. Connect to
 // it, or use Type=notify, to see that it works.
 func (u *MachineUnit) Wait(ctx context.Context, state string) error {
-	saw, err := u.machine.vm.WaitUnit(ctx, u.name, state)
+	saw, err := u.machine.units().WaitUnit(ctx, u.name, state)
 	if err == nil {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (u *MachineUnit) Restart(ctx context.Context) error { return u.run(ctx, sys
 func (u *MachineUnit) Reload(ctx context.Context) error { return u.run(ctx, systemd.Reload) }
 
 func (u *MachineUnit) run(ctx context.Context, verb systemd.Verb) error {
-	err := u.machine.vm.RunUnit(ctx, verb, u.name)
+	err := u.machine.units().RunUnit(ctx, verb, u.name)
 	if err == nil {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (u *MachineUnit) run(ctx context.Context, verb systemd.Verb) error {
 // Kill sends a signal to all processes of the unit, as systemctl kill does. It returns once
 // the signal is sent. A unit that has no process is an error.
 func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
-	err := u.machine.vm.KillUnit(ctx, u.name, signal)
+	err := u.machine.units().KillUnit(ctx, u.name, signal)
 	if err == nil {
 		return nil
 	}

@@ -148,7 +148,7 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	// The call's own time may be over.
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
 	defer cancel()
-	d, err := u.machine.vm.InspectUnit(ctx, u.name)
+	d, err := u.machine.units().InspectUnit(ctx, u.name)
 	if err = public(err); errors.As(err, new(*GuestError)) {
 		return err
 	} else if err != nil {

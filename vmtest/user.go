@@ -30,7 +30,7 @@ type User struct {
 // there is something at its path. AddUser returns u with its zero fields set. A name or a
 // UID that is taken is an error.
 func (m *Machine) AddUser(ctx context.Context, u User) (User, error) {
-	added, err := m.addUser(ctx, u)
+	added, err := m.system().addUser(ctx, u)
 	if err != nil {
 		return User{}, fmt.Errorf("add user %s: %w", strconv.Quote(u.Name), err)
 	}

@@ -90,7 +90,11 @@ func (m *Machine) findings(ctx context.Context, v Verification) ([]Finding, erro
 func (m *Machine) verifier() systemd.Verifier {
 	return systemd.Verifier{
 		Exec: func(ctx context.Context, args []string) (string, int, error) {
-			r, err := m.run(ctx, Command{Args: args, Env: []string{"SYSTEMD_COLORS=0"}})
+			env, err := m.verifyEnv(ctx)
+			if err != nil {
+				return "", 0, err
+			}
+			r, err := m.run(ctx, Command{Args: m.scoped(args), Env: env})
 			if isExit(err) && r.Signal == "" {
 				err = nil
 			}
@@ -109,6 +113,22 @@ func (m *Machine) verifier() systemd.Verifier {
 			return file, nil
 		},
 	}
+}
+
+// verifyEnv returns the environment for systemd-analyze verify. Before version 258 it puts a
+// socket of its own in the place of that of the user's systemd
+// (https://github.com/systemd/systemd/issues/36540). So it gets another directory, with
+// links to the unit files in the user's.
+func (m *Machine) verifyEnv(ctx context.Context) ([]string, error) {
+	env := []string{"SYSTEMD_COLORS=0"}
+	if m.user == nil || m.Image().SystemdMajor >= 258 {
+		return env, nil
+	}
+	const script = `mkdir -p "$2/systemd" && cd "$1/systemd" && ln -sfn -t "$2/systemd" "$PWD/user" "$PWD/user.control" "$PWD/transient"`
+	dir := fmt.Sprintf("/run/user/%d", m.user.UID)
+	own := dir + "/vmtest-verify"
+	_, err := m.Run(ctx, "sh", "-c", script, "sh", dir, own)
+	return append(env, "XDG_RUNTIME_DIR="+own), err
 }
 
 // Verify fails the test if systemd-analyze verify has findings about the units, as
