@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
@@ -37,6 +38,8 @@ func (k *Kept) Fork(ctx context.Context, s Spec, p Preparation) (*Machine, error
 }
 
 func (p Preparation) recipe(s Spec) recipe {
+	var outdated time.Time // the snapshot, by its creation, that was found to be outdated
+	var reason string
 	return recipe{
 		info: snapshots.Info{Key: p.Key, Image: s.image(), Memory: s.Memory, Template: &p.Template},
 		name: fmt.Sprintf("%s: template %s", s.image(), p.Template.Name),
@@ -55,7 +58,11 @@ func (p Preparation) recipe(s Spec) recipe {
 			if info.Template == nil {
 				return &snapshots.OutdatedError{Reason: "snapshot.json names no template"}
 			}
-			if reason := p.Changed(ctx, info.Template.Inputs); reason != "" {
+			// The store asks again with its lock. Only another snapshot can be better.
+			if reason == "" || !info.Created.Equal(outdated) {
+				outdated, reason = info.Created, p.Changed(ctx, info.Template.Inputs)
+			}
+			if reason != "" {
 				return &snapshots.OutdatedError{Reason: reason}
 			}
 			return nil

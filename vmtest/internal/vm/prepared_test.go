@@ -24,6 +24,7 @@ type preparer struct {
 	changed string // what Changed returns
 	fault   error  // what Prepare returns
 	made    int    // how often Prepare was called
+	asked   int    // how often Changed was called
 }
 
 func newPreparer(t *testing.T) *preparer {
@@ -50,6 +51,7 @@ func (p *preparer) preparation() Preparation {
 		},
 		Changed: func(_ context.Context, list []inputs.Input) string {
 			assert.Equal(p.t, []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}, list)
+			p.asked++
 			return p.changed
 		},
 	}
@@ -78,6 +80,7 @@ func TestPreparedOnce(t *testing.T) {
 	p.changed = "/etc/motd has changed"
 	p.fork()
 	assert.Equal(t, 2, p.made)
+	assert.Equal(t, 2, p.asked, "once for each fork that found a snapshot")
 	assert.Equal(t, "debian-13: template units: /etc/motd has changed; making it again", p.said.text[1])
 	p.changed = ""
 	p.fork()
@@ -115,14 +118,19 @@ func TestPreparedThatFails(t *testing.T) {
 	assert.Equal(t, 2+1+1+1, p.made, "the old machine is gone")
 }
 
-// A prepared machine that cannot be loaded is prepared again.
+// A prepared machine that cannot be loaded is prepared again, by the caller that needs it.
 func TestPreparedThatCannotBeLoaded(t *testing.T) {
 	h := newFakeHost(t)
 	h.prepare = brokenUntil(2)
-	p := newPreparer(t)
-	p.fork()
-	assert.Equal(t, 2, p.made)
-	assert.Equal(t, 1, p.said.count("template units: the snapshot cannot be loaded ("), "%v", p.said.text)
+	opener, forker := newPreparer(t), newPreparer(t)
+	k, err := opener.open(t.Context())
+	require.NoError(t, err)
+	m, err := k.Fork(t.Context(), forker.spec, forker.preparation())
+	require.NoError(t, err)
+	m.Close()
+	assert.Equal(t, 1, opener.made)
+	assert.Equal(t, 1, forker.made)
+	assert.Equal(t, 1, forker.said.count("template units: the snapshot cannot be loaded ("), "%v", forker.said.text)
 }
 
 // A prepared machine in which a timer is overdue is prepared again.
