@@ -60,16 +60,15 @@ func ExampleStart() {
 
 // withEcho is a machine in which the socket listens.
 var withEcho = vmtest.Template{
-	Prepare: func(ctx context.Context, m *vmtest.Machine) error {
-		if err := m.CopyFS(ctx, echoUnits, "/etc/systemd/system"); err != nil {
-			return err
-		}
-		_, err := m.EnableNow(ctx, "demo-echo.socket")
-		return err
+	Name: "echo",
+	Setup: func(t testing.TB, g *vmtest.Guest) {
+		g.CopyFS(t, echoUnits, "/etc/systemd/system")
+		g.EnableNow(t, "demo-echo.socket")
 	},
 }
 
-// Each test gets a fork of a machine that was prepared once.
+// Each test gets a fork of a machine that was prepared once, and is prepared again when
+// the units change.
 func ExampleTemplate() {
 	g := withEcho.Start(t)
 	if out := g.Run(t, "systemctl", "is-enabled", "demo-echo.socket"); out != "enabled\n" {
