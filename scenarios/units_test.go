@@ -72,11 +72,20 @@ func startGuest(t testing.TB, dir string) *vmtest.Guest {
 	return g
 }
 
+// withEcho has the echo daemon installed. Its units are left to the tests, because systemd
+// loads them there for the first time.
+var withEcho = vmtest.Template{
+	Name: "echo daemon",
+	Setup: func(t testing.TB, g *vmtest.Guest) {
+		g.InstallGo(t, "example.org/systemd-vmtest/echo/cmd/demo-echo", "/usr/local/bin/demo-echo")
+	},
+}
+
 // startEchoGuest is startGuest with the echo daemon installed.
 func startEchoGuest(t testing.TB, dir string) *vmtest.Guest {
 	t.Helper()
-	g := startGuest(t, dir)
-	g.InstallGo(t, "example.org/systemd-vmtest/echo/cmd/demo-echo", "/usr/local/bin/demo-echo")
+	g := withEcho.Start(t)
+	copyUnits(t, g, dir)
 	return g
 }
 

@@ -2,8 +2,6 @@
 package templated
 
 import (
-	"context"
-	"errors"
 	"os"
 	"testing"
 	"time"
@@ -14,16 +12,17 @@ import (
 var prepared = vmtest.Template{
 	Name:   "greet",
 	Inputs: []string{"read"},
-	Prepare: func(ctx context.Context, m *vmtest.Machine) error {
+	Setup: func(t testing.TB, g *vmtest.Guest) {
 		read, err := os.ReadFile("read")
-		return errors.Join(err,
-			m.InstallGo(ctx, "./cmd/greet", "/usr/local/bin/greet"),
-			m.CopyFS(ctx, os.DirFS("units"), "/etc/systemd/system"),
-			m.Copy(ctx, "copied", "/etc/copied"),
-			m.WriteFile(ctx, "/etc/read", read, 0o644),
-			m.WriteFile(ctx, "/etc/variable", []byte(m.Getenv("GREET_VARIABLE")), 0o644),
-			m.Unit("greet.service").Start(ctx),
-		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.InstallGo(t, "./cmd/greet", "/usr/local/bin/greet")
+		g.CopyFS(t, os.DirFS("units"), "/etc/systemd/system")
+		g.Copy(t, "copied", "/etc/copied")
+		g.WriteFile(t, "/etc/read", read, 0o644)
+		g.WriteFile(t, "/etc/variable", []byte(g.Machine.Getenv("GREET_VARIABLE")), 0o644)
+		g.Unit("greet.service").Start(t)
 	},
 }
 
