@@ -75,7 +75,7 @@ func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 		Modules: names, Packages: t.packages,
 		Built: time.Now().UTC().Truncate(time.Second),
 	}
-	if b.spec.adds() {
+	if isAdded(b.name) {
 		m.Base, m.Added, m.NoAutostart = b.recipe.Name, b.spec.Packages, b.spec.NoAutostart
 	}
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
@@ -93,8 +93,18 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	defer g.close()
 	defer g.bind(ctx)()
 
-	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0)...)
-	debs.Env = toolEnv(scratch, epoch)
+	sources, err := b.writeSources(scratch)
+	if err != nil {
+		return nil, err
+	}
+	logins, err := sources.logins()
+	if err != nil {
+		return nil, err
+	}
+	defer logins.Close()
+	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0, sources.dir)...)
+	debs.Env = append(b.withoutLogins(toolEnv(scratch, epoch)), "VMTEST_SOURCES="+sources.dir)
+	debs.ExtraFiles = []*os.File{logins}
 	ownMounts(debs.SysProcAttr)
 	pack := g.command("sqfstar", sqfstarArgs(filepath.Join(dir, rootFile), epoch)...)
 	pack.Env = toolEnv(scratch, epoch)

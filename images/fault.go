@@ -35,7 +35,7 @@ func dpkgCause(lines []string) string {
 }
 
 // aptCause returns why apt-get(8) found no set of packages to install, or "". It joins
-// the first lines of apt's explanation.
+// the first lines of its explanation.
 func aptCause(lines []string) string {
 	const most = 4
 	var unmet []string

@@ -2,8 +2,10 @@ package images
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -24,8 +26,8 @@ func mergeUsr() string {
 }
 
 // mmdebstrapArgs returns the arguments for mmdebstrap to write a guest's tree to its
-// standard output.
-func (b *builder) mmdebstrapArgs(root bool) []string {
+// standard output. The directory has the files of writeSources.
+func (b *builder) mmdebstrapArgs(root bool, sources string) []string {
 	mode := "unshare"
 	if root {
 		mode = "root"
@@ -37,26 +39,37 @@ func (b *builder) mmdebstrapArgs(root bool) []string {
 	if b.recipe.MergeUsr {
 		args = append(args, "--setup-hook="+mergeUsr())
 	}
-	if b.recipe.mainOnly && b.mirror == "" {
+	mirror := cmp.Or(b.recipe.Mirror, b.mirror)
+	if b.recipe.mainOnly && mirror == "" {
 		args = append(args, `--setup-hook=sed -i '/-updates /d; /-security /d' "$1"/etc/apt/sources.list`)
+	}
+	if len(b.recipe.Components) > 0 {
+		args = append(args, "--components="+strings.Join(b.recipe.Components, ","))
+	}
+	if b.recipe.Keyring != "" {
+		args = append(args, "--keyring="+filepath.Join(sources, keyFile(len(b.sources), b.recipe.Keyring)))
+	}
+	if len(b.sources) > 0 {
+		args = append(args, sourceHook)
 	}
 	if b.allowExpired {
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}
 	args = append(args, b.hooks()...)
 	args = append(args, b.recipe.Suite, "-")
-	if b.mirror != "" {
-		args = append(args, b.mirror)
+	if mirror != "" {
+		args = append(args, mirror)
 	}
 	return args
 }
 
 // include returns the packages that mmdebstrap installs at once.
 func (b *builder) include() []string {
+	list := packages(b.recipe.Kernel)
 	if b.spec.NoAutostart {
-		return packages()
+		return list
 	}
-	return append(packages(), b.spec.Packages...)
+	return append(list, b.spec.Packages...)
 }
 
 // hooks returns the arguments for what happens after that.

@@ -16,7 +16,7 @@ func argsOf(t *testing.T, name string, change func(*builder), root bool) string 
 	require.NoError(t, err)
 	b.mirror, b.allowExpired = "", false
 	change(b)
-	return strings.Join(b.mmdebstrapArgs(root), "\n")
+	return strings.Join(b.mmdebstrapArgs(root, "/scratch"), "\n")
 }
 
 func TestMmdebstrapArgs(t *testing.T) {

@@ -1,14 +1,16 @@
 package images
 
-import "runtime"
+import (
+	"cmp"
+	"runtime"
+)
 
 // packages returns the packages of a guest besides Debian's essential set. Each one
 // costs every test some time to start, so each has its reason beside it.
-func packages() []string {
-	kernel := "linux-image-cloud-amd64" // virtio and no drivers for hardware
-	if runtime.GOARCH == "arm64" {
-		kernel = "linux-image-cloud-arm64"
-	}
+// The kernel is Debian's, for clouds, unless another is named: it has virtio and no
+// drivers for hardware.
+func packages(kernel string) []string {
+	kernel = cmp.Or(kernel, "linux-image-cloud-"+runtime.GOARCH)
 	return []string{
 		"systemd",
 		"systemd-sysv",   // makes systemd /sbin/init

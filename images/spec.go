@@ -2,6 +2,7 @@ package images
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,9 +12,12 @@ import (
 
 // Spec describes an image: a base, and what is added to it.
 type Spec struct {
-	// Base is one of [Names], or the path of an image's directory, which has a slash.
-	// Nothing can be added to the latter.
+	// Base is one of [Names], or a path, which has a slash: of the file of a [Recipe], or
+	// of an image's directory. Nothing can be added to the latter.
 	Base string
+
+	// Recipe, if not nil, describes the base. Then Base is empty.
+	Recipe *Recipe
 
 	// Packages are added with their dependencies, but without the packages that they
 	// only recommend. Each is NAME, NAME=VERSION or NAME/SUITE, as apt-get(8) takes them.
@@ -23,6 +27,9 @@ type Spec struct {
 	// NoAutostart leaves the units of added packages disabled. Otherwise they are as
 	// the distribution leaves them, which for Debian means enabled: they start at boot.
 	NoAutostart bool
+
+	// Sources are further archives for Packages and what these depend on.
+	Sources []Source
 }
 
 // SpecError reports a [Spec] that describes no image. Nothing was built.
@@ -43,29 +50,52 @@ func named(name string) Spec { return Spec{Base: name} }
 func (s Spec) label() string {
 	const most = 4
 	added := slices.Clone(s.Packages)
+	base := s.Base
+	if s.Recipe != nil {
+		base = s.Recipe.Name
+	}
 	if len(added) == 0 {
-		return s.Base
+		return base
 	}
 	if more := len(added) - most; more > 0 {
 		added = append(added[:most], fmt.Sprintf("%d more", more))
 	}
-	return s.Base + " with " + strings.Join(added, ", ")
+	return base + " with " + strings.Join(added, ", ")
 }
 
 // packageArgs match the packages that a spec may have. mmdebstrap and apt-get(8) would
 // take others too, such as patterns, and "a-" to remove the package a.
 var packageArgs = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+|/[A-Za-z0-9][A-Za-z0-9.-]*)?$`)
 
-// complete checks a spec and puts its lists in order.
+// complete checks a spec, reads the file of a recipe, and puts lists in order.
 func (s Spec) complete() (Spec, error) {
+	if s.Base != "" && s.Recipe != nil {
+		return s, specErrorf("describe image: base %q and recipe %q: want one of them", s.Base, s.Recipe.Name)
+	}
+	if info, err := os.Stat(s.Base); IsPath(s.Base) && err == nil && !info.IsDir() {
+		recipe, err := readRecipe(s.Base)
+		if err != nil {
+			return s, err
+		}
+		s.Base, s.Recipe = "", &recipe
+	} else if s.Recipe != nil {
+		if err := s.Recipe.check(); err != nil {
+			return s, specErrorf("describe image: recipe: %v", err)
+		}
+	}
 	for _, p := range s.Packages {
 		if !packageArgs.MatchString(p) {
-			return s, specErrorf("add package %q to %s: want NAME, NAME=VERSION or NAME/SUITE", p, s.Base)
+			return s, specErrorf("add package %q to %s: want NAME, NAME=VERSION or NAME/SUITE", p, Spec{Base: s.Base, Recipe: s.Recipe}.label())
+		}
+	}
+	for _, source := range s.Sources {
+		if err := source.check(); err != nil {
+			return s, specErrorf("describe image: %v", err)
 		}
 	}
 	s.Packages = sorted(s.Packages)
 	if IsPath(s.Base) && s.adds() {
-		return s, specErrorf("add packages to %s: only images that are built by name take them: %s",
+		return s, specErrorf("add packages to %s: only images that are built by name or recipe take them: %s",
 			s.Base, strings.Join(Names(), ", "))
 	}
 	return s, nil

@@ -55,7 +55,7 @@ func TestPackageArguments(t *testing.T) {
 		assert.ErrorContains(t, err, "want NAME, NAME=VERSION or NAME/SUITE", "%q", bad)
 	}
 	_, err := Spec{Base: "./dir", Packages: []string{"nginx"}}.complete()
-	assert.EqualError(t, err, "add packages to ./dir: only images that are built by name take them: "+
+	assert.EqualError(t, err, "add packages to ./dir: only images that are built by name or recipe take them: "+
 		"debian-11, debian-12, debian-13, debian-14")
 }
 
@@ -73,7 +73,7 @@ func TestAutostart(t *testing.T) {
 	include := func(s Spec) string {
 		b, err := newBuilder(mustComplete(t, s), Options{})
 		require.NoError(t, err)
-		return strings.Join(b.mmdebstrapArgs(true), "\n")
+		return strings.Join(b.mmdebstrapArgs(true, "/scratch"), "\n")
 	}
 	args := include(s)
 	assert.Contains(t, args, ",linux-image-cloud-")

@@ -16,10 +16,14 @@ import (
 // Config describes a machine. Its zero value is a Debian guest that is right for most
 // tests.
 type Config struct {
-	// Image is the name of a guest image, such as "debian-12", or the path of an image
-	// directory, which must contain a slash. "" is $VMTEST_IMAGE, or images.Default if
-	// that is not set.
+	// Image is the name of a guest image, such as "debian-12", or a path, which must
+	// contain a slash, of an image directory or of the file of an images.Recipe. "" is
+	// $VMTEST_IMAGE, or images.Default if that is not set.
 	Image string
+
+	// Recipe, if not nil, describes an image that this module does not name. Then Image
+	// is "", and $VMTEST_IMAGE does not matter.
+	Recipe *images.Recipe
 
 	// Packages are added to the image, with their dependencies but without what they
 	// only recommend: NAME, NAME=VERSION or NAME/SUITE, as apt-get(8) takes them. Neither
@@ -32,6 +36,9 @@ type Config struct {
 	// enables them itself. Otherwise they are as the distribution leaves them, which for
 	// Debian means enabled: they have started with the machine.
 	NoAutostart bool
+
+	// Sources are further archives that packages come from, such as a company's.
+	Sources []images.Source
 
 	// Hostname is the guest's host name, of letters, digits, hyphens and dots. "" is
 	// the image's own.
@@ -95,7 +102,7 @@ func (c Config) complete() (Config, error) {
 	if c.Progress == nil {
 		c.Progress = progressPrinter(os.Stderr)
 	}
-	if c.Image == "" {
+	if c.Image == "" && c.Recipe == nil {
 		c.Image = cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
 		if !images.IsPath(c.Image) && !slices.Contains(images.Names(), c.Image) {
 			return c, fmt.Errorf("read VMTEST_IMAGE: %w", &images.UnknownImageError{Name: c.Image})

@@ -38,9 +38,13 @@ func newImageBuild(s streams) *cobra.Command {
 		Use:   "build NAME...",
 		Short: "Build images again",
 		Long: `Build builds images from the newest packages, even if the cache has them. An image
-with more packages than its base, by --package, is one of its own in the cache.`,
+with more packages than its base, by --package, is one of its own in the cache.
+
+A NAME with a slash is the file of a recipe, such as {"name": "sid", "suite": "sid"}:
+go doc example.org/systemd-vmtest/images.Recipe has all its fields.`,
 		Example: `  vmtest image build debian-12
   vmtest image build --package openssh-server --package rpcbind debian-13
+  vmtest image build ./sid.json
   vmtest image build --all`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
@@ -52,7 +56,7 @@ with more packages than its base, by --package, is one of its own in the cache.`
 			if all {
 				names = images.Names()
 			}
-			if err := knownImages(names); err != nil {
+			if err := knownImages(slices.DeleteFunc(slices.Clone(names), images.IsPath)); err != nil {
 				return err
 			}
 			for _, name := range names {

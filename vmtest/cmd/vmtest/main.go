@@ -153,7 +153,7 @@ interrupts the command, it is 128 plus the signal's number: 130 for Ctrl-C.`,
 
 // addImageFlag adds --image.
 func addImageFlag(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "image", "", "guest image `NAME` (default $VMTEST_IMAGE, or "+images.Default+")")
+	cmd.Flags().StringVar(name, "image", "", "guest image `NAME`, or the path of an image or a recipe (default $VMTEST_IMAGE, or "+images.Default+")")
 }
 
 // addPackageFlags adds the flags for what a guest's image has besides its base.
