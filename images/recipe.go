@@ -12,7 +12,7 @@ import (
 )
 
 // Recipe describes a base that this package does not name: a suite of Debian, of a
-// derivative, or of a day of snapshot.debian.org. It can be a file of JSON, whose path
+// derivative, or of a day of Debian's snapshot archive. It can be a file of JSON, whose path
 // is then a [Spec]'s Base:
 //
 //	{"name": "sid", "suite": "sid"}

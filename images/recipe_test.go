@@ -61,7 +61,7 @@ func TestBadRecipe(t *testing.T) {
 		`{"name": "a"}`:                                                                   `suite ""`,
 		`{"name": "a", "suite": "-x"}`:                                                    `suite "-x"`,
 		`{"name": "a", "suite": "sid", "kernel": "a b"}`:                                  `kernel "a b"`,
-		`{"name": "a", "suite": "sid", "mirror": "deb.debian.org"}`:                       "want a URI",
+		`{"name": "a", "suite": "sid", "mirror": "mirror.example.org"}`:                   "want a URI",
 		`{"name": "a", "suite": "sid", "mirror": "http://a/b [trusted=yes]"}`:             "want a URI",
 		`{"name": "a", "suite": "sid", "mirror": "https://me:secret@a.org/b"}`:            "the URI has a login",
 		`{"name": "a", "suite": "sid", "components": ["main", "a b"]}`:                    `component "a b"`,

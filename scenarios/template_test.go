@@ -15,8 +15,8 @@ const (
 	againNotice   = "; making it again"
 )
 
-// A template with a name is prepared once for all processes, and again when something has
-// changed that went into it. Standard error says what.
+// A template with a name is prepared once, by one of all processes, and again when one of the
+// things that went into it has changed. Standard error says which.
 func TestTemplateInCache(t *testing.T) {
 	cache := t.TempDir()
 	m := newModule(t, cache)

@@ -22,7 +22,7 @@ type builds struct {
 }
 
 // buildAhead begins to build the programs that the template with that key had. A record
-// that cannot be read has none; whoever opens the snapshot finds out why.
+// that cannot be read has none, and the caller that opens the snapshot finds out why.
 func (c Config) buildAhead(ctx context.Context, key string) *builds {
 	b := &builds{config: c, ahead: make(map[inputs.Input]func() (string, error))}
 	store, err := snapshots.OpenCached()
