@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"runtime"
 	"slices"
 )
@@ -15,8 +16,8 @@ var panicModules = map[string][]string{
 	"arm64": {"pvpanic_pci"},
 }
 
-// loadPanicModules loads those of the drivers that the image has. A kernel without them
-// resets the machine when it panics.
+// loadPanicModules loads those of the drivers that the image has, unless the initrd had
+// them. A kernel without them resets the machine when it panics.
 func (i initrd) loadPanicModules() error {
 	modules, err := i.openModules(imageDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,6 +28,13 @@ func (i initrd) loadPanicModules() error {
 	}
 	defer modules.Close()
 	names := slices.Clone(panicModules[runtime.GOARCH])
-	names = slices.DeleteFunc(names, func(name string) bool { return !modules.index.Has(name) })
+	names = slices.DeleteFunc(names, func(name string) bool { return !modules.index.Has(name) || i.loaded(name) })
 	return i.loadFrom(modules, names...)
+}
+
+// loaded reports whether the kernel has loaded a module, or has it built in with
+// parameters.
+func (i initrd) loaded(name string) bool {
+	_, err := os.Stat(i.path("/sys/module/" + name))
+	return err == nil
 }
