@@ -58,7 +58,7 @@ func TestExplainBuild(t *testing.T) {
 }
 
 func TestUnknownName(t *testing.T) {
-	const want = `unknown image "debian-99": want one of debian-11, debian-12, debian-13, debian-14`
+	const want = `unknown image "debian-99": want one of debian-11, debian-12, debian-13, debian-14, or one that was imported`
 	o := Options{Cache: t.TempDir()}
 	var unknown *UnknownImageError
 	_, err := Open(t.Context(), named("debian-99"), o)

@@ -82,7 +82,7 @@ func (i *Image) Check() error {
 //
 // The path of a directory as s.Base is an image outside the cache, such as one that
 // Nix has built (see [Seal]). Open verifies it too, but never builds or changes it:
-// damage is a *HostError.
+// damage is a *HostError. That holds for an image that was imported, too.
 //
 // An image with additions goes when it was not used for a month, or when all of
 // these take more than 4 GiB, the longest unused first.
@@ -94,16 +94,23 @@ func Open(ctx context.Context, s Spec, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := openCache(o.Cache)
-	if err != nil {
-		return nil, err
-	}
 	r := &reporter{image: s.label(), fn: o.Progress}
+	if s.imported() {
+		return openImported(ctx, s.Base, o, r)
+	}
 	if IsPath(s.Base) {
+		c, err := openCache(o.Cache)
+		if err != nil {
+			return nil, err
+		}
 		image, err := c.openPath(ctx, s.Base, r)
 		return image, host.Explain(err, c.dir)
 	}
 	b, err := newBuilder(s, o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCache(o.Cache)
 	if err != nil {
 		return nil, err
 	}

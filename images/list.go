@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,15 +15,8 @@ import (
 // first, and then the others by name. It does not verify their files. Images whose
 // manifest is damaged or of another format are not in the list but in the error.
 func List(o Options) ([]Manifest, error) {
-	root, err := cacheRoot(o.Cache)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(root, imagesDir)); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a list makes no directory
-	}
-	c, err := openCache(o.Cache)
-	if err != nil {
+	c, err := existingCache(o.Cache) // a list makes no directory
+	if err != nil || c.dir == "" {
 		return nil, err
 	}
 	names, err := c.names()
@@ -63,6 +54,25 @@ func (c cache) names() ([]string, error) {
 		}
 	}
 	return append(first, rest...), nil
+}
+
+// Known returns nil if a name is one of [Names] or that of an image in the cache that was
+// imported, and else an *UnknownImageError, or why the cache cannot be read. It does not
+// verify the image.
+func Known(name string, o Options) error {
+	if slices.Contains(Names(), name) {
+		return nil
+	}
+	c, err := existingCache(o.Cache)
+	if err != nil {
+		return err
+	}
+	if checkImportName(name) == nil && c.dir != "" {
+		if _, err := os.Stat(c.image(name)); err == nil {
+			return nil
+		}
+	}
+	return &UnknownImageError{Name: name}
 }
 
 // Remove removes an image from the cache, with everything that builds of it left. It is

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ const (
 // Manifest describes an image. It is stored as manifest.json in the image's directory.
 type Manifest struct {
 	Format         int       `json:"format"`                // version of this layout
-	Name           string    `json:"name"`                  // one of Names, the argument of Seal, or a name with a digest
+	Name           string    `json:"name"`                  // one of Names, the argument of Import or Seal, or a name with a digest
 	Base           string    `json:"base,omitempty"`        // what Added was added to, or empty
 	Added          []string  `json:"added,omitempty"`       // the packages that were asked for; see Spec
 	NoAutostart    bool      `json:"noAutostart,omitempty"` // see Spec
@@ -49,10 +50,16 @@ type Manifest struct {
 	Packages       []Package `json:"packages"`              // sorted by name
 	Units          string    `json:"unitDir,omitempty"`     // see UnitDir
 	Bin            string    `json:"binDir,omitempty"`      // see BinDir
-	Files          []File    `json:"files"`                 // sorted by path
-	Digest         string    `json:"digest"`                // of Files; equal for equal content
-	Inputs         string    `json:"inputs,omitempty"`      // SHA-256 of what a build of this package began with
-	Built          time.Time `json:"built"`
+	// Imported is what Import made the image of: "directory", "tar archive", "OCI layout"
+	// or "docker archive". It is empty for other images.
+	Imported string `json:"imported,omitempty"`
+	// Lacks lists what an imported guest lacks of dbus, journalctl, nc, readlink, sh, ss,
+	// systemctl, systemd-analyze and udevadm. Other images have all.
+	Lacks  []string  `json:"lacks,omitempty"`
+	Files  []File    `json:"files"`            // sorted by path
+	Digest string    `json:"digest"`           // of Files; equal for equal content
+	Inputs string    `json:"inputs,omitempty"` // SHA-256 of what a build of this package began with
+	Built  time.Time `json:"built"`
 	// Seal is the SHA-256 of this manifest with an empty Seal. It shows a change of
 	// the manifest that leaves Files and Digest alone.
 	Seal string `json:"seal"`
@@ -201,9 +208,8 @@ func parseManifest(b []byte) (Manifest, error) {
 // print these texts, and an image may come from elsewhere.
 func (m Manifest) checkText() error {
 	texts := []string{m.Name, m.Distribution, m.Suite, m.Arch, m.SystemdVersion, m.KernelVersion, m.Units, m.Bin}
-	texts = append(texts, m.Base, m.Inputs)
-	texts = append(texts, m.Modules...)
-	texts = append(texts, m.Added...)
+	texts = append(texts, m.Base, m.Inputs, m.Imported)
+	texts = slices.Concat(texts, m.Modules, m.Added, m.Lacks)
 	for _, p := range m.Packages {
 		texts = append(texts, p.Name, p.Version, p.Arch)
 	}

@@ -66,10 +66,10 @@ func (m *moduleFiles) close() {
 	}
 }
 
-// neededFiles returns the files of the modules that an initrd needs, and of those that
-// they depend on, in the order of loading.
-func neededFiles(index kmod.Index) ([]string, error) {
-	files, err := index.Files(neededModules()...)
+// neededFiles returns the files of the modules that an initrd needs, of extra ones, and of
+// those that they depend on, in the order of loading.
+func neededFiles(index kmod.Index, extra ...string) ([]string, error) {
+	files, err := index.Files(append(neededModules(), extra...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +90,10 @@ func (m *moduleFiles) read(kernel, name string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(m.spool, at.start, at.size))
 }
 
-// writeModules writes the modules that the initrd needs to dir, uncompressed, and a
+// writeModules writes the modules that the initrd needs, and extra ones, to dir, uncompressed, and a
 // modules.dep of these alone. It returns their names in the order of loading. read
 // returns the content of a file that is named below lib/modules/KERNEL.
-func writeModules(dir, kernel string, read func(name string) ([]byte, error)) ([]string, error) {
+func writeModules(dir, kernel string, read func(name string) ([]byte, error), extra ...string) ([]string, error) {
 	dep, err := read("modules.dep")
 	if err != nil {
 		return nil, fmt.Errorf("read modules.dep: %w", err)
@@ -102,7 +102,7 @@ func writeModules(dir, kernel string, read func(name string) ([]byte, error)) ([
 	if err != nil {
 		return nil, fmt.Errorf("read modules.builtin: %w", err)
 	}
-	order, err := neededFiles(kmod.ParseIndex(string(dep), string(builtin)))
+	order, err := neededFiles(kmod.ParseIndex(string(dep), string(builtin)), extra...)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func writeModules(dir, kernel string, read func(name string) ([]byte, error)) ([
 	for _, file := range order {
 		content, err := read(file)
 		if err == nil {
-			content, err = kmod.Decompress(file, content)
+			content, err = decompressModule(file, content)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read kernel module %s: %w", file, err)
@@ -139,7 +139,10 @@ func writeModules(dir, kernel string, read func(name string) ([]byte, error)) ([
 
 // plainName returns the path of a module's file after decompression.
 func plainName(file string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(file, ".xz"), ".gz")
+	for _, suffix := range []string{".xz", ".gz", zstdSuffix} {
+		file = strings.TrimSuffix(file, suffix)
+	}
+	return file
 }
 
 // plainDep reduces modules.dep to the files in keep. Programs that load modules expect

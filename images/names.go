@@ -27,13 +27,14 @@ func Names() []string {
 	return names
 }
 
-// UnknownImageError reports a name that is not one of [Names].
+// UnknownImageError reports a name that is not one of [Names], nor that of an image in
+// the cache that was imported.
 type UnknownImageError struct {
 	Name string
 }
 
 func (e *UnknownImageError) Error() string {
-	return fmt.Sprintf("unknown image %q: want one of %s", e.Name, strings.Join(Names(), ", "))
+	return fmt.Sprintf("unknown image %q: want one of %s, or one that was imported", e.Name, strings.Join(Names(), ", "))
 }
 
 func findRecipe(name string) (Recipe, error) {

@@ -8,10 +8,12 @@ import (
 // Stage is what [Open] or [Build] is doing.
 type Stage string
 
-// The stages of a build, in their order. Waiting and Checking come before it.
+// The stages of a build, in their order. Waiting and Checking come before it. An import has
+// Reading, Packing and Finished.
 const (
 	Waiting     Stage = "waiting"     // another process holds the image
 	Checking    Stage = "checking"    // files are compared with the manifest
+	Reading     Stage = "reading"     // the source of an import is read
 	Resolving   Stage = "resolving"   // package lists are fetched, dependencies resolved
 	Downloading Stage = "downloading" // packages are fetched
 	Installing  Stage = "installing"  // packages are unpacked and configured

@@ -12,8 +12,9 @@ import (
 
 // Spec describes an image: a base, and what is added to it.
 type Spec struct {
-	// Base is one of [Names], or a path, which has a slash: of the file of a [Recipe], or
-	// of an image's directory. Nothing can be added to the latter.
+	// Base is one of [Names], or the name of an image that was imported, or a path, which
+	// has a slash: of the file of a [Recipe], or of an image's directory. Nothing can be
+	// added to an image that was imported, or to a directory.
 	Base string
 
 	// Recipe, if not nil, describes the base. Then Base is empty.
@@ -94,7 +95,7 @@ func (s Spec) complete() (Spec, error) {
 		}
 	}
 	s.Packages = sorted(s.Packages)
-	if IsPath(s.Base) && s.adds() {
+	if (IsPath(s.Base) || s.imported()) && s.adds() {
 		return s, specErrorf("add packages to %s: only images that are built by name or recipe take them: %s",
 			s.Base, strings.Join(Names(), ", "))
 	}
@@ -104,7 +105,7 @@ func (s Spec) complete() (Spec, error) {
 // Key returns a text that is equal for specs that describe the same image.
 func (s Spec) Key() (string, error) {
 	s, err := s.complete()
-	if err != nil || IsPath(s.Base) {
+	if err != nil || IsPath(s.Base) || s.imported() {
 		return s.Base, err
 	}
 	p, err := newPlan(s)

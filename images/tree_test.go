@@ -24,6 +24,7 @@ var epoch = time.Unix(defaultEpoch, 0)
 type entry struct {
 	name, content, link string
 	kind                byte
+	mode                int64 // 0 is 0644
 	xattrs              map[string]string
 }
 
@@ -35,7 +36,10 @@ func makeTar(t testing.TB, entries []entry) []byte {
 		if e.kind == 0 {
 			e.kind = tar.TypeReg
 		}
-		hdr := &tar.Header{Name: "./" + e.name, Typeflag: e.kind, Linkname: e.link, Mode: 0o644,
+		if e.mode == 0 {
+			e.mode = 0o644
+		}
+		hdr := &tar.Header{Name: "./" + e.name, Typeflag: e.kind, Linkname: e.link, Mode: e.mode,
 			Size: int64(len(e.content)), Uid: 7, Uname: "builder", ModTime: epoch.Add(time.Hour),
 			PAXRecords: e.xattrs, Format: tar.FormatPAX}
 		require.NoError(t, w.WriteHeader(hdr))

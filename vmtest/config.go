@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"slices"
 	"time"
 
 	"example.org/systemd-vmtest/images"
@@ -16,9 +15,9 @@ import (
 // Config describes a machine. Its zero value is a Debian guest that is right for most
 // tests.
 type Config struct {
-	// Image is the name of a guest image, such as "debian-12", or a path, which must
-	// contain a slash, of an image directory or of the file of an images.Recipe. "" is
-	// $VMTEST_IMAGE, or images.Default if that is not set.
+	// Image is the name of a guest image, such as "debian-12" or one that was imported, or
+	// a path, which must contain a slash, of an image directory or of the file of an
+	// images.Recipe. "" is $VMTEST_IMAGE, or images.Default if that is not set.
 	Image string
 
 	// Recipe, if not nil, describes an image that this module does not name. Then Image
@@ -104,8 +103,10 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Image == "" && c.Recipe == nil {
 		c.Image = cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
-		if !images.IsPath(c.Image) && !slices.Contains(images.Names(), c.Image) {
-			return c, fmt.Errorf("read VMTEST_IMAGE: %w", &images.UnknownImageError{Name: c.Image})
+		if !images.IsPath(c.Image) {
+			if err := images.Known(c.Image, images.Options{}); err != nil {
+				return c, fmt.Errorf("read VMTEST_IMAGE: %w", err)
+			}
 		}
 	}
 	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"

@@ -19,15 +19,17 @@ import (
 func newImage(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
-		Short: "List, build and remove guest images",
+		Short: "List, build, import and remove guest images",
 		Long: `Images are built from Debian's packages on first use and kept in the cache,
-$VMTEST_CACHE or systemd-vmtest in the user's cache directory.`,
+$VMTEST_CACHE or systemd-vmtest in the user's cache directory. Those of other
+distributions are imported.`,
 		Example: `  vmtest image list
-  vmtest image build debian-12`,
+  vmtest image build debian-12
+  vmtest image import fedora ./fedora-systemd.tar.zst`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newImageBuild(s), newImageList(s), newImageRemove(s))
+	cmd.AddCommand(newImageBuild(s), newImageImport(s), newImageList(s), newImageRemove(s))
 	return cmd
 }
 
@@ -56,8 +58,10 @@ go doc example.org/systemd-vmtest/images.Recipe has all its fields.`,
 			if all {
 				names = images.Names()
 			}
-			if err := knownImages(slices.DeleteFunc(slices.Clone(names), images.IsPath)); err != nil {
-				return err
+			for _, name := range names { // all are known before the first is built
+				if !images.IsPath(name) && !slices.Contains(images.Names(), name) {
+					return &images.UnknownImageError{Name: name}
+				}
 			}
 			for _, name := range names {
 				added.Base = name
@@ -87,7 +91,7 @@ func buildImage(ctx context.Context, s streams, spec images.Spec) error {
 func newImageList(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List all images, which of them the cache has, and what was added to them",
+		Short:   "List all images, which of them the cache has, and what they were made of",
 		Example: "  vmtest image list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -99,10 +103,10 @@ func newImageList(s streams) *cobra.Command {
 
 func printImages(w io.Writer, cached []images.Manifest) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT\tADDED")
+	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT\tMADE OF")
 	row := func(m images.Manifest) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.SystemdVersion, m.KernelVersion, megabytes(m),
-			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(m.Added, ", "), "-"))
+			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(m.Added, ", "), m.Imported, "-"))
 	}
 	for _, name := range images.Names() {
 		i := slices.IndexFunc(cached, func(m images.Manifest) bool { return m.Name == name })
@@ -144,8 +148,8 @@ func newImageRemove(s streams) *cobra.Command {
 // knownImages returns an error for the first name that is not the name of an image.
 func knownImages(names []string) error {
 	for _, name := range names {
-		if !slices.Contains(images.Names(), name) {
-			return &images.UnknownImageError{Name: name}
+		if err := images.Known(name, images.Options{}); err != nil {
+			return err
 		}
 	}
 	return nil
