@@ -128,7 +128,7 @@ func findKernel(t *rootfs.Tree, version string) (ownKernel, error) {
 		}
 	}
 	// The guest's first program, which loads these from the image, has no zstd.
-	for _, name := range []string{"pvpanic", "pvpanic_mmio", "pvpanic_pci"} {
+	for _, name := range []string{"ext4", "pvpanic", "pvpanic_mmio", "pvpanic_pci"} {
 		if files, err := index.Files(name); err == nil && slices.ContainsFunc(files, isZstd) {
 			k.extra = append(k.extra, name)
 		}

@@ -184,6 +184,20 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// Modules that the initrd has loaded are not loaded from the image.
+func TestInitWithCompressedModules(t *testing.T) {
+	f := newFakeInitrd(t, "quiet "+DiskArg)
+	const dep = "k/ext4.ko.zst: k/jbd2.ko.zst\nk/jbd2.ko.zst:\nk/pvpanic-pci.ko.zst:\nk/pvpanic-mmio.ko.zst: k/pvpanic.ko.zst\nk/pvpanic.ko.zst:\n"
+	tree{
+		"image/usr/lib/modules/" + kernelVersion(t) + "/modules.dep": dep,
+		"sys/module/ext4/.in": "", "sys/module/jbd2/.in": "",
+		"sys/module/pvpanic/.in": "", "sys/module/pvpanic_mmio/.in": "", "sys/module/pvpanic_pci/.in": "",
+	}.write(t, f.root)
+	require.EqualError(t, f.run(), "entered")
+	assert.NotContains(t, strings.Join(f.done, "\n"), "module pvpanic")
+	assert.NotContains(t, strings.Join(f.done, "\n"), "module ext4")
+}
+
 // An image without the drivers that report panics boots all the same.
 func TestInitWithoutPanicModules(t *testing.T) {
 	for name, spoil := range map[string]func(*fakeInitrd) error{

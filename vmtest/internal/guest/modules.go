@@ -37,7 +37,13 @@ func (i initrd) loadFrom(modules *moduleDir, names ...string) error {
 	return nil
 }
 
+// loadModule loads the module in a file, unless the kernel has it. A module of an imported
+// image can be compressed in a way that this program does not know; the initrd then has
+// it uncompressed.
 func (i initrd) loadModule(modules *moduleDir, file string) error {
+	if _, err := os.Stat(i.path("/sys/module/" + kmod.Name(file))); err == nil {
+		return nil
+	}
 	content, err := modules.read(file)
 	if err != nil {
 		return err

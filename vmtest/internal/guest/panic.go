@@ -3,7 +3,6 @@ package guest
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"runtime"
 	"slices"
 )
@@ -16,8 +15,8 @@ var panicModules = map[string][]string{
 	"arm64": {"pvpanic_pci"},
 }
 
-// loadPanicModules loads those of the drivers that the image has, unless the initrd had
-// them. A kernel without them resets the machine when it panics.
+// loadPanicModules loads those of the drivers that the image has. A kernel without them
+// resets the machine when it panics.
 func (i initrd) loadPanicModules() error {
 	modules, err := i.openModules(imageDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,13 +27,6 @@ func (i initrd) loadPanicModules() error {
 	}
 	defer modules.Close()
 	names := slices.Clone(panicModules[runtime.GOARCH])
-	names = slices.DeleteFunc(names, func(name string) bool { return !modules.index.Has(name) || i.loaded(name) })
+	names = slices.DeleteFunc(names, func(name string) bool { return !modules.index.Has(name) })
 	return i.loadFrom(modules, names...)
-}
-
-// loaded reports whether the kernel has loaded a module, or has it built in with
-// parameters.
-func (i initrd) loaded(name string) bool {
-	_, err := os.Stat(i.path("/sys/module/" + name))
-	return err == nil
 }
