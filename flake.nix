@@ -212,7 +212,7 @@
             export XDG_CACHE_HOME=$TMPDIR
             go tool staticcheck ./...
           '';
-          unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm ] ''
+          unit = goCheck "unit" [ pkgs.e2fsprogs pkgs.qemu_kvm pkgs.squashfsTools ] ''
             export HOME=$TMPDIR VMTEST_CACHE=$TMPDIR/vmtest
             # TestCopyInFile sets the setuid bit, which Nix forbids in builds.
             go test -short -count=1 -skip '^TestCopyInFile$' ./echo/... ./images/... ./internal/... ./vmtest/...

@@ -12,6 +12,10 @@
 // distribution's cloud kernel. It opens an image that another tool has made, such as
 // one of NixOS, by the path of its directory; see [Seal].
 //
+// [Import] makes an image of the root file system of any other distribution with systemd.
+// Directories of units and programs, the version of systemd and the packages are looked
+// for in it, and stand in the [Manifest] together with what it lacks.
+//
 // A build needs mmdebstrap, sqfstar and a mirror, and takes well under a minute on a
 // usual line. It works as root or, through user namespaces, as an ordinary user.
 // "vmtest setup" installs what the host lacks. An image in the cache needs none of

@@ -30,11 +30,11 @@ type ImportOptions struct {
 	// gets if the source has no kernel that can be used. "" is [Default].
 	Kernel string
 
-	// MaxBytes bounds the contents of the source's files. 0 is 16 GiB.
+	// MaxBytes bounds the contents of the source's files. 0 is 16 GB.
 	MaxBytes int64
 }
 
-const defaultMaxBytes = 16 << 30
+const defaultMaxBytes = 16e9
 
 // ImportError reports that a source is not the root file system of a guest: it is torn,
 // too large, for another processor, or has no systemd. Its fields are Source, the path;
@@ -58,6 +58,10 @@ type ImportError = rootfs.Error
 // /etc/machine-id, and comments out the lines of /etc/fstab that name disks or network
 // shares. Notices report each such change, and what the guest lacks (see
 // [Manifest.Lacks]).
+//
+// What is tested is Debian's packages in an arrangement unlike Debian's: other directories
+// of units and programs, another package database, a kernel with modules of zstd. No
+// other distribution has been tried.
 //
 // Errors are *ImportError, those of [Open] for o.Kernel, *HostError, *BuildError, those
 // of ctx, and those of the file system.

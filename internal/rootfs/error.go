@@ -28,6 +28,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 const kindsCure = "give a directory, a tar archive, plain or compressed by gzip, zstd or xz, an OCI layout, or what docker save writes"
 
+const moreCure = "leave out what the guest does not need, or raise the bound: --max-size, or ImportOptions.MaxBytes"
+
 func badEntry(name string, err error) error {
 	return &Error{Cause: fmt.Sprintf("bad entry %q: %s", name, err), Err: err}
 }

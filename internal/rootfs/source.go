@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
@@ -31,7 +32,10 @@ type Options struct {
 func Read(ctx context.Context, source string, o Options) (*Tree, error) {
 	t, err := read(ctx, source, o)
 	var bad *Error
-	if errors.As(err, &bad) {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.As(err, &bad):
 		bad.Source = source
 	}
 	return t, err
@@ -43,6 +47,8 @@ func read(ctx context.Context, source string, o Options) (*Tree, error) {
 		return nil, &Error{Cause: "it cannot be opened: " + cause(err), Cure: kindsCure, Err: err}
 	}
 	defer f.Close()
+	// It can be a pipe, whose writer may take its time.
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read source: %w", err)
@@ -162,7 +168,7 @@ type boundedReader struct {
 func (r *boundedReader) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
 	if r.left -= int64(n); r.left < 0 {
-		return 0, &Error{Cause: "it is larger than an import may be, once it is uncompressed", Cure: "allow more"}
+		return 0, &Error{Cause: "it is larger than an import may be, once it is uncompressed", Cure: moreCure}
 	}
 	return n, err
 }

@@ -179,7 +179,7 @@ func TestReadDirectory(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(source, name), 0o755))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(source, "usr/bin/su"), []byte("su"), 0o755))
-	require.NoError(t, os.Chmod(filepath.Join(source, "usr/bin/su"), 0o755|os.ModeSetuid))
+	require.NoError(t, os.Chmod(filepath.Join(source, "usr/bin/su"), 0o755|os.ModeSticky))
 	require.NoError(t, os.Link(filepath.Join(source, "usr/bin/su"), filepath.Join(source, "usr/bin/sudo")))
 	require.NoError(t, os.Symlink("/etc/shadow", filepath.Join(source, "etc/out")))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(source, "etc/pipe"), 0o600))
@@ -190,8 +190,29 @@ func TestReadDirectory(t *testing.T) {
 		"./usr/bin/sudo == ./usr/bin/su"}, listing(t, tree))
 	su, _, err := tree.Lookup("usr/bin/su")
 	require.NoError(t, err)
-	assert.EqualValues(t, 0o4755, su.Mode)
+	assert.EqualValues(t, 0o1755, su.Mode)
 	assert.Zero(t, su.Uid, "the owner of the directory is root in the tree")
+}
+
+func TestOwnersOfADirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user has no files of others: run it as root")
+	}
+	source := t.TempDir()
+	for name, uid := range map[string]int{"a": 1000, "b": 1001, ".": 1000} {
+		path := filepath.Join(source, name)
+		if name != "." {
+			require.NoError(t, os.WriteFile(path, nil, 0o644))
+		}
+		require.NoError(t, os.Chown(path, uid, uid))
+	}
+	tree, err := readPath(t, source)
+	require.NoError(t, err)
+	for name, uid := range map[string]int{"a": 0, "b": 1001} {
+		n, _, err := tree.Lookup(name)
+		require.NoError(t, err)
+		assert.Equal(t, []int{uid, uid}, []int{n.Uid, n.Gid}, name)
+	}
 }
 
 // image is a container image to be written in one of the layouts.

@@ -19,7 +19,7 @@ const (
 func (t *Tree) store(n *Node, hdr *tar.Header, content io.Reader) error {
 	if hdr.Size > t.max-t.size {
 		return &Error{Cause: fmt.Sprintf("%q has %s, and the whole may have %s", hdr.Name, gigabytes(hdr.Size), gigabytes(t.max)),
-			Cure: "leave it out, or allow more"}
+			Cure: moreCure}
 	}
 	if hdr.Size > spaceStep || t.size-t.checked > spaceStep {
 		if err := host.CheckSpace(t.dir, hdr.Size+spaceMargin, "an import"); err != nil {

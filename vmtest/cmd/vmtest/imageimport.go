@@ -24,8 +24,8 @@ containers often have no systemd or no /sbin/init; install them there first.
 
 The guest boots the newest kernel of SOURCE that has the drivers of a virtual machine,
 and otherwise that of --kernel. What the guest lacks, and what was changed so that it can
-boot, is printed on stderr. "go doc example.org/systemd-vmtest/images.Import" has the
-details.`,
+boot, is printed on stderr. What is tested is a Debian that is rearranged; see
+"go doc example.org/systemd-vmtest/images.Import" for that and for the details.`,
 		Example: `  vmtest image import arch ./arch-systemd.tar.zst
   docker save company/base -o base.tar && vmtest image import base base.tar
   mkosi --format=directory && vmtest image import mine mkosi.output/image
@@ -48,6 +48,6 @@ details.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.Kernel, "kernel", images.Default, "image `NAME` whose kernel the guest boots if SOURCE has none")
-	cmd.Flags().Float64Var(&gigabytes, "max-size", 0, "the most `GB` of the files in SOURCE (default 17)")
+	cmd.Flags().Float64Var(&gigabytes, "max-size", 0, "the most `GB` of the files in SOURCE (default 16)")
 	return cmd
 }
