@@ -195,6 +195,37 @@ func FuzzFilterTree(f *testing.F) {
 	})
 }
 
+// Nothing is removed from an fstab, and mount points are safe to print.
+func FuzzPlainFstab(f *testing.F) {
+	f.Add("UUID=1 / ext4 defaults 0 1\n# x\n/dev/sda2 none swap sw\nserver:/ /home nfs")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "# not in") {
+			return
+		}
+		plain, cut := plainFstab(text)
+		assert.Equal(t, text, strings.ReplaceAll(plain, "# not in a test guest: ", ""))
+		assert.Equal(t, len(cut), strings.Count(plain, "# not in a test guest: "))
+		for _, mountPoint := range cut {
+			assert.Equal(t, -1, strings.IndexFunc(mountPoint, unicode.IsControl), "%q", mountPoint)
+		}
+		again, cut := plainFstab(plain)
+		assert.Equal(t, plain, again)
+		assert.Empty(t, cut)
+	})
+}
+
+// A program's version can stand in a manifest.
+func FuzzProgramVersion(f *testing.F) {
+	f.Add([]byte(programFor("amd64")))
+	f.Add([]byte("libsystemd-shared-258.so"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if v := programVersion(text); v != "" {
+			assertOneLine(t, v)
+			assert.NotContains(t, v, " ")
+		}
+	})
+}
+
 // assertOneLine checks that a text is safe to print on one line.
 func assertOneLine(t *testing.T, s string) {
 	t.Helper()

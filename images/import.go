@@ -57,7 +57,8 @@ type ImportError = rootfs.Error
 // modules. Import leaves out what is in /dev, /proc, /run and /sys, empties
 // /etc/machine-id, and comments out the lines of /etc/fstab that name disks or network
 // shares. Notices report each such change, and what the guest lacks (see
-// [Manifest.Lacks]).
+// [Manifest.Lacks]). Manifest.Packages lists what the database of dpkg or pacman has; that of
+// RPM is not read.
 //
 // What is tested is Debian's packages in an arrangement unlike Debian's: other directories
 // of units and programs, another package database, a kernel with modules of zstd. No
@@ -83,6 +84,9 @@ func Import(ctx context.Context, name, source string, o ImportOptions) (*Image, 
 	image, err := c.replace(ctx, name, &reporter{image: name, fn: o.Progress}, i.build)
 	return image, host.Explain(err, c.dir)
 }
+
+// oldestSystemd is the version in the oldest of Names.
+const oldestSystemd = 247
 
 // importNames matches the names of imported images.
 var importNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
@@ -141,6 +145,9 @@ func (i *importer) build(ctx context.Context, dir string, r *reporter) error {
 		return err
 	}
 	notes = append(append([]string{kernelNote}, notes...), lackNotes(m.Lacks)...)
+	if m.SystemdMajor < oldestSystemd {
+		notes = append(notes, fmt.Sprintf("systemd %d is older than %d, the oldest that this program is tested with", m.SystemdMajor, oldestSystemd))
+	}
 	for _, note := range notes {
 		r.notice(Packing, note)
 	}

@@ -15,7 +15,12 @@ import (
 // StandardInput=socket, WantedBy=. See systemd.socket(5), systemd.exec(5), systemctl(1).
 func TestGuide(t *testing.T) {
 	t.Parallel()
-	g := vmtest.Start(t, vmtest.Config{})
+	followGuide(t, vmtest.Start(t, vmtest.Config{}))
+}
+
+// followGuide takes the steps of the guide in a guest.
+func followGuide(t *testing.T, g *vmtest.Guest) {
+	t.Helper()
 	link := unitDir(g) + "/sockets.target.wants/" + echoSocket
 	texts := guideTextsOf(g)
 
