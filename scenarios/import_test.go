@@ -45,7 +45,7 @@ func TestImport(t *testing.T) {
 		t.Skip("rearranges an image of Debian: run it with VMTEST_IMAGE=" + images.Default)
 	}
 	t.Parallel()
-	base, err := images.Open(t.Context(), from, images.Options{})
+	base, err := images.Open(t.Context(), images.Spec{Base: from}, images.Options{})
 	require.NoError(t, err)
 	tree := filepath.Join(t.TempDir(), "tree")
 	rearrange(t, base, tree)
