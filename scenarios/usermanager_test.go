@@ -103,6 +103,31 @@ func TestUserUnits(t *testing.T) {
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
 }
 
+// A user's systemd that runs when a snapshot is made goes on in each fork.
+func TestUserManagerInSnapshot(t *testing.T) {
+	t.Parallel()
+	g, alice, uid := startUserGuest(t)
+	alice.EnableNow(t, "demo-user.socket")
+	fork := g.Snapshot(t).Start(t, vmtest.ForkConfig{})
+	fork.AsUser(t, "alice").Unit("demo-user.socket").Wait(t, "listening")
+	connect(t, fork, "unix", fmt.Sprintf("/run/user/%d/demo.sock", uid)).echo(t, "hello")
+}
+
+// The evidence of a failed test has the units of a user that failed.
+func TestUserEvidence(t *testing.T) {
+	t.Parallel()
+	text := evidence(t, func(g *vmtest.Guest) {
+		g.AddUser(t, vmtest.User{Name: "alice"})
+		copyUnitsTo(t, g, "testdata/users", "/home/alice/.config/systemd/user")
+		alice := g.AsUser(t, "alice")
+		alice.Unit("demo-user.socket").Start(t)
+		require.Error(t, alice.Machine.Unit("demo-user-fails.service").Start(t.Context()))
+	})
+	assert.Contains(t, text, "failed units of UID 1000:\n  | demo-user-fails.service loaded failed failed")
+	assert.Contains(t, text, "sockets of UID 1000:\n  | demo-user.socket active (listening), result success; listens on /run/user/1000/demo.sock (Stream)")
+	assert.Contains(t, text, "giving up")
+}
+
 // The systemd of a user that does not exist, or that cannot start, is an error with the
 // cause.
 func TestNoUserManager(t *testing.T) {

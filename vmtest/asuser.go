@@ -15,13 +15,15 @@ import (
 // AsUser starts the systemd that manages the services of a user (user@.service(5)), if it
 // does not run yet, and returns the same machine as that user sees it:
 //
-//   - Unit, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd and WaitSystemd are
-//     about the units of that systemd, as systemctl --user is.
+//   - Unit, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd, WaitSystemd and the
+//     presets of ApplyConfig are about the units of that systemd, as systemctl --user is.
 //   - The Unit of a JournalQuery is one of these units.
 //   - Run and Exec run commands as the user, with XDG_RUNTIME_DIR, unless Command.User is set.
 //
-// All else is as before: files that are written belong to root, and Close ends the machine.
-// The user is given by name or UID and must be in the guest's /etc/passwd.
+// All else is as before: connections come from root, files that are written belong to root,
+// and Close ends the machine. So put unit files into /etc/systemd/user: below a directory of
+// root's in the user's home, systemd cannot enable units. The user is given by name or UID
+// and must be in the guest's /etc/passwd.
 //
 // The user's systemd ends with the guest's reboot, and when user@UID.service is stopped.
 // Calls then fail until AsUser is called again.

@@ -53,10 +53,22 @@
 // # Guests
 //
 // A guest of Debian has the essential packages, systemd, D-Bus, udev, iproute2, nc, kmod and
-// what these need. [Machine.Image] lists the packages. systemd-sysusers(8) adds users,
-// and [Guest.Copy] with dpkg(1) packages. The root file system is writable, and what is
+// what these need. [Machine.Image] lists the packages. [Guest.ApplyConfig] does what the
+// installation of a package does beside its files, and [Guest.Copy] with dpkg(1) adds packages. The root file system is writable, and what is
 // written is in RAM. There is no network but loopback, and no name server; "ip link add
 // lan0 type dummy" makes an interface to bind an address to.
+//
+// # Users
+//
+// [Guest.AddUser] adds a user. A [Command] runs as one with Command.User. The units of a
+// user's own systemd, those of systemctl --user, are tested as those of the system, on the
+// Guest that [Guest.AsUser] returns:
+//
+//	u := g.AddUser(t, vmtest.User{Name: "alice"})
+//	g.CopyFS(t, os.DirFS("units"), "/etc/systemd/user")
+//	alice := g.AsUser(t, "alice")
+//	alice.EnableNow(t, "demo.socket") // with ListenStream=%t/demo.sock
+//	conn := alice.Dial(t, "unix", fmt.Sprintf("/run/user/%d/demo.sock", u.UID))
 //
 // # Timers
 //

@@ -120,19 +120,25 @@ func (r *summary) units(ctx context.Context, m *Machine) bool {
 		names[i] = f.Unit
 	}
 	o, err := m.vm.Overview(ctx, names)
-	return r.overview(o, err)
+	r.looks = o.Looks
+	whole := r.overview("", o, err)
+	for _, uid := range m.vm.Users() {
+		o, err := m.vm.UserUnits(uid).Overview(ctx, nil)
+		r.overview(fmt.Sprintf(" of UID %d", uid), o, err)
+	}
+	return whole
 }
 
-// overview adds o, which is all that was read before err. It reports whether o is whole.
-func (r *summary) overview(o systemd.Overview, err error) bool {
-	r.section("failed units", linesOf(o.Failed, failedLine))
-	r.section("jobs", linesOf(o.Jobs, jobLine))
-	r.section("sockets", linesOf(o.Sockets, socketLine))
-	r.looks = o.Looks
+// overview adds o, which is all that was read before err, with of in the titles. It reports
+// whether o is whole.
+func (r *summary) overview(of string, o systemd.Overview, err error) bool {
+	r.section("failed units"+of, linesOf(o.Failed, failedLine))
+	r.section("jobs"+of, linesOf(o.Jobs, jobLine))
+	r.section("sockets"+of, linesOf(o.Sockets, socketLine))
 	if err != nil {
-		title := "units"
+		title := "units" + of
 		if len(o.Failed)+len(o.Jobs)+len(o.Sockets)+len(o.Looks) > 0 {
-			title = "units, in part"
+			title += ", in part"
 		}
 		r.missing(title, public(err))
 	}

@@ -63,11 +63,11 @@ func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
 func TestUnitsInPart(t *testing.T) {
 	cause := errors.New("list jobs: link lost")
 	var none, part summary
-	assert.False(t, none.overview(systemd.Overview{}, cause))
+	assert.False(t, none.overview("", systemd.Overview{}, cause))
 	assert.Equal(t, []string{"units: list jobs: link lost"}, none.notes)
-	assert.False(t, part.overview(systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, cause))
-	assert.Equal(t, []string{"units, in part: list jobs: link lost"}, part.notes)
+	assert.False(t, part.overview(" of UID 7", systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, cause))
+	assert.Equal(t, []string{"units of UID 7, in part: list jobs: link lost"}, part.notes)
 	var whole summary
-	assert.True(t, whole.overview(systemd.Overview{}, nil))
+	assert.True(t, whole.overview("", systemd.Overview{}, nil))
 	assert.Empty(t, whole.notes)
 }

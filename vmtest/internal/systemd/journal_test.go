@@ -120,6 +120,15 @@ func TestUnitAndMatchAreBothMet(t *testing.T) {
 	assert.Equal(t, "m1", messages(entries), "the last that meets both")
 }
 
+func TestUnitOfAUser(t *testing.T) {
+	f := &fakeJournal{entries: 1}
+	uid := uint32(1000)
+	_, err := Journal{Run: f.run, User: &uid}.Entries(t.Context(), Query{Unit: "a.slice"})
+	require.NoError(t, err)
+	assert.Contains(t, f.calls[1], " _SYSTEMD_USER_UNIT=a.slice _UID=1000 + USER_UNIT=a.slice _UID=1000 + ")
+	assert.True(t, strings.HasSuffix(f.calls[1], " + _SYSTEMD_USER_SLICE=a.slice _UID=1000"), f.calls[1])
+}
+
 func TestWaitForAnEntry(t *testing.T) {
 	for name, test := range map[string]struct {
 		query Query

@@ -116,10 +116,10 @@ func (c *connection) sockets(ctx context.Context) ([]Socket, error) {
 	return all, nil
 }
 
-// ofTest reports whether a unit's file is where tests put theirs. The distribution's own
-// are elsewhere.
+// ofTest reports whether a unit's file is where tests put theirs, which may be in a home
+// directory. The distribution's own are elsewhere.
 func ofTest(file string) bool {
-	return strings.HasPrefix(file, "/etc/") || strings.HasPrefix(file, "/run/")
+	return file != "" && !strings.HasPrefix(file, "/usr/") && !strings.HasPrefix(file, "/lib/")
 }
 
 func (p properties) socket() Socket {

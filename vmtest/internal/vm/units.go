@@ -3,7 +3,9 @@ package vm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -27,6 +29,13 @@ func (m *Machine) UserUnits(uid uint32) *Units {
 		m.users[uid] = &Units{manager, m}
 	}
 	return m.users[uid]
+}
+
+// Users returns the UIDs of the users whose units were asked for.
+func (m *Machine) Users() []uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.users))
 }
 
 // closeSystemd closes the connections to PID 1 and to user managers. Calls in progress return
