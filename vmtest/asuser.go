@@ -28,9 +28,9 @@ import (
 // The user's systemd ends with the guest's reboot, and when user@UID.service is stopped.
 // Calls then fail until AsUser is called again.
 //
-// There is no login. In an image without the package libpam-systemd there is also no session
-// in logind, and a drop-in for user@UID.service sets XDG_RUNTIME_DIR. The user has a D-Bus
-// of its own only in an image with dbus-user-session.
+// There is no login. In an image with the package libpam-systemd a PAM module sets
+// XDG_RUNTIME_DIR for the user's systemd, and in others a drop-in for user@UID.service does.
+// The user has a D-Bus of its own only in an image with dbus-user-session.
 func (m *Machine) AsUser(ctx context.Context, user string) (*Machine, error) {
 	as, err := m.asUser(ctx, user)
 	if err != nil {
