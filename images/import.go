@@ -169,6 +169,9 @@ func packTree(ctx context.Context, t *rootfs.Tree, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := host.CheckSpace(filepath.Dir(path), t.Bytes(), "an import"); err != nil {
+		return err
+	}
 	g, err := newGroup()
 	if err != nil {
 		return err

@@ -51,6 +51,8 @@ func otherSystem(t testing.TB) []entry {
 		{name: "sbin", kind: tar.TypeSymlink, link: "usr/bin"},
 		{name: "usr/lib/systemd/systemd", content: programFor(runtime.GOARCH), mode: 0o755},
 		{name: "usr/bin/init", kind: tar.TypeSymlink, link: "../lib/systemd/systemd"},
+		{name: "usr/lib/systemd/system/default.target", kind: tar.TypeSymlink, link: "graphical.target"},
+		{name: ".dockerenv"},
 		{name: "usr/bin/cat", content: "cat", mode: 0o755},
 		{name: "usr/bin/su", content: "su", mode: 0o4755},
 		{name: "usr/bin/ss", content: "ss", mode: 0o755},
@@ -130,6 +132,7 @@ func TestImport(t *testing.T) {
 	}
 	assert.NotContains(t, strings.Join(list, "\n"), "run/utmp")
 	assert.NotContains(t, strings.Join(list, "\n"), "dev/console")
+	assert.NotContains(t, strings.Join(list, "\n"), ".dockerenv")
 	assert.Empty(t, catSquashfs(t, image.Root(), "etc/machine-id"))
 	assert.Equal(t, "# disks\n# not in a test guest: UUID=1 / ext4 defaults 0 1\ntmpfs /scratch tmpfs\n"+
 		"# not in a test guest: /dev/sdb1 none swap sw\n# not in a test guest: server:/home /home nfs\n", catSquashfs(t, image.Root(), "etc/fstab"))

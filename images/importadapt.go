@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/rootfs"
@@ -16,6 +17,7 @@ func adapt(t *rootfs.Tree) (notes []string, err error) {
 			return nil, err
 		}
 	}
+	t.Remove(".dockerenv") // of docker export; systemd would take the guest for a container
 	// Units of a test go there, and a distribution may leave it to systemctl to make it.
 	if !t.IsLink("etc/systemd/system") {
 		if err := t.MakeDir("etc/systemd/system"); err != nil {
@@ -34,18 +36,31 @@ func adapt(t *rootfs.Tree) (notes []string, err error) {
 			notes = append(notes, "commented out in /etc/fstab, because the guest has no such file systems: "+strings.Join(cut, ", "))
 		}
 	}
+	if !hasUnit(t, "default.target") {
+		notes = append(notes, "no default.target: the guest does not finish its boot; link it to multi-user.target in the source")
+	}
 	if b, err := t.ReadFile("etc/selinux/config", 1<<20); err == nil && strings.Contains("\n"+string(b), "\nSELINUX=enforcing") {
 		notes = append(notes, "SELinux is enforcing, and its labels may be missing in the image: if the guest does not start, "+
 			"set SELINUX=permissive in the source's /etc/selinux/config")
 	}
 	for _, unit := range []string{"systemd-networkd-wait-online.service", "NetworkManager-wait-online.service"} {
-		for _, dir := range []string{"etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system"} {
+		for _, dir := range unitDirs {
 			if link := path.Join(dir, "network-online.target.wants", unit); t.IsLink(link) {
 				notes = append(notes, "/"+link+" waits for a network that the guest does not have, and so may its boot: mask it in the source")
 			}
 		}
 	}
 	return notes, nil
+}
+
+// unitDirs are the directories of units in an image; see systemd.unit(5).
+var unitDirs = []string{"etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"}
+
+func hasUnit(t *rootfs.Tree, unit string) bool {
+	return slices.ContainsFunc(unitDirs, func(dir string) bool {
+		name := path.Join(dir, unit)
+		return t.Has(name) || t.IsLink(name) // an absolute link can lead to another directory of units
+	})
 }
 
 // networkTypes are the file systems of fstab(5) that come from other machines.
@@ -107,14 +122,13 @@ func binDir(t *rootfs.Tree) string {
 // need is something of a guest that the framework or a test makes use of.
 type need struct {
 	name  string   // in Manifest.Lacks
-	any   []string // one of these paths; without a slash, a program in PATH
+	any   []string // one of these paths; without a slash, a unit or a program in PATH
 	costs string   // what does not work without it
 }
 
 func needs() []need {
 	return []need{
-		{"dbus", []string{"usr/lib/systemd/system/dbus.socket", "lib/systemd/system/dbus.socket", "usr/local/lib/systemd/system/dbus.socket",
-			"etc/systemd/system/dbus.socket"}, "no system bus: busctl and units of Type=dbus do not work"},
+		{"dbus", []string{"dbus.socket"}, "no system bus: busctl and units of Type=dbus do not work"},
 		{"journalctl", []string{"journalctl"}, "no journal: calls that read it fail"},
 		{"nc", []string{"nc", "ncat", "netcat"}, "no client for sockets; Dial works"},
 		{"readlink", []string{"readlink"}, "Verify finds no links"},
@@ -147,6 +161,9 @@ func hasAny(t *rootfs.Tree, names []string) bool {
 				return true
 			}
 			continue
+		}
+		if hasUnit(t, name) {
+			return true
 		}
 		for _, dir := range pathDirs {
 			if n, _, err := t.Lookup(path.Join(dir, name)); err == nil && n.Executable() {

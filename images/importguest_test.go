@@ -101,11 +101,12 @@ func TestAdaptReplacesLinks(t *testing.T) {
 }
 
 func TestAdaptReportsWhatMayHinder(t *testing.T) {
-	notes, err := adapt(madeTree(t, append(without(otherSystem(t), "etc/fstab"),
+	notes, err := adapt(madeTree(t, append(without(otherSystem(t), "etc/fstab", "usr/lib/systemd/system/default.target"),
 		entry{name: "etc/selinux/config", content: "# SELINUX=disabled\nSELINUX=enforcing\n"},
 		entry{name: "etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service", kind: tar.TypeSymlink, link: "/x"})))
 	require.NoError(t, err)
-	require.Len(t, notes, 2)
-	assert.Contains(t, notes[0], "SELinux is enforcing")
-	assert.Contains(t, notes[1], "waits for a network")
+	require.Len(t, notes, 3)
+	assert.Contains(t, notes[0], "no default.target")
+	assert.Contains(t, notes[1], "SELinux is enforcing")
+	assert.Contains(t, notes[2], "waits for a network")
 }

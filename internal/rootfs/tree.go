@@ -115,6 +115,17 @@ func (t *Tree) WriteFile(name string, content []byte, mode int64) error {
 		bytes.NewReader(content))
 }
 
+// Remove removes a path, if there is one, with everything below it. It follows links of
+// the directories above it.
+func (t *Tree) Remove(name string) {
+	if p, err := t.walk(name, 0); err == nil && p.name != "" {
+		delete(p.dir.children, p.name)
+	}
+}
+
+// Bytes returns the size of all contents, at least that of WriteTar's.
+func (t *Tree) Bytes() int64 { return t.size }
+
 // MakeDir adds a directory unless the path exists.
 func (t *Tree) MakeDir(name string) error {
 	if _, _, err := t.Lookup(name); !errors.Is(err, fs.ErrNotExist) {

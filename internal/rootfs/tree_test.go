@@ -209,6 +209,11 @@ func TestLookup(t *testing.T) {
 	_, _, err = tree.Lookup("usr/bin")
 	assert.EqualError(t, err, "find usr/bin: file does not exist")
 
+	tree.Remove("sbin/none")
+	tree.Remove("no/sbin")
+	tree.Remove("sbin/init")
+	assert.False(t, tree.IsLink("usr/sbin/init"))
+	assert.True(t, tree.Has("usr/lib/systemd/systemd"))
 	require.NoError(t, tree.EmptyDir("lib"), "a link")
 	assert.False(t, tree.Has("lib/systemd"))
 	assert.True(t, tree.Has("usr/lib/systemd"))
