@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -97,8 +98,8 @@ func TestImport(t *testing.T) {
 // rearrange makes dir the root file system of a distribution that is not arranged like
 // Debian, of whose packages it consists: programs are in /usr/bin, and /bin has a shell
 // only; units are in /usr/local/lib/systemd/system; /etc/systemd/system is a link; the
-// package database is pacman's; ss is missing; the kernel is beside its modules, which
-// are compressed by zstd, as those of Arch are.
+// package database is pacman's; ss is missing; the kernel is beside its modules, and those
+// for the boot are compressed by zstd, as all of Arch are.
 func rearrange(t *testing.T, base *images.Image, dir string) {
 	t.Helper()
 	tool(t, "unsquashfs", "-no-progress", "-quiet", "-d", dir, base.Root())
@@ -126,18 +127,34 @@ func rearrange(t *testing.T, base *images.Image, dir string) {
 	move("usr/lib/systemd/system", "usr/local/lib/systemd/system")
 	move("etc/systemd/system", "usr/share/units")
 	require.NoError(t, os.Symlink("/usr/share/units", in("etc/systemd/system")))
+	addKernel(t, base, in("usr/lib/modules/"+base.KernelVersion))
+	// Equal content in each run, so that they share one snapshot.
+	times := []unix.Timespec{{Sec: 1735689600}, {Sec: 1735689600}}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW)
+	}))
+}
 
-	lib := "usr/lib/modules/" + base.KernelVersion + "/"
+// addKernel puts the kernel of an image beside its modules in dir, and compresses those
+// for the boot by zstd.
+func addKernel(t *testing.T, base *images.Image, dir string) {
+	t.Helper()
 	kernel, err := os.ReadFile(base.Kernel())
 	require.NoError(t, err)
-	write(lib+"vmlinuz", string(kernel))
-	index, err := os.ReadFile(in(lib + "modules.dep"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "vmlinuz"), kernel, 0o644))
+	dep := filepath.Join(dir, "modules.dep")
+	index, err := os.ReadFile(dep)
 	require.NoError(t, err)
-	write(lib+"modules.dep", strings.ReplaceAll(string(index), ".ko.xz", ".ko.zst"))
+	// Others stay as they are, because depmod need not be here to index them.
+	early := regexp.MustCompile(`((?:virtio|squashfs|overlay|pvpanic)[a-z_-]*\.ko)\.xz`)
+	require.NoError(t, os.WriteFile(dep, early.ReplaceAll(index, []byte("$1.zst")), 0o644))
 	w, err := zstd.NewWriter(nil)
 	require.NoError(t, err)
-	require.NoError(t, filepath.WalkDir(in(lib), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".ko.xz") {
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !early.MatchString(filepath.Base(path)) {
 			return err
 		}
 		packed, err := os.ReadFile(path)
@@ -148,14 +165,6 @@ func rearrange(t *testing.T, base *images.Image, dir string) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(strings.TrimSuffix(path, "xz")+"zst", w.EncodeAll(module, nil), 0o644))
 		return os.Remove(path)
-	}))
-	// Equal content in each run, so that they share one snapshot.
-	times := []unix.Timespec{{Sec: 1735689600}, {Sec: 1735689600}}
-	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW)
 	}))
 }
 
