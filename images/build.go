@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -24,12 +25,17 @@ const defaultEpoch = 1735689600
 // builder builds one image.
 type builder struct {
 	*plan
+	cache        cache
+	installed    []Deb  // of the plan's files
 	mirror       string // as an argument of mmdebstrap; empty is its default
 	allowExpired bool
 }
 
 // build fills dir, which is empty and private, with the image.
 func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
+	if len(b.debs) > 0 {
+		return b.buildOverlay(ctx, dir, r)
+	}
 	epoch, err := sourceDateEpoch()
 	if err != nil {
 		return err
@@ -76,7 +82,8 @@ func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 		Built: time.Now().UTC().Truncate(time.Second),
 	}
 	if isAdded(b.name) {
-		m.Base, m.Added, m.NoAutostart = b.recipe.Name, b.spec.Packages, b.spec.NoAutostart
+		m.Base, m.NoAutostart, m.Debs = b.recipe.Name, b.spec.NoAutostart, b.installed
+		m.Added = sorted(append(slices.Clone(b.spec.Packages), b.spec.depends...))
 	}
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion(t.packages); err != nil {
 		return err
@@ -102,7 +109,7 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 		return nil, err
 	}
 	defer logins.Close()
-	debs := g.command("mmdebstrap", b.mmdebstrapArgs(os.Geteuid() == 0, sources.dir)...)
+	debs := g.command("mmdebstrap", b.mmdebstrapArgs(sources.dir)...)
 	debs.Env = append(b.withoutLogins(toolEnv(scratch, epoch)), "VMTEST_SOURCES="+sources.dir)
 	debs.ExtraFiles = []*os.File{logins}
 	ownMounts(debs.SysProcAttr)

@@ -106,7 +106,7 @@ func Open(ctx context.Context, s Spec, o Options) (*Image, error) {
 		image, err := c.openPath(ctx, s.Base, r)
 		return image, host.Explain(err, c.dir)
 	}
-	b, err := newBuilder(s, o)
+	b, err := newBuilder(s, o, c)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +125,11 @@ func Build(ctx context.Context, s Spec, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBuilder(s, o)
+	c, err := openCache(o.Cache)
 	if err != nil {
 		return nil, err
 	}
-	c, err := openCache(o.Cache)
+	b, err := newBuilder(s, o, c)
 	if err != nil {
 		return nil, err
 	}
@@ -137,13 +137,14 @@ func Build(ctx context.Context, s Spec, o Options) (*Image, error) {
 	return image, host.Explain(err, c.dir)
 }
 
-func newBuilder(s Spec, o Options) (*builder, error) {
+func newBuilder(s Spec, o Options, c cache) (*builder, error) {
 	p, err := newPlan(s)
 	if err != nil {
 		return nil, err
 	}
 	return &builder{
 		plan:         p,
+		cache:        c,
 		mirror:       cmp.Or(o.Mirror, os.Getenv("VMTEST_MIRROR")),
 		allowExpired: os.Getenv("VMTEST_ALLOW_EXPIRED_RELEASE") == "1",
 	}, nil

@@ -40,6 +40,7 @@ type Manifest struct {
 	Base           string    `json:"base,omitempty"`        // what Added was added to, or empty
 	Added          []string  `json:"added,omitempty"`       // the packages that were asked for; see Spec
 	NoAutostart    bool      `json:"noAutostart,omitempty"` // see Spec
+	Debs           []Deb     `json:"debs,omitempty"`        // the package files that were added
 	Distribution   string    `json:"distribution"`          // PRETTY_NAME of os-release(5)
 	Suite          string    `json:"suite"`                 // the archive's code name
 	Arch           string    `json:"arch"`                  // as in runtime.GOARCH
@@ -67,7 +68,11 @@ type Manifest struct {
 
 // Title returns the image's name for a person: its base, and what was added.
 func (m Manifest) Title() string {
-	return Spec{Base: cmp.Or(m.Base, m.Name), Packages: m.Added}.label()
+	s := Spec{Base: cmp.Or(m.Base, m.Name), Packages: m.Added}
+	for _, d := range m.Debs {
+		s.Debs = append(s.Debs, d.Name+".deb")
+	}
+	return s.label()
 }
 
 // UnitDir returns the guest's directory for the unit files of a test, where they can
@@ -210,6 +215,9 @@ func (m Manifest) checkText() error {
 	texts := []string{m.Name, m.Distribution, m.Suite, m.Arch, m.SystemdVersion, m.KernelVersion, m.Units, m.Bin}
 	texts = append(texts, m.Base, m.Inputs, m.Imported)
 	texts = slices.Concat(texts, m.Modules, m.Added, m.Lacks)
+	for _, d := range m.Debs {
+		texts = append(texts, d.Name, d.Version, d.SHA256)
+	}
 	for _, p := range m.Packages {
 		texts = append(texts, p.Name, p.Version, p.Arch)
 	}

@@ -27,13 +27,9 @@ func mergeUsr() string {
 
 // mmdebstrapArgs returns the arguments for mmdebstrap to write a guest's tree to its
 // standard output. The directory has the files of writeSources.
-func (b *builder) mmdebstrapArgs(root bool, sources string) []string {
-	mode := "unshare"
-	if root {
-		mode = "root"
-	}
+func (b *builder) mmdebstrapArgs(sources string) []string {
 	args := []string{
-		"--mode=" + mode, "--variant=essential", "--format=tar", "--verbose",
+		"--mode=" + mode(), "--variant=essential", "--format=tar", "--verbose",
 		"--include=" + strings.Join(b.include(), ","),
 	}
 	if b.recipe.MergeUsr {
@@ -74,11 +70,27 @@ func (b *builder) include() []string {
 
 // hooks returns the arguments for what happens after that.
 func (b *builder) hooks() []string {
-	if !b.spec.NoAutostart || len(b.spec.Packages) == 0 {
+	var commands []string
+	if b.spec.NoAutostart && len(b.spec.Packages) > 0 {
+		commands = append(commands, aptInChroot+" install "+strings.Join(b.spec.Packages, " "))
+	}
+	if len(b.spec.depends) > 0 {
+		commands = append(commands, aptInChroot+" satisfy "+"'"+strings.Join(b.spec.depends, ", ")+"'")
+	}
+	if commands == nil {
 		return nil
 	}
-	return []string{"--customize-hook=" + withoutNewUnits(aptInChroot+" install "+strings.Join(b.spec.Packages, " "))}
+	hook := "set -eu\n" + strings.Join(commands, "\n")
+	if b.spec.NoAutostart {
+		hook = withoutNewUnits(strings.Join(commands, "\n"))
+	}
+	return []string{"--customize-hook=" + hook}
 }
+
+// mode returns the mode of mmdebstrap. It gives the tree's processes a PID namespace of
+// their own, root's too, so that nothing that a package's script starts outlives the
+// build.
+func mode() string { return "unshare" }
 
 // toolEnv returns this process's environment, so that proxy variables reach apt, with
 // other values for what a build must not take from it.

@@ -10,30 +10,30 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-func argsOf(t *testing.T, name string, change func(*builder), root bool) string {
+func argsOf(t *testing.T, name string, change func(*builder)) string {
 	t.Helper()
-	b, err := newBuilder(named(name), Options{})
+	b, err := newBuilder(named(name), Options{}, cache{})
 	require.NoError(t, err)
 	b.mirror, b.allowExpired = "", false
 	change(b)
-	return strings.Join(b.mmdebstrapArgs(root, "/scratch"), "\n")
+	return strings.Join(b.mmdebstrapArgs("/scratch"), "\n")
 }
 
 func TestMmdebstrapArgs(t *testing.T) {
-	plain := argsOf(t, "debian-13", func(*builder) {}, true)
-	assert.Contains(t, plain, "--mode=root\n")
+	plain := argsOf(t, "debian-13", func(*builder) {})
+	assert.Contains(t, plain, "--mode=unshare\n")
 	assert.Contains(t, plain, "--include=systemd,systemd-sysv,dbus,")
 	assert.True(t, strings.HasSuffix(plain, "\ntrixie\n-"), plain)
 	for _, not := range []string{"--setup-hook", "Check-Valid-Until", "/sources.list"} {
 		assert.NotContains(t, plain, not)
 	}
 
-	old := argsOf(t, "debian-11", func(*builder) {}, false)
+	old := argsOf(t, "debian-11", func(*builder) {})
 	assert.Contains(t, old, "--mode=unshare\n")
 	assert.Contains(t, old, "-security /d")
 	assert.Contains(t, old, "for d in bin sbin lib")
 
-	mirror := argsOf(t, "debian-11", func(b *builder) { b.mirror, b.allowExpired = "file:///srv/debian", true }, false)
+	mirror := argsOf(t, "debian-11", func(b *builder) { b.mirror, b.allowExpired = "file:///srv/debian", true })
 	assert.True(t, strings.HasSuffix(mirror, "\nbullseye\n-\nfile:///srv/debian"), mirror)
 	assert.NotContains(t, mirror, "-security /d", "a mirror that was named is taken as it is")
 	assert.Contains(t, mirror, `Acquire::Check-Valid-Until "false"`)

@@ -15,6 +15,7 @@ type plan struct {
 	spec    Spec // complete
 	recipe  Recipe
 	sources []Source
+	debs    []deb
 	keys    [][]byte // the keyrings of sources, and at last that of the recipe if it has one
 	name    string   // of the image in the cache
 	inputs  string   // SHA-256 of what goes into the image; see inputs
@@ -32,7 +33,8 @@ type inputs struct {
 	Packages            []string
 	NoAutostart         bool
 	Sources             []string
-	Keys                []string // SHA-256
+	Depends, Debs       []string // Debs and Keys are SHA-256
+	Keys                []string
 }
 
 // newPlan returns the plan for a complete spec.
@@ -50,13 +52,21 @@ func newPlan(s Spec) (*plan, error) {
 	if err := p.readKeys(); err != nil {
 		return nil, err
 	}
+	debs, err := readDebs(s.Debs)
+	if err != nil {
+		return nil, err
+	}
+	p.debs = debs
 	in := inputs{
 		Arch: runtime.GOARCH, Suite: p.recipe.Suite, Mirror: p.recipe.Mirror, Components: p.recipe.Components,
 		MainOnly: p.recipe.mainOnly, MergeUsr: p.recipe.MergeUsr,
-		BasePackages: packages(p.recipe.Kernel), Packages: s.Packages, NoAutostart: s.NoAutostart && s.adds(),
+		BasePackages: packages(p.recipe.Kernel), Packages: s.Packages, Depends: s.depends, NoAutostart: s.NoAutostart && s.adds(),
 	}
 	for _, source := range p.sources {
 		in.Sources = append(in.Sources, fmt.Sprintf("%s %s %q", source.URI, source.Suite, source.Components))
+	}
+	for _, d := range p.debs {
+		in.Debs = append(in.Debs, d.sha256)
 	}
 	for _, key := range p.keys {
 		in.Keys = append(in.Keys, digest(key))

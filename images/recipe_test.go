@@ -24,7 +24,7 @@ func TestRecipeFile(t *testing.T) {
 	assert.Regexp(t, `^ubuntu-24\.04\+[0-9a-f]{16}$`, p.name)
 	assert.Equal(t, [][]byte{[]byte("key b"), []byte("key a")}, p.keys)
 	assert.Equal(t, "ubuntu-24.04 with rpcbind", p.spec.label())
-	args := (&builder{plan: p, mirror: "http://mirror.example.org/debian"}).mmdebstrapArgs(true, "/scratch")
+	args := (&builder{plan: p, mirror: "http://mirror.example.org/debian"}).mmdebstrapArgs("/scratch")
 	assert.Contains(t, args, "--components=main,universe")
 	assert.Contains(t, args, "--keyring=/scratch/key1.gpg")
 	assert.Contains(t, args, sourceHook)

@@ -185,8 +185,7 @@ func (p *plan) withoutLogins(env []string) []string {
 }
 
 // sourceHook copies the sources into the guest's tree before apt-get(8) reads them, and
-// the logins from file descriptor 3, because no other file has them. The image has
-// nothing of etc/apt.
+// the logins from file descriptor 3. The image has nothing of etc/apt.
 const sourceHook = `--setup-hook=set -eu
 cp "$VMTEST_SOURCES/sources.list" "$1/etc/apt/sources.list.d/vmtest.list"
 mkdir -p "$1/etc/apt/auth.conf.d"

@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,12 +26,19 @@ type Spec struct {
 	// Neither order nor duplicates matter.
 	Packages []string
 
+	// Debs are the paths of package files (.deb) to install, such as the author's own.
+	// What they depend on comes from the archive. A change of a file's content makes
+	// another image, which takes seconds.
+	Debs []string
+
 	// NoAutostart leaves the units of added packages disabled. Otherwise they are as
 	// the distribution leaves them, which for Debian means enabled: they start at boot.
 	NoAutostart bool
 
 	// Sources are further archives for Packages and what these depend on.
 	Sources []Source
+
+	depends []string // further clauses as in the field Depends; see deb-control(5)
 }
 
 // SpecError reports a [Spec] that describes no image. Nothing was built.
@@ -50,7 +58,10 @@ func named(name string) Spec { return Spec{Base: name} }
 // label returns what a person reads as the image's name.
 func (s Spec) label() string {
 	const most = 4
-	added := slices.Clone(s.Packages)
+	added := append(slices.Clone(s.Packages), s.depends...)
+	for _, path := range s.Debs {
+		added = append(added, filepath.Base(path))
+	}
 	base := s.Base
 	if s.Recipe != nil {
 		base = s.Recipe.Name
@@ -116,7 +127,7 @@ func (s Spec) Key() (string, error) {
 }
 
 // adds reports whether the image has more than its base.
-func (s Spec) adds() bool { return len(s.Packages) > 0 }
+func (s Spec) adds() bool { return len(s.Packages)+len(s.Debs)+len(s.depends) > 0 }
 
 // sorted returns a copy of list in order and without duplicates, and nil if it is empty.
 func sorted(list []string) []string {

@@ -71,9 +71,9 @@ func TestTitle(t *testing.T) {
 func TestAutostart(t *testing.T) {
 	s := Spec{Base: Default, Packages: []string{"rpcbind", "openssh-server"}}
 	include := func(s Spec) string {
-		b, err := newBuilder(mustComplete(t, s), Options{})
+		b, err := newBuilder(mustComplete(t, s), Options{}, cache{})
 		require.NoError(t, err)
-		return strings.Join(b.mmdebstrapArgs(true, "/scratch"), "\n")
+		return strings.Join(b.mmdebstrapArgs("/scratch"), "\n")
 	}
 	args := include(s)
 	assert.Contains(t, args, ",linux-image-cloud-")

@@ -153,7 +153,7 @@ func TestFinishDescribesTheImage(t *testing.T) {
 	tree, err := filterTree(bytes.NewReader(makeTar(t, guestTree(t))), io.Discard, dir, epoch)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, rootFile), []byte("root"), 0o644))
-	b, err := newBuilder(named(Default), Options{})
+	b, err := newBuilder(named(Default), Options{}, cache{})
 	require.NoError(t, err)
 	require.NoError(t, b.finish(t.Context(), dir, tree))
 

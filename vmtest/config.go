@@ -31,6 +31,12 @@ type Config struct {
 	// to the path of an image directory.
 	Packages []string
 
+	// Debs are the paths of package files (.deb) to install, such as the author's own,
+	// after what they depend on. A path is relative to the working directory, which for a
+	// test is that of its package. A file that has changed makes a new image on top of a
+	// cached one, in seconds.
+	Debs []string
+
 	// NoAutostart leaves the units of added packages disabled, for a test that starts or
 	// enables them itself. Otherwise they are as the distribution leaves them, which for
 	// Debian means enabled: they have started with the machine.

@@ -80,7 +80,9 @@ func (c Config) spec(ctx context.Context) (vm.Spec, error) {
 }
 
 func (c Config) image() images.Spec {
-	return images.Spec{Base: c.Image, Recipe: c.Recipe, Packages: c.Packages, NoAutostart: c.NoAutostart, Sources: c.Sources}
+	return images.Spec{
+		Base: c.Image, Recipe: c.Recipe, Packages: c.Packages, Debs: c.Debs, NoAutostart: c.NoAutostart, Sources: c.Sources,
+	}
 }
 
 func (c Config) instance() vm.Instance {

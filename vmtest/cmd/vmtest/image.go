@@ -40,7 +40,7 @@ func newImageBuild(s streams) *cobra.Command {
 		Use:   "build NAME...",
 		Short: "Build images again",
 		Long: `Build builds images from the newest packages, even if the cache has them. An image
-with more packages than its base, by --package, is one of its own in the cache.
+with more packages than its base, by --package or --deb, is one of its own in the cache.
 
 A NAME with a slash is the file of a recipe, such as {"name": "sid", "suite": "sid"}:
 go doc example.org/systemd-vmtest/images.Recipe has all its fields.`,
@@ -106,7 +106,7 @@ func printImages(w io.Writer, cached []images.Manifest) error {
 	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT\tMADE OF")
 	row := func(m images.Manifest) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.SystemdVersion, m.KernelVersion, megabytes(m),
-			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(m.Added, ", "), m.Imported, "-"))
+			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(additions(m), ", "), m.Imported, "-"))
 	}
 	for _, name := range images.Names() {
 		i := slices.IndexFunc(cached, func(m images.Manifest) bool { return m.Name == name })
@@ -122,6 +122,18 @@ func printImages(w io.Writer, cached []images.Manifest) error {
 		}
 	}
 	return t.Flush()
+}
+
+// additions returns what an image has besides its base.
+func additions(m images.Manifest) []string {
+	list := slices.Clone(m.Added)
+	for _, d := range m.Debs {
+		list = append(list, d.Name+" "+d.Version+" (.deb)")
+	}
+	if m.NoAutostart {
+		list = append(list, "no autostart")
+	}
+	return list
 }
 
 func newImageRemove(s streams) *cobra.Command {

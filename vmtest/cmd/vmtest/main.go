@@ -159,12 +159,13 @@ func addImageFlag(cmd *cobra.Command, name *string) {
 // addPackageFlags adds the flags for what a guest's image has besides its base.
 func addPackageFlags(cmd *cobra.Command, s *images.Spec) {
 	cmd.Flags().StringArrayVar(&s.Packages, "package", nil, "add the package `NAME` to the image; may be given several times")
+	cmd.Flags().StringArrayVar(&s.Debs, "deb", nil, "add the package file `PATH` to the image; may be given several times")
 	cmd.Flags().BoolVar(&s.NoAutostart, "no-autostart", false, "leave the units of added packages disabled")
 }
 
 // configOf returns the configuration of a guest with an image.
 func configOf(s images.Spec) vmtest.Config {
-	return vmtest.Config{Image: s.Base, Packages: s.Packages, NoAutostart: s.NoAutostart}
+	return vmtest.Config{Image: s.Base, Packages: s.Packages, Debs: s.Debs, NoAutostart: s.NoAutostart}
 }
 
 // launch starts a guest and shows progress meanwhile. The caller closes the guest.

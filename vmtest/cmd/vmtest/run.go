@@ -30,6 +30,7 @@ it could not be started. vmtest's own failures exit with 1, a wrong command line
 2, and an interrupt with 128 plus the signal's number (130 for Ctrl-C).`,
 		Example: `  vmtest run systemctl --version
   vmtest run --package rpcbind rpcinfo
+  vmtest run --deb ./mydaemon_1.0_amd64.deb systemctl status mydaemon
   vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
