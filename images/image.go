@@ -98,19 +98,15 @@ func Open(ctx context.Context, s Spec, o Options) (*Image, error) {
 	if s.imported() {
 		return openImported(ctx, s.Base, o, r)
 	}
+	c, err := openCache(o.Cache)
+	if err != nil {
+		return nil, err
+	}
 	if IsPath(s.Base) {
-		c, err := openCache(o.Cache)
-		if err != nil {
-			return nil, err
-		}
 		image, err := c.openPath(ctx, s.Base, r)
 		return image, host.Explain(err, c.dir)
 	}
 	b, err := newBuilder(s, o, c)
-	if err != nil {
-		return nil, err
-	}
-	c, err := openCache(o.Cache)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"os"
 	"strings"
 	"testing"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
-	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -24,9 +22,7 @@ var debianPackages = []string{
 // startPackaged starts a guest with debianPackages.
 func startPackaged(t *testing.T) *vmtest.Guest {
 	t.Helper()
-	if images.IsPath(os.Getenv("VMTEST_IMAGE")) {
-		t.Skip("VMTEST_IMAGE is the directory of an image, which takes no packages: set it to a name, such as " + images.Default)
-	}
+	needPackages(t)
 	return vmtest.Start(t, vmtest.Config{Packages: debianPackages})
 }
 
