@@ -6,10 +6,11 @@
 //
 //	image, err := images.Open(ctx, images.Spec{Base: images.Default}, images.Options{})
 //
-// A [Spec] names a base and what is added to it, such as packages.
+// A [Spec] names a base and what is added to it: packages of the distribution, of other
+// archives, and of files. Each is an image of its own in the cache.
 //
-// Open builds Debian: systemd, D-Bus, udev, iproute2, netcat, kmod and the
-// distribution's cloud kernel. It opens an image that another tool has made, such as
+// Open builds Debian: systemd, D-Bus, udev, iproute2, netcat, netbase, kmod and the
+// distribution's cloud kernel, or another suite by its [Recipe]. It opens an image that another tool has made, such as
 // one of NixOS, by the path of its directory; see [Seal].
 //
 // [Import] makes an image of the root file system of any other distribution with systemd.

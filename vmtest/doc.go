@@ -77,10 +77,25 @@
 // in the journal of the service: a service of Type=oneshot is inactive again when it has
 // ended. An example of [Unit] tests a timer in this way.
 //
+// # Packages
+//
+// Config.Packages adds packages of the distribution to the guest's image, and Config.Debs
+// package files. Debian's packages enable and start their units, and so they run when a
+// test begins; see Config.NoAutostart. A packager's test of an upgrade:
+//
+//	g := vmtest.Start(t, vmtest.Config{Debs: []string{"../mydaemon_1.0_amd64.deb"}})
+//	g.Unit("mydaemon.socket").Wait(t, "listening")
+//	g.InstallDeb(t, "../mydaemon_1.1_amd64.deb")
+//	g.Unit("mydaemon.socket").Wait(t, "listening")
+//
+// The content of a package file decides whether its image has to be built again. To get
+// equal files from equal sources, set SOURCE_DATE_EPOCH for dpkg-deb(1), and for a Go
+// program build with -trimpath.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
-//	                      directory; default debian-13
+//	                      directory or of a recipe; default debian-13
 //	VMTEST_CACHE          absolute path of the directory for images, snapshots and other
 //	                      files that are made once; default systemd-vmtest in the user's
 //	                      cache directory. It must belong to the user alone
