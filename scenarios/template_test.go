@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bufio"
+	"os"
 	"strings"
 	"testing"
 
@@ -67,4 +68,20 @@ func TestTemplateInCache(t *testing.T) {
 	assert.NotContains(t, output, "unusable")
 	assert.NotContains(t, run("123bye"), prepareNotice)
 	assertTidy(t, cache)
+}
+
+// A Setup that fails fails each test that needs it, with evidence. A test that waits for
+// another one's Setup calls it itself.
+func TestSetupThatFails(t *testing.T) {
+	t.Parallel()
+	cache := os.Getenv("VMTEST_CACHE")
+	m := newModule(t, cache)
+	cmd, out := m.goTest("TestBad.*")
+	assert.Error(t, cmd.Run())
+	for _, name := range []string{"TestBadOne", "TestBadTwo"} {
+		assert.Contains(t, out.String(), "--- FAIL: "+name+" ")
+		assert.Contains(t, out.String(), "Setup of "+name+" is over")
+	}
+	assert.Equal(t, 2, strings.Count(out.String(), "run false: exit status 1"), "%s", out)
+	assert.Equal(t, 2, strings.Count(out.String(), "evidence from the guest"), "%s", out)
 }

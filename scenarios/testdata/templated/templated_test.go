@@ -38,3 +38,19 @@ func TestPlain(t *testing.T) {
 	vmtest.Start(t, vmtest.Config{})
 	t.Logf("plain machine after %d ms", time.Since(begin).Milliseconds())
 }
+
+// bad has a Setup that fails.
+var bad = vmtest.Template{Name: "bad", Setup: func(t testing.TB, g *vmtest.Guest) {
+	t.Cleanup(func() { t.Log("Setup of " + t.Name() + " is over") })
+	g.Run(t, "false")
+}}
+
+func TestBadOne(t *testing.T) {
+	t.Parallel()
+	bad.Start(t)
+}
+
+func TestBadTwo(t *testing.T) {
+	t.Parallel()
+	bad.Start(t)
+}
