@@ -140,15 +140,12 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 			}
 		}
 	}
-	image, err := c.image().Key()
-	if err != nil {
-		return "", err
-	}
+	c.Disk, c.Console, c.Progress, c.BootTimeout, c.OpTimeout = nil, nil, nil, 0, 0 // not in the machine
+	recipe := c.Recipe
+	c.Recipe = nil // a pointer says nothing
 	data, err := json.Marshal(map[string]any{
-		"format": snapshots.Format,
-		"name":   t.Name, "package": t.Package, "dir": t.Dir, "settings": settings,
-		"image": image, "hostname": c.Hostname, "memory": c.Memory, "cpus": c.CPUs,
-		"args": c.KernelArgs, "cold": c.ColdBoot, "untrimmed": c.Untrimmed,
+		"format": snapshots.Format, "name": t.Name, "package": t.Package, "dir": t.Dir, "settings": settings,
+		"config": fmt.Sprintf("%#v", c), "recipe": recipe,
 	})
 	if err != nil {
 		return "", fmt.Errorf("make template key: %w", err)

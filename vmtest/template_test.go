@@ -4,11 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
@@ -87,16 +90,31 @@ func TestTemplateKey(t *testing.T) {
 		{Name: "a", Package: "example.org/b", Dir: "/a"}, {Name: "a", Package: "example.org/a", Dir: "/b"}} {
 		fresh(key(other, config))
 	}
-	for _, change := range []func(*Config){
-		func(c *Config) { c.Image = "debian-12" }, func(c *Config) { c.Hostname = "a" }, func(c *Config) { c.Memory++ },
-		func(c *Config) { c.Packages = []string{"rpcbind"} },
-		func(c *Config) { c.Packages, c.NoAutostart = []string{"rpcbind"}, true },
-		func(c *Config) { c.CPUs = 2 }, func(c *Config) { c.KernelArgs = []string{"quiet"} },
-		func(c *Config) { c.ColdBoot = true }, func(c *Config) { c.Untrimmed = !c.Untrimmed },
-	} {
-		c := config
-		change(&c)
-		fresh(key(made, c))
+	other := config
+	other.Console, other.Progress, other.BootTimeout = t.Output(), func(images.Progress) {}, time.Second
+	assert.Equal(t, first, key(made, other))
+	for field, value := range reflect.ValueOf(&config).Elem().Fields() {
+		switch field.Name {
+		case "Disk", "Console", "Progress", "BootTimeout", "OpTimeout":
+			continue
+		}
+		before := reflect.ValueOf(value.Interface())
+		switch value.Kind() {
+		case reflect.String:
+			value.SetString("other")
+		case reflect.Int:
+			value.SetInt(value.Int() + 1)
+		case reflect.Bool:
+			value.SetBool(!value.Bool())
+		case reflect.Slice:
+			value.Set(reflect.MakeSlice(value.Type(), 1, 1))
+		case reflect.Pointer:
+			value.Set(reflect.New(value.Type().Elem()))
+		default:
+			t.Errorf("Config.%s has a kind that this test does not change", field.Name)
+		}
+		fresh(key(made, config))
+		value.Set(before)
 	}
 }
 
