@@ -365,6 +365,8 @@ func fillDefault(t *testing.T, cacheDir string) {
 	t.Helper()
 	c, err := openCache(cacheDir)
 	require.NoError(t, err)
+	p, err := newPlan(named(Default))
+	require.NoError(t, err)
 	_, err = c.replace(t.Context(), Default, &reporter{}, func(ctx context.Context, dir string, r *reporter) error {
 		tree, err := rootfs.New(dir, 1<<20)
 		if err != nil {
@@ -385,7 +387,7 @@ func fillDefault(t *testing.T, cacheDir string) {
 		if err := packTree(ctx, tree, filepath.Join(dir, rootFile)); err != nil {
 			return err
 		}
-		m := Manifest{Format: formatVersion, Name: Default, Arch: runtime.GOARCH, KernelVersion: "6.1-debian", Modules: []string{"overlay"}}
+		m := Manifest{Format: formatVersion, Name: Default, Inputs: p.inputs, Arch: runtime.GOARCH, KernelVersion: "6.1-debian", Modules: []string{"overlay"}}
 		return m.describe(ctx, dir)
 	})
 	require.NoError(t, err)
