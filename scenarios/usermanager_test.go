@@ -18,8 +18,10 @@ func startUserGuest(t *testing.T) (g, alice *vmtest.Guest, uid int) {
 	t.Helper()
 	g = vmtest.Start(t, vmtest.Config{})
 	u := g.AddUser(t, vmtest.User{Name: "alice"})
-	copyUnitsTo(t, g, "testdata/users", "/etc/systemd/user")
-	return g, g.AsUser(t, "alice"), u.UID
+	alice = g.AsUser(t, "alice")
+	copyUnitsTo(t, alice, "testdata/users", u.Home+"/.config/systemd/user")
+	alice.DaemonReload(t) // systemd 247 does not look into a directory that is new
+	return g, alice, u.UID
 }
 
 // A socket unit of a user manager, below %t, starts its service for a connection, as the
@@ -29,7 +31,7 @@ func TestUserSocket(t *testing.T) {
 	g, alice, uid := startUserGuest(t)
 	path := fmt.Sprintf("/run/user/%d/demo.sock", uid)
 
-	alice.Verify(t, "demo-user.socket", "/etc/systemd/user/demo-user@.service")
+	alice.Verify(t, "demo-user.socket", "/home/alice/.config/systemd/user/demo-user@.service")
 	g.WriteFile(t, fmt.Sprintf("/run/user/%d/systemd/user/demo-typo.service", uid), []byte("[Service]\nExecStat=/bin/true\n"), 0o644)
 	findings := alice.Findings(t, vmtest.Verification{Units: []string{"demo-typo.service"}})
 	require.NotEmpty(t, findings)
@@ -38,6 +40,7 @@ func TestUserSocket(t *testing.T) {
 	alice.Unit("demo-user.socket").Wait(t, "listening")
 	shown := alice.Unit("demo-user.socket").Show(t, "Listen", "SubState", "UnitFileState")
 	assert.Equal(t, map[string]string{"Listen": path + " (Stream)", "SubState": "listening", "UnitFileState": "enabled"}, shown)
+	assert.Equal(t, "alice\nalice\n", g.Run(t, "stat", "-c", "%U", "/home/alice/.config", "/home/alice/.config/systemd/user/demo-user.socket"))
 	assert.Equal(t, "600 alice\n", g.Run(t, "stat", "-c", "%a %U", path))
 	assert.Equal(t, "not-found", g.Unit("demo-user.socket").Show(t, "LoadState")["LoadState"], "to PID 1")
 
@@ -118,7 +121,7 @@ func TestUserEvidence(t *testing.T) {
 	t.Parallel()
 	text := evidence(t, func(g *vmtest.Guest) {
 		g.AddUser(t, vmtest.User{Name: "alice"})
-		copyUnitsTo(t, g, "testdata/users", "/home/alice/.config/systemd/user")
+		copyUnitsTo(t, g, "testdata/users", "/etc/systemd/user")
 		alice := g.AsUser(t, "alice")
 		alice.Unit("demo-user.socket").Start(t)
 		require.Error(t, alice.Machine.Unit("demo-user-fails.service").Start(t.Context()))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"example.org/systemd-vmtest/internal/passwd"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
 )
 
@@ -19,11 +20,11 @@ import (
 //     presets of ApplyConfig are about the units of that systemd, as systemctl --user is.
 //   - The Unit of a JournalQuery is one of these units.
 //   - Run and Exec run commands as the user, with XDG_RUNTIME_DIR, unless Command.User is set.
+//   - Files and directories that Copy, CopyFS, WriteFile and InstallGo make belong to the user,
+//     who may write to the directories.
 //
-// All else is as before: connections come from root, files that are written belong to root,
-// and Close ends the machine. So put unit files into /etc/systemd/user: below a directory of
-// root's in the user's home, systemd cannot enable units. The user is given by name or UID
-// and must be in the guest's /etc/passwd.
+// All else is as before: ReadFile, CopyOut and Dial act as root, and Close ends the machine.
+// The user is given by name or UID and must be in the guest's /etc/passwd.
 //
 // The user's systemd ends with the guest's reboot, and when user@UID.service is stopped.
 // Calls then fail until AsUser is called again.
@@ -119,6 +120,14 @@ func (m *Machine) asMyself(c Command) Command {
 	c.User = m.user.Name
 	c.Env = append([]string{fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", m.user.UID)}, c.Env...)
 	return c
+}
+
+// owner returns whom files belong to that are written; nil is root.
+func (m *Machine) owner() *link.Owner {
+	if m.user == nil {
+		return nil
+	}
+	return &link.Owner{UID: int(m.user.UID), GID: int(m.user.GID)}
 }
 
 // scoped returns the arguments of a command with the option --user if it is one of systemd

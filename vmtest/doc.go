@@ -65,8 +65,8 @@
 // Guest that [Guest.AsUser] returns:
 //
 //	u := g.AddUser(t, vmtest.User{Name: "alice"})
-//	g.CopyFS(t, os.DirFS("units"), "/etc/systemd/user")
 //	alice := g.AsUser(t, "alice")
+//	alice.CopyFS(t, os.DirFS("units"), u.Home+"/.config/systemd/user")
 //	alice.EnableNow(t, "demo.socket") // with ListenStream=%t/demo.sock
 //	conn := alice.Dial(t, "unix", fmt.Sprintf("/run/user/%d/demo.sock", u.UID))
 //

@@ -16,12 +16,12 @@ import (
 // symbolic links as links. If guestPath is a directory already, Copy replaces what has the
 // same name there.
 //
-// What Copy, CopyFS, WriteFile and InstallGo write belongs to root. They make missing
-// directories above it, with mode 0755.
+// What Copy, CopyFS, WriteFile and InstallGo write belongs to root, or on a machine of AsUser
+// to the user. They make missing directories above it, with mode 0755.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 	return m.inputs.Path(hostPath, func() error {
 		return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
-			return s.CopyIn(ctx, hostPath, guestPath)
+			return s.Files(m.owner()).CopyIn(ctx, hostPath, guestPath)
 		}))
 	})
 }
@@ -31,7 +31,7 @@ func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
 	return m.inputs.FS(fsys, func() error {
 		return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
-			return s.CopyFS(ctx, fsys, guestDir)
+			return s.Files(m.owner()).CopyFS(ctx, fsys, guestDir)
 		}))
 	})
 }
@@ -48,7 +48,7 @@ func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error
 // makes missing directories, as Copy does. No process there sees a part of the file.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
-		return s.WriteFile(ctx, guestPath, data, mode)
+		return s.Files(m.owner()).WriteFile(ctx, guestPath, data, mode)
 	}))
 }
 

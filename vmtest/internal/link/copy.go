@@ -31,16 +31,16 @@ const tempPrefix = ".systemd-vmtest-"
 //
 // A directory is copied as CopyFS does it, and symlinks in it stay symlinks. Sockets,
 // pipes and devices are refused. Owners and times are not kept.
-func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
+func (f Files) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 	info, err := os.Stat(hostPath)
 	if err != nil {
 		return fmt.Errorf("copy to guest: %w", err)
 	}
 	switch {
 	case info.IsDir():
-		err = c.copyTree(ctx, os.DirFS(hostPath), guestPath)
+		err = f.copyTree(ctx, os.DirFS(hostPath), guestPath)
 	case info.Mode().IsRegular():
-		err = c.copyFile(ctx, hostPath, guestPath)
+		err = f.copyFile(ctx, hostPath, guestPath)
 	default:
 		err = unsupported(info.Mode())
 	}
@@ -51,12 +51,13 @@ func (c *Client) CopyIn(ctx context.Context, hostPath, guestPath string) error {
 }
 
 // CopyFS copies all of fsys into the directory guestDir, an absolute path. It makes
-// guestDir if that does not exist, and the directories above it as CopyIn does. Files, and symlinks of an fs.ReadLinkFS, are written
-// as CopyIn does it and replace what was there. Directories are merged. Modes are as
-// fsys reports them, which is 0444 for files of an embed.FS; directories that exist
-// keep theirs. A copy that fails leaves the files that it completed.
-func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
-	if err := c.copyTree(ctx, fsys, guestDir); err != nil {
+// guestDir if that does not exist, and the directories above it as CopyIn does. Files, and
+// symlinks of an fs.ReadLinkFS, are written as CopyIn does it and replace what was there.
+// Directories are merged. Modes are as fsys reports them, which is 0444 for files of an
+// embed.FS; directories that exist keep theirs. A copy that fails leaves the files that it
+// completed.
+func (f Files) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
+	if err := f.copyTree(ctx, fsys, guestDir); err != nil {
 		return fmt.Errorf("copy %s to guest %s: %w", fsName(fsys), guestDir, err)
 	}
 	return nil
@@ -73,8 +74,8 @@ func fsName(fsys fs.FS) string {
 
 // WriteFile writes data to a file in the guest, as CopyIn does it. It uses the
 // permission bits of mode, and setuid, setgid and sticky.
-func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
-	err := c.transfer(ctx, func(s *session) error {
+func (f Files) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
+	err := f.transfer(ctx, func(s *session) error {
 		return upload{bytes.NewReader(data), int64(len(data)), mode, guestPath}.putSingle(ctx, s)
 	})
 	if err != nil {
@@ -83,8 +84,8 @@ func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, m
 	return nil
 }
 
-func (c *Client) copyFile(ctx context.Context, hostPath, guestPath string) error {
-	return c.transfer(ctx, func(s *session) error {
+func (f Files) copyFile(ctx context.Context, hostPath, guestPath string) error {
+	return f.transfer(ctx, func(s *session) error {
 		file, err := os.Open(hostPath)
 		if err != nil {
 			return err
@@ -137,7 +138,10 @@ func (u upload) put(ctx context.Context, s *session) error {
 	} else {
 		_, err = file.ReadFrom(from)
 	}
-	if err == nil {
+	if err == nil && s.owner != nil {
+		err = file.Chown(s.owner.UID, s.owner.GID)
+	}
+	if err == nil { // after the change of the owner, which clears setuid (chown(2))
 		err = file.Chmod(u.mode)
 	}
 	if closeErr := file.Close(); err == nil {
@@ -171,19 +175,6 @@ func tempName(guestPath string) string {
 func checkPath(guestPath string) error {
 	if !path.IsAbs(guestPath) {
 		return fmt.Errorf("guest path %q is not absolute", guestPath)
-	}
-	return nil
-}
-
-// makeParent makes the missing directories above guestPath. The agent's umask makes their
-// mode 0755.
-func makeParent(s *session, guestPath string) error {
-	if err := s.err(); err != nil {
-		return err
-	}
-	parent := path.Dir(guestPath)
-	if err := s.MkdirAll(parent); err != nil {
-		return fmt.Errorf("make directory %s of the guest: %w", parent, err)
 	}
 	return nil
 }

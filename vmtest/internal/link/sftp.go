@@ -113,6 +113,7 @@ func (c *Client) newSFTP(ctx context.Context) (_ *sftp.Client, err error) {
 // session is the SFTP session as one call of transfer uses it.
 type session struct {
 	*sftp.Client
+	owner *Owner // of what is written; nil is the agent's user
 
 	mu        sync.RWMutex
 	abandoned error // why the call has returned without its work

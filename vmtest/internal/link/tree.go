@@ -30,11 +30,11 @@ type madeDir struct {
 	mode fs.FileMode
 }
 
-func (c *Client) copyTree(ctx context.Context, fsys fs.FS, guestDir string) error {
+func (f Files) copyTree(ctx context.Context, fsys fs.FS, guestDir string) error {
 	if err := checkPath(guestDir); err != nil {
 		return err
 	}
-	return c.transfer(ctx, func(s *session) error {
+	return f.transfer(ctx, func(s *session) error {
 		t := &tree{session: s, fsys: fsys, to: guestDir}
 		return t.copy(ctx)
 	})
@@ -75,7 +75,11 @@ func (t *tree) copy(ctx context.Context) error {
 		if err := t.session.err(); err != nil {
 			return err
 		}
-		if err := t.session.Chmod(f.path, f.mode); err != nil {
+		mode := f.mode
+		if t.session.owner != nil {
+			mode |= 0o200 // an embed.FS reports 0555, and only root can write there
+		}
+		if err := t.session.Chmod(f.path, mode); err != nil {
 			return named(f.path, err)
 		}
 	}
@@ -87,12 +91,12 @@ func (t *tree) mkdir(entry fs.DirEntry, to string) error {
 	if err != nil {
 		return err
 	}
-	err = t.session.Mkdir(to)
+	err = t.session.mkdir(to)
 	if errors.Is(err, fs.ErrNotExist) && to == t.to {
 		if err := makeParent(t.session, to); err != nil {
 			return err
 		}
-		err = t.session.Mkdir(to)
+		err = t.session.mkdir(to)
 	}
 	if err == nil {
 		t.made = append(t.made, madeDir{to, info.Mode()})
