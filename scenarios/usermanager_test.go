@@ -20,7 +20,6 @@ func startUserGuest(t *testing.T) (g, alice *vmtest.Guest, uid int) {
 	u := g.AddUser(t, vmtest.User{Name: "alice"})
 	alice = g.AsUser(t, "alice")
 	copyUnitsTo(t, alice, "testdata/users", u.Home+"/.config/systemd/user")
-	alice.DaemonReload(t) // systemd 247 does not look into a directory that is new
 	return g, alice, u.UID
 }
 
