@@ -151,10 +151,19 @@ func TestBuildWithDebs(t *testing.T) {
 		assert.True(t, strings.HasPrefix(err.Error(), want), err.Error())
 		assert.NotContains(t, err.Error(), "\n")
 	}
+	c, err := openCache(o.Cache)
+	require.NoError(t, err)
+	hangs := demoDeb()
+	hangs.postinst = "sleep 98765\n"
+	b, err := newBuilder(mustComplete(t, Spec{Base: Default, Debs: []string{hangs.make(t, dir)}}), o, c)
+	require.NoError(t, err)
+	b.silence = 20 * time.Second
+	_, err = c.open(t.Context(), b.name, b.inputs, &reporter{}, b.build)
+	assert.ErrorContains(t, err, `no output for 20s after "Setting up vmtest-demo (1.0) ..."`)
+	left, err = exec.Command("pgrep", "-f", "^sleep 98765$").Output()
+	assert.Empty(t, string(left), "%v", err)
 	list, err := List(o)
 	require.NoError(t, err)
 	assert.Len(t, list, 3, "nothing is kept of what failed")
-	c, err := openCache(o.Cache)
-	require.NoError(t, err)
 	assertClean(t, c)
 }

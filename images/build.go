@@ -26,8 +26,9 @@ const defaultEpoch = 1735689600
 type builder struct {
 	*plan
 	cache        cache
-	installed    []Deb  // of the plan's files
-	mirror       string // as an argument of mmdebstrap; empty is its default
+	installed    []Deb         // of the plan's files
+	silence      time.Duration // see silenceLimit
+	mirror       string        // as an argument of mmdebstrap; empty is its default
 	allowExpired bool
 }
 
@@ -98,6 +99,7 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 		return nil, err
 	}
 	defer g.close()
+	g.silence = b.silence
 	defer g.bind(ctx)()
 
 	sources, err := b.writeSources(scratch)

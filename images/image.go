@@ -141,6 +141,7 @@ func newBuilder(s Spec, o Options, c cache) (*builder, error) {
 	return &builder{
 		plan:         p,
 		cache:        c,
+		silence:      silenceLimit,
 		mirror:       cmp.Or(o.Mirror, os.Getenv("VMTEST_MIRROR")),
 		allowExpired: os.Getenv("VMTEST_ALLOW_EXPIRED_RELEASE") == "1",
 	}, nil

@@ -120,6 +120,8 @@ func watchOutput(in io.Reader, end *tail.Buffer, r *reporter) {
 		{"I: downloading packages", Downloading},
 		{"I: extracting archives", Installing},
 		{"I: installing", Installing},
+		{"I: skipping update", Installing},          // of package files
+		{"I: running --customize-hook", Installing}, // of packages too
 		{"I: creating tarball", Packing},
 	}
 	total := regexp.MustCompile(`^\d+ upgraded, (\d+) newly installed`)
@@ -143,6 +145,8 @@ func watchOutput(in io.Reader, end *tail.Buffer, r *reporter) {
 		case strings.HasPrefix(line, "Get:"):
 			now.Stage = Downloading
 			now.Done++
+		case strings.HasPrefix(line, "Preparing to unpack ") && now.Stage == Downloading:
+			now = Progress{Stage: Installing, Total: now.Total}
 		case strings.HasPrefix(line, "Setting up "):
 			if now.Stage == Downloading {
 				now = Progress{Stage: Installing, Total: now.Total}

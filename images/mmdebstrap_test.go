@@ -67,3 +67,17 @@ I: creating tarball...
 	}, got)
 	assert.True(t, strings.HasSuffix(end.String(), "I: creating tarball..."))
 }
+
+// A script that runs before its package is configured, or one of a package file, belongs
+// to the installation, which may not be silent for long.
+func TestWatchOutputOfScripts(t *testing.T) {
+	for name, output := range map[string]string{
+		"preinst": "I: downloading packages\n1 upgraded, 2 newly installed\nGet:1 http://mirror.example/debian a\nPreparing to unpack .../a.deb ...\n",
+		"a hook":  "I: downloading packages\nGet:1 a\nI: running --customize-hook in shell\n",
+		"a file":  "I: running --setup-hook in shell\nI: skipping update as requested\nPreparing to unpack .../a.deb ...\n",
+	} {
+		var last Progress
+		watchOutput(strings.NewReader(output), tail.NewBuffer(tailKept), &reporter{fn: func(p Progress) { last = p }})
+		assert.Equal(t, Installing, last.Stage, name)
+	}
+}

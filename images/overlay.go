@@ -109,7 +109,8 @@ func (b *builder) openOther(ctx context.Context, s Spec, r *reporter) (*Image, e
 	if err != nil {
 		return nil, err
 	}
-	other := &builder{plan: p, cache: b.cache, mirror: b.mirror, allowExpired: b.allowExpired}
+	other := *b
+	other.plan, other.installed = p, nil
 	return b.cache.open(ctx, p.name, p.inputs, &reporter{image: s.label(), fn: r.fn}, other.build)
 }
 
@@ -171,8 +172,8 @@ func (b *builder) runOverlay(ctx context.Context, dir, scratch string, epoch int
 		return nil, err
 	}
 	defer g.close()
+	g.silence = b.silence
 	defer g.bind(ctx)()
-	r.report(Progress{Stage: Installing})
 	debs := g.command("mmdebstrap", b.overlayArgs()...)
 	debs.Env = append(b.withoutLogins(toolEnv(scratch, epoch)), env...)
 	ownMounts(debs.SysProcAttr)
