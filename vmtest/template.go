@@ -28,14 +28,15 @@ import (
 //	}
 //
 // Setup prepares the machine for tests, and Prepare for tests and for Launch. A template
-// has one of them.
+// has one of them, or none to fork the machine that Config describes. It must not be
+// copied after its first use.
 //
 // # What is kept
 //
 // A Template with a Name is prepared once for each content. The cache keeps the prepared
 // machine with a record of what went into it, and a later process forks that machine if
 // all of the record is unchanged. If something has changed, the machine is prepared again,
-// and a line on stderr says what has changed first. The record has
+// and a line on stderr names the first change. The record has
 //
 //   - the test binary, and with it Setup itself, all constants and all embedded files,
 //   - the image, the guest's agent, QEMU and the rest of Config,
