@@ -106,7 +106,7 @@ func TestIdentity(t *testing.T) {
 	dir := smallModule(t)
 	id := func() string {
 		t.Helper()
-		id, err := identity(t.Context(), ".", runtime.GOARCH)
+		id, err := identity(t.Context(), ".", runtime.GOARCH, false)
 		require.NoError(t, err)
 		return id
 	}
@@ -114,7 +114,7 @@ func TestIdentity(t *testing.T) {
 	assert.Equal(t, first, id())
 	for name, change := range map[string]func(t *testing.T){
 		"architecture and experiments": func(t *testing.T) {
-			other, err := identity(t.Context(), ".", map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH])
+			other, err := identity(t.Context(), ".", map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH], false)
 			require.NoError(t, err)
 			assert.NotEqual(t, first, other)
 			t.Setenv("GOEXPERIMENT", "jsonv2")
@@ -133,4 +133,44 @@ func TestIdentity(t *testing.T) {
 	}
 	t.Chdir(dir)
 	assert.Equal(t, first, id())
+}
+
+// A Stamp changes with what Program returns: sources, versions of modules, flags, and files
+// that flags name.
+func TestStamp(t *testing.T) {
+	smallModule(t)
+	stamp := func() string {
+		t.Helper()
+		stamp, err := Stamp(t.Context(), ".", runtime.GOARCH, noNotice(t))
+		require.NoError(t, err)
+		return stamp
+	}
+	seen := map[string]bool{stamp(): true}
+	assert.True(t, seen[stamp()])
+	fresh := func(what string) {
+		t.Helper()
+		assert.False(t, seen[stamp()], what)
+		seen[stamp()] = true
+	}
+	appendTo(t, "main.go", "\nvar changed = 1\n")
+	fresh("source")
+	require.NoError(t, os.WriteFile("default.pgo", []byte("no profile"), 0o600))
+	fresh("profile")
+	require.NoError(t, os.Remove("default.pgo"))
+	mod, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("go.mod", append([]byte("module example.org/other\n"), mod[len("module example.org/small\n"):]...), 0o600))
+	fresh("module")
+	t.Setenv("GOFLAGS", "-gcflags=-N")
+	fresh("flags")
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	other := filepath.Join(t.TempDir(), "main.go")
+	require.NoError(t, os.WriteFile(other, []byte("package main\n\nfunc main() { println(1) }\n"), 0o600))
+	wd, err := os.Getwd()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(overlay, []byte(`{"Replace":{"`+filepath.Join(wd, "main.go")+`":"`+other+`"}}`), 0o600))
+	t.Setenv("GOFLAGS", "-overlay="+overlay)
+	fresh("overlay")
+	require.NoError(t, os.WriteFile(other, []byte("package main\n\nfunc main() { println(2) }\n"), 0o600))
+	fresh("file of the overlay")
 }

@@ -4,22 +4,29 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// sourcesOf is a template for go list. It prints what a package is, after a "#", and the
-// files that it is built from, unless the package is in the standard library.
+// sourcesOf is a template for go list. It prints what a package is, after a "#", its module
+// as debug.ReadBuildInfo shows it, after an "@", the profile that a command may have, after a
+// "?", and the files that it is built from, unless the package is in the standard library.
 const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
 	`# {{.ImportPath}} go{{with .Module}}{{.GoVersion}}{{end}} {{.DefaultGODEBUG}}{{"\n"}}` +
+	moduleMark + `{{with .Module}}{{.Path}} {{.Version}}{{with .Replace}} => {{.Path}} {{.Version}}{{end}}{{end}}{{"\n"}}` +
+	`{{if eq .Name "main"}}` + profileMark + `{{$dir}}/default.pgo{{"\n"}}{{end}}` +
 	`{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .SFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .HFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .SysoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
 	`{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
 
-// isPackage reports whether a line is of a package and not a path.
-func isPackage(line string) bool { return strings.HasPrefix(line, "# ") }
+// These begin the lines of a module, and of a profile.
+const (
+	moduleMark  = "@ "
+	profileMark = "? "
+)
 
 // noteSources looks at each file that pkg is built from. go test caches the result of a
 // test until a file changes that the test process itself has looked at (go help test).
@@ -31,7 +38,7 @@ func noteSources(ctx context.Context, pkg, arch string) error {
 		return err
 	}
 	for _, path := range lines {
-		if isPackage(path) {
+		if !filepath.IsAbs(path) { // of a package or a module
 			continue
 		}
 		if _, err := os.Stat(path); err != nil {
