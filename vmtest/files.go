@@ -3,12 +3,9 @@ package vmtest
 import (
 	"context"
 	"io/fs"
-	"os"
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
-	"example.org/systemd-vmtest/vmtest/internal/gobuild"
-	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
@@ -83,13 +80,7 @@ const programMode = 0o755
 
 // buildGo is the part of InstallGo that happens on the host.
 func (m *Machine) buildGo(ctx context.Context, pkg string) ([]byte, error) {
-	program, err := gobuild.Program(ctx, pkg, m.Image().Arch, m.config.notice)
-	if err == nil && m.inputs != nil {
-		var wd string
-		wd, err = os.Getwd()
-		m.inputs.Add(inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Arch: m.Image().Arch, Digest: inputs.Digest(program)})
-	}
-	return program, err
+	return recordGo(ctx, m.inputs, pkg, m.Image().Arch, m.config.notice)
 }
 
 // Copy copies a file or directory of the host, as Machine.Copy.

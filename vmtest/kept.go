@@ -46,8 +46,8 @@ func (p *Template) open(ctx context.Context, config Config, change changer) (for
 	if err := p.claim(k.key); err != nil {
 		return nil, err
 	}
-	builds := config.buildAhead(ctx, k.key)
-	defer builds.wait()
+	ahead := config.lookAhead(ctx, k.key)
+	defer ahead.wait()
 	spec, err := config.spec(ctx)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (p *Template) open(ctx context.Context, config Config, change changer) (for
 		return nil, err
 	}
 	k.given = append([]inputs.Input{{Kind: inputs.Given, Name: "the test binary", Digest: binary}}, k.given...)
-	if k.vm, err = vm.OpenPrepared(ctx, spec, k.preparation(config, change, builds)); err != nil {
+	if k.vm, err = vm.OpenPrepared(ctx, spec, k.preparation(config, change, ahead)); err != nil {
 		return nil, public(err)
 	}
 	return k, nil
@@ -71,7 +71,7 @@ func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machin
 	if err != nil {
 		return nil, err
 	}
-	m, err := k.vm.Fork(ctx, spec, k.preparation(config, change, &builds{config: config}))
+	m, err := k.vm.Fork(ctx, spec, k.preparation(config, change, &programs{config: config}))
 	if err != nil {
 		return nil, public(err)
 	}
@@ -79,7 +79,7 @@ func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machin
 }
 
 // preparation describes to package vm how change makes the machine.
-func (k *kept) preparation(config Config, change changer, b *builds) vm.Preparation {
+func (k *kept) preparation(config Config, change changer, b *programs) vm.Preparation {
 	return vm.Preparation{
 		Key:      k.key,
 		Template: k.made,

@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -11,9 +12,32 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
-// builds are builds of the programs in the record of a template. They run while the image
-// is opened and the agent is found, because both are mostly the go command's work.
-type builds struct {
+// recordGo builds a program and adds it to a record, which may be nil.
+func recordGo(ctx context.Context, r *inputs.Record, pkg, arch string, notice func(string)) ([]byte, error) {
+	if r == nil {
+		return gobuild.Program(ctx, pkg, arch, notice)
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	in := inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Arch: arch}
+	before, err := gobuild.Stamp(ctx, pkg, arch, notice)
+	program, fault := gobuild.Program(ctx, pkg, arch, notice)
+	if err = cmp.Or(fault, err); err != nil { // that of the build has more detail
+		return nil, err
+	}
+	in.Digest = before
+	if after, err := gobuild.Stamp(ctx, pkg, arch, notice); err != nil || after != before { // the sources changed meanwhile, and nobody knows which were built
+		in.Digest = ""
+	}
+	r.Add(in)
+	return program, nil
+}
+
+// programs look at the programs in the record of a template. They do so while the image is
+// opened and the agent is found, because both are mostly the go command's work.
+type programs struct {
 	config Config
 	group  sync.WaitGroup
 
@@ -21,10 +45,10 @@ type builds struct {
 	ahead map[inputs.Input]func() (string, error) // taken out by the first who needs it
 }
 
-// buildAhead begins to build the programs that the template with that key had. A record
-// that cannot be read has none, and the caller that opens the snapshot finds out why.
-func (c Config) buildAhead(ctx context.Context, key string) *builds {
-	b := &builds{config: c, ahead: make(map[inputs.Input]func() (string, error))}
+// lookAhead begins to look at the programs that the template with that key had. A record
+// that cannot be read has none. The caller finds out why when it opens the snapshot.
+func (c Config) lookAhead(ctx context.Context, key string) *programs {
+	b := &programs{config: c, ahead: make(map[inputs.Input]func() (string, error))}
 	store, err := snapshots.OpenCached()
 	if err != nil {
 		return b
@@ -35,39 +59,38 @@ func (c Config) buildAhead(ctx context.Context, key string) *builds {
 	}
 	for _, in := range info.Template.Inputs {
 		if in.Kind == inputs.Program {
-			build := sync.OnceValues(func() (string, error) { return b.build(ctx, in) })
-			b.ahead[in] = build
-			b.group.Go(func() { _, _ = build() })
+			look := sync.OnceValues(func() (string, error) { return b.stamp(ctx, in) })
+			b.ahead[in] = look
+			b.group.Go(func() { _, _ = look() })
 		}
 	}
 	return b
 }
 
-// wait returns when no build runs.
-func (b *builds) wait() { b.group.Wait() }
+// wait returns when nothing runs any more.
+func (b *programs) wait() { b.group.Wait() }
 
-// program returns the digest of a program as it is now.
-func (b *builds) program(ctx context.Context, in inputs.Input) (string, error) {
+// program returns the stamp of a program as it is now.
+func (b *programs) program(ctx context.Context, in inputs.Input) (string, error) {
 	b.mu.Lock()
-	build := b.ahead[in]
+	look := b.ahead[in]
 	delete(b.ahead, in)
 	b.mu.Unlock()
-	if build != nil {
-		return build()
+	if look != nil {
+		return look()
 	}
-	return b.build(ctx, in)
+	return b.stamp(ctx, in)
 }
 
-func (b *builds) build(ctx context.Context, in inputs.Input) (string, error) {
+func (b *programs) stamp(ctx context.Context, in inputs.Input) (string, error) {
 	if wd, err := os.Getwd(); err != nil || wd != in.Dir {
 		return "", fmt.Errorf("build %s: not in %s", in.Name, in.Dir)
 	}
-	program, err := gobuild.Program(ctx, in.Name, in.Arch, b.config.notice)
-	return inputs.Digest(program), err
+	return gobuild.Stamp(ctx, in.Name, in.Arch, b.config.notice)
 }
 
 // sight finds out what inputs are like now.
-func (b *builds) sight(ctx context.Context, given []inputs.Input) inputs.Sight {
+func (b *programs) sight(ctx context.Context, given []inputs.Input) inputs.Sight {
 	s := inputs.Sight{Given: make(map[string]string)}
 	for _, in := range given {
 		s.Given[in.Name] = in.Digest

@@ -42,7 +42,8 @@ import (
 //   - the image, the guest's agent, QEMU and the rest of Config,
 //   - each file and directory that Setup passed to Copy, or to CopyFS as an os.DirFS,
 //     with modes and content,
-//   - the executable of each InstallGo, which is built to be compared,
+//   - the sources of each InstallGo, the versions of its modules, flags, and the version of
+//     Go; the executable if $VMTEST_GO_PREBUILT or a flag such as -overlay names files,
 //   - each variable that Setup read by [Machine.Getenv],
 //   - each path in Inputs.
 //

@@ -46,7 +46,7 @@ func TestTemplateRecord(t *testing.T) {
 	list := m.inputs.All()
 	given := []inputs.Input{{Kind: inputs.Given, Name: "the test binary", Digest: "1"}}
 	changed := func() string {
-		return m.config.buildAhead(ctx, "none").sight(ctx, given).Changed(append(given, list...))
+		return m.config.lookAhead(ctx, "none").sight(ctx, given).Changed(append(given, list...))
 	}
 	assert.Len(t, list, 4)
 	assert.Empty(t, changed())

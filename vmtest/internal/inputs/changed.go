@@ -10,7 +10,7 @@ import (
 type Sight struct {
 	// Given has the digests of the inputs of that kind, by name.
 	Given map[string]string
-	// Program returns the digest of a program's executable. It may be called on several
+	// Program returns what the Digest of a program would be. It may be called on several
 	// goroutines at once.
 	Program func(Input) (string, error)
 }
