@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,18 +39,12 @@ import (
 // guide in a guest of it. No other distribution is at hand where these tests run, so it
 // is made of Debian's packages; see rearrange.
 func TestImport(t *testing.T) {
-	from := cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
-	switch {
-	case testing.Short() || os.Getenv("VMTEST_SKIP") == "1":
-		t.Skip("starts a machine: run it without -short and VMTEST_SKIP")
-	case images.IsPath(from):
-		t.Skip("rearranges an image of Debian: run it with VMTEST_IMAGE=" + images.Default)
-	}
 	t.Parallel()
-	base, err := images.Open(t.Context(), images.Spec{Base: from}, images.Options{})
-	require.NoError(t, err)
+	base := importBase(t)
 	tree := filepath.Join(t.TempDir(), "tree")
 	rearrange(t, base, tree)
+	addKernel(t, base, filepath.Join(tree, "usr/lib/modules", base.KernelVersion))
+	setTimes(t, tree)
 	archive := filepath.Join(t.TempDir(), "root.tar")
 	tool(t, "tar", "-C", tree, "--sort=name", "--format=pax", "-cf", archive, ".")
 	container := containerOf(t, archive)
@@ -61,17 +56,7 @@ func TestImport(t *testing.T) {
 		"OCI layout":     ociArchive(t, container),
 		"docker archive": dockerArchive(t, container),
 	} {
-		var notes []string
-		name := fmt.Sprintf("rearranged-%d-%.3s", os.Getpid(), kind)
-		t.Cleanup(func() {
-			assert.NoError(t, images.Remove(context.WithoutCancel(t.Context()), name, images.Options{}))
-		})
-		image, err := images.Import(t.Context(), name, source, images.ImportOptions{Options: images.Options{Progress: func(p images.Progress) {
-			if p.Notice {
-				notes = append(notes, p.Text)
-			}
-		}}})
-		require.NoError(t, err, kind)
+		image, notes := importFrom(t, source)
 		assert.Equal(t, kind, image.Imported)
 		assert.Equal(t, []string{"the guest boots its own kernel " + base.KernelVersion, "the guest lacks ss: Sockets and WaitSocket fail"}, notes)
 		assert.Equal(t, []string{"ss"}, image.Lacks)
@@ -83,7 +68,7 @@ func TestImport(t *testing.T) {
 		}
 		assert.Equal(t, "/run/systemd/system", image.UnitDir())
 		if digest == "" {
-			digest, imported = image.Digest, name
+			digest, imported = image.Digest, image.Name
 		}
 		assert.Equal(t, digest, image.Digest, "one root file system gives one image, whatever it comes in")
 	}
@@ -95,11 +80,62 @@ func TestImport(t *testing.T) {
 	followGuide(t, g)
 }
 
+// TestImportWithoutKernel imports a root file system that has no kernel, as those of
+// containers have none. The guest boots Debian's, and loads modules of it.
+func TestImportWithoutKernel(t *testing.T) {
+	t.Parallel()
+	base := importBase(t)
+	tree := filepath.Join(t.TempDir(), "tree")
+	rearrange(t, base, tree)
+	require.NoError(t, os.RemoveAll(filepath.Join(tree, "usr/lib/modules")))
+	setTimes(t, tree)
+	image, notes := importFrom(t, tree)
+	assert.Contains(t, notes, fmt.Sprintf("the guest boots the kernel of %s, %s: the source has none", images.Default, image.KernelVersion))
+
+	g := vmtest.Start(t, vmtest.Config{Image: image.Name})
+	assert.Equal(t, image.KernelVersion+"\n", g.Run(t, "uname", "-r"))
+	g.Run(t, "modprobe", "loop")
+	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+}
+
+// importBase returns the image of Debian that is rearranged.
+func importBase(t *testing.T) *images.Image {
+	t.Helper()
+	from := cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
+	switch {
+	case testing.Short() || os.Getenv("VMTEST_SKIP") == "1":
+		t.Skip("starts a machine: run it without -short and VMTEST_SKIP")
+	case images.IsPath(from):
+		t.Skip("rearranges an image of Debian: run it with VMTEST_IMAGE=" + images.Default)
+	}
+	base, err := images.Open(t.Context(), images.Spec{Base: from}, images.Options{})
+	require.NoError(t, err)
+	return base
+}
+
+// importFrom imports a source under a name of this process, until the test ends. It
+// returns the notices, too.
+func importFrom(t *testing.T, source string) (image *images.Image, notes []string) {
+	t.Helper()
+	name := fmt.Sprintf("rearranged-%d-%d", os.Getpid(), imports.Add(1))
+	t.Cleanup(func() {
+		assert.NoError(t, images.Remove(context.WithoutCancel(t.Context()), name, images.Options{}))
+	})
+	image, err := images.Import(t.Context(), name, source, images.ImportOptions{Options: images.Options{Progress: func(p images.Progress) {
+		if p.Notice {
+			notes = append(notes, p.Text)
+		}
+	}}})
+	require.NoError(t, err, "import %s", source)
+	return image, notes
+}
+
+var imports atomic.Int64
+
 // rearrange makes dir the root file system of a distribution that is not arranged like
 // Debian, of whose packages it consists: programs are in /usr/bin, and /bin has a shell
 // only; units are in /usr/local/lib/systemd/system; /etc/systemd/system is a link; the
-// package database is pacman's; ss is missing; the kernel is beside its modules, and those
-// for the boot are compressed by zstd, as all of Arch are.
+// package database is pacman's; ss is missing.
 func rearrange(t *testing.T, base *images.Image, dir string) {
 	t.Helper()
 	tool(t, "unsquashfs", "-no-progress", "-quiet", "-d", dir, base.Root())
@@ -127,8 +163,11 @@ func rearrange(t *testing.T, base *images.Image, dir string) {
 	move("usr/lib/systemd/system", "usr/local/lib/systemd/system")
 	move("etc/systemd/system", "usr/share/units")
 	require.NoError(t, os.Symlink("/usr/share/units", in("etc/systemd/system")))
-	addKernel(t, base, in("usr/lib/modules/"+base.KernelVersion))
-	// Equal content in each run, so that they share one snapshot.
+}
+
+// setTimes gives all files one time, so that each run has the same image and snapshot.
+func setTimes(t *testing.T, dir string) {
+	t.Helper()
 	times := []unix.Timespec{{Sec: 1735689600}, {Sec: 1735689600}}
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -139,7 +178,7 @@ func rearrange(t *testing.T, base *images.Image, dir string) {
 }
 
 // addKernel puts the kernel of an image beside its modules in dir, and compresses those
-// for the boot by zstd.
+// for the boot by zstd, as all of Arch are.
 func addKernel(t *testing.T, base *images.Image, dir string) {
 	t.Helper()
 	kernel, err := os.ReadFile(base.Kernel())
