@@ -32,19 +32,6 @@ func openCache(root string) (cache, error) {
 	return cache{dir}, err
 }
 
-// existingCache is openCache for a caller that must not make the cache. Its directory is
-// empty if there is none.
-func existingCache(root string) (cache, error) {
-	root, err := cacheRoot(root)
-	if err != nil {
-		return cache{}, err
-	}
-	if _, err := os.Stat(filepath.Join(root, imagesDir)); errors.Is(err, fs.ErrNotExist) {
-		return cache{}, nil
-	}
-	return openCache(root)
-}
-
 // imagesDir is the subdirectory of images in the root of the cache.
 const imagesDir = "images"
 

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -54,11 +51,11 @@ type ImportError = rootfs.Error
 //
 // The guest boots the newest kernel of the source that has a modules.dep and the drivers
 // of a virtual machine, as modules or built in; or else that of o.Kernel, with its
-// modules. Import leaves out what is in /dev, /proc, /run and /sys, empties
-// /etc/machine-id, and comments out the lines of /etc/fstab that name disks or network
-// shares. Notices report each such change, and what the guest lacks (see
-// [Manifest.Lacks]). Manifest.Packages lists what the database of dpkg or pacman has; that of
-// RPM is not read.
+// modules. Import leaves out /.dockerenv and what is in /dev, /proc, /run and /sys,
+// empties /etc/machine-id, and comments out the lines of /etc/fstab that name disks or
+// network shares. Notices report the kernel, such lines, and what the guest lacks (see
+// Lacks of [Manifest]). Packages of the manifest has what the database of dpkg or pacman
+// lists; that of RPM is not read.
 //
 // What is tested is Debian's packages in an arrangement unlike Debian's: other directories
 // of units and programs, another package database, a kernel with modules of zstd. No
@@ -87,24 +84,6 @@ func Import(ctx context.Context, name, source string, o ImportOptions) (*Image, 
 
 // oldestSystemd is the version in the oldest of Names.
 const oldestSystemd = 247
-
-// importNames matches the names of imported images.
-var importNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-
-// checkImportName returns an error for a name that an imported image cannot have. Some
-// would be those of other files in the cache.
-func checkImportName(name string) error {
-	switch {
-	case slices.Contains(Names(), name):
-		return fmt.Errorf("import image: the name %s is that of an image made of packages: choose another", name)
-	case !importNames.MatchString(name), isExternal(name),
-		strings.HasSuffix(name, lockSuffix), strings.HasSuffix(name, stampSuffix), strings.HasSuffix(name, newSuffix):
-		return fmt.Errorf("import image: %q cannot be a name: want letters, digits, dots, dashes and underscores, at most 64, "+
-			"beginning with a letter or digit, not with %s, and not ending in %s, %s or %s",
-			name, externalPrefix, lockSuffix, stampSuffix, newSuffix)
-	}
-	return nil
-}
 
 // importer makes one image of a source.
 type importer struct {
@@ -212,38 +191,4 @@ func (g *group) feed(pack *exec.Cmd, write func(io.Writer) error) error {
 		return explain(pack.Args[0], end.String(), waitErr)
 	}
 	return writeErr
-}
-
-// imported reports whether the base is the name of an image that was imported, if any.
-func (s Spec) imported() bool { return s.Recipe == nil && checkImportName(s.Base) == nil }
-
-// openImported returns an image that was imported. It cannot be built again: damage is a
-// *HostError.
-func openImported(ctx context.Context, name string, o Options, r *reporter) (*Image, error) {
-	c, err := existingCache(o.Cache)
-	if err != nil || c.dir == "" {
-		return nil, cmp.Or[error](err, &UnknownImageError{Name: name})
-	}
-	image, err := c.openImported(ctx, name, r)
-	return image, host.Explain(err, c.dir)
-}
-
-func (c cache) openImported(ctx context.Context, name string, r *reporter) (*Image, error) {
-	l, err := c.lock(ctx, name, r)
-	if err != nil {
-		return nil, fmt.Errorf("open image %s: %w", name, err)
-	}
-	defer c.release(name, l, r)
-	r.report(Progress{Stage: Checking})
-	image, err := verify(ctx, c.image(name), c.stamp(name), name)
-	var broken damage
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, &UnknownImageError{Name: name}
-	case errors.As(err, &broken):
-		return nil, &HostError{Cause: fmt.Sprintf("cannot use the image %s: %s", name, broken), Cure: "import it again", Err: err}
-	case err != nil:
-		return nil, fmt.Errorf("open image %s: %w", name, err)
-	}
-	return image, nil
 }

@@ -3,7 +3,6 @@ package images
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -11,15 +10,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"example.org/systemd-vmtest/internal/rootfs"
 )
 
 const foreignKernel = "6.9.1-arch1-1"
@@ -207,203 +202,4 @@ func TestImportNames(t *testing.T) {
 	}
 	_, err := Import(t.Context(), "x", "/nonexistent", ImportOptions{Options: Options{Cache: t.TempDir()}, Kernel: "debian-1"})
 	assert.ErrorAs(t, err, new(*UnknownImageError))
-}
-
-// A bad source is an error with the cause and the cure, and nothing is kept of it.
-func TestImportOfABadSource(t *testing.T) {
-	otherArch := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
-	system := otherSystem(t)
-	with := func(more ...entry) []byte { return makeTar(t, append(slices.Clone(system), more...)) }
-	whole := with()
-	for name, tc := range map[string]struct {
-		source []byte
-		want   string
-	}{
-		"no systemd": {makeTar(t, without(otherSystem(t), "usr/lib/systemd/systemd")),
-			"it has no systemd: looked at /usr/lib/systemd/systemd and /lib/systemd/systemd (install it there"},
-		"a directory above": {makeTar(t, []entry{{name: "root.x86_64/usr/lib/systemd/systemd", content: programFor(runtime.GOARCH), mode: 0o755}}),
-			`(there is one below "root.x86_64": import that directory`},
-		"no init":          {makeTar(t, without(otherSystem(t), "usr/bin/init")), "it has no /sbin/init (link it to systemd's program"},
-		"another init":     {with(entry{name: "usr/bin/init", kind: tar.TypeSymlink, link: "su"}), "its /sbin/init is /usr/bin/su and not systemd"},
-		"no program":       {with(entry{name: "usr/bin/init", content: "text"}), "its /sbin/init is not a program"},
-		"init in a circle": {with(entry{name: "usr/bin/init", kind: tar.TypeSymlink, link: "init"}), "its /sbin/init cannot be followed: "},
-		"another architecture": {with(entry{name: "usr/lib/systemd/systemd", content: programFor(otherArch), mode: 0o755}),
-			"it is for " + otherArch + ", and guests of this host are for " + runtime.GOARCH},
-		"an unknown processor": {with(entry{name: "usr/lib/systemd/systemd", content: "\x7fELF" + strings.Repeat("\x01", 30), mode: 0o755}),
-			"it is for another processor (ELF machine 257)"},
-		"a script as systemd": {with(entry{name: "usr/lib/systemd/systemd", content: "#!/bin/sh\n", mode: 0o755}), "/usr/lib/systemd/systemd is not a program"},
-		"no version": {with(entry{name: "usr/lib/systemd/systemd", content: programFor(runtime.GOARCH)[:21], mode: 0o755}),
-			"the version of /usr/lib/systemd/systemd is not known"},
-		"a path out":                   {with(entry{name: "../../../etc/passwd", content: "x"}), `bad entry "./../../../etc/passwd": the path leads out of the tree`},
-		"a hard link out":              {with(entry{name: "shadow", kind: tar.TypeLink, link: "../../etc/shadow"}), "the path leads out of the tree"},
-		"an absolute hard link":        {with(entry{name: "shadow", kind: tar.TypeLink, link: "/etc/shadow"}), "file does not exist"},
-		"a hard link through a link":   {with(entry{name: "host", kind: tar.TypeSymlink, link: "/"}, entry{name: "shadow", kind: tar.TypeLink, link: "host/etc/shadow"}), "file does not exist"},
-		"torn":                         {whole[:len(whole)/2], "the archive is torn: it ends too early (copy or make it again)"},
-		"torn, compressed":             {[]byte(zstdOf(t, string(whole)))[:300], "the archive is torn"},
-		"no archive":                   {[]byte(strings.Repeat("some text\n", 100)), "it is not a tar archive (give a directory, a tar archive"},
-		"empty":                        {nil, "it is empty"},
-		"100 GB of zeros in 10 KiB":    {[]byte(sparseTar(t)), `"huge" has 100.0 GB, and the whole may have 16.0 GB`},
-		"a name that cannot be a path": {with(entry{name: strings.Repeat("x", 300)}), "a name of more than 255 bytes"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cacheDir, temp := t.TempDir(), t.TempDir()
-			t.Setenv("TMPDIR", temp)
-			source := filepath.Join(t.TempDir(), "root.tar")
-			require.NoError(t, os.WriteFile(source, tc.source, 0o600))
-			begin := time.Now()
-			_, err := Import(t.Context(), "bad", source, ImportOptions{Options: Options{Cache: cacheDir}})
-			assert.Less(t, time.Since(begin), 20*time.Second)
-			var bad *ImportError
-			require.ErrorAs(t, err, &bad)
-			assert.Equal(t, source, bad.Source)
-			assert.ErrorContains(t, err, "read "+source+": ")
-			assert.ErrorContains(t, err, tc.want)
-			assertOneLine(t, err.Error())
-			assertNothingKept(t, cacheDir)
-			for _, dir := range []string{temp, filepath.Dir(source)} {
-				left, err := os.ReadDir(dir)
-				require.NoError(t, err)
-				assert.Len(t, slices.DeleteFunc(left, func(e os.DirEntry) bool { return e.Name() == "root.tar" }), 0, "files outside of the cache")
-			}
-		})
-	}
-}
-
-func assertNothingKept(t *testing.T, cacheDir string) {
-	t.Helper()
-	left, err := os.ReadDir(filepath.Join(cacheDir, imagesDir))
-	require.NoError(t, err)
-	assert.Empty(t, left, "files in the cache")
-}
-
-func sparseTar(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "huge"), nil, 0o600))
-	require.NoError(t, os.Truncate(filepath.Join(dir, "huge"), 100e9))
-	return runTool(t, "tar", "-C", dir, "--sparse", "-cf", "-", "huge")
-}
-
-// An import that fails leaves the image of the last one.
-func TestFailedImportKeepsTheLast(t *testing.T) {
-	cacheDir := t.TempDir()
-	o := ImportOptions{Options: Options{Cache: cacheDir}}
-	first, err := Import(t.Context(), "other", writeSource(t, makeTar(t, otherSystem(t))), o)
-	require.NoError(t, err)
-	_, err = Import(t.Context(), "other", writeSource(t, []byte("text")), o)
-	require.ErrorAs(t, err, new(*ImportError))
-	opened, err := Open(t.Context(), named("other"), o.Options)
-	require.NoError(t, err)
-	assert.Equal(t, first.Digest, opened.Digest)
-}
-
-// An import that is interrupted keeps nothing, whether it reads or packs.
-func TestImportInterrupted(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-	whole := makeTar(t, otherSystem(t))
-	go func() {
-		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
-		if err == nil {
-			_, _ = w.Write(whole[:len(whole)/2])
-			<-t.Context().Done() // the rest never comes
-			_ = w.Close()
-		}
-	}()
-	for stage, source := range map[Stage]string{Reading: pipe, Packing: writeSource(t, whole)} {
-		cacheDir := t.TempDir()
-		ctx, cancel := context.WithCancel(t.Context())
-		_, err := Import(ctx, "other", source, ImportOptions{Options: Options{Cache: cacheDir, Progress: func(p Progress) {
-			if p.Stage == stage && !p.Notice {
-				time.AfterFunc(100*time.Millisecond, cancel)
-				if stage == Packing {
-					cancel()
-				}
-			}
-		}}})
-		cancel()
-		require.ErrorIs(t, err, context.Canceled, stage)
-		assertNothingKept(t, cacheDir)
-	}
-}
-
-// A source without a kernel, or with one that lacks a driver, gets that of a Debian image
-// with its modules.
-func TestImportBorrowsAKernel(t *testing.T) {
-	cacheDir := t.TempDir()
-	fillDefault(t, cacheDir)
-	lib := "usr/lib/modules/" + foreignKernel + "/"
-	for name, tc := range map[string]struct {
-		without []string
-		want    string
-	}{
-		"no kernel":  {[]string{lib + "vmlinuz"}, "kernel " + foreignKernel + ": no image in /boot or its modules"},
-		"no index":   {[]string{lib + "modules.dep"}, "kernel " + foreignKernel + ": find lib/modules/" + foreignKernel + "/modules.dep: file does not exist; depmod makes it"},
-		"no driver":  {[]string{lib + "modules.builtin"}, "kernel " + foreignKernel + ": find lib/modules/" + foreignKernel + "/modules.builtin: file does not exist"},
-		"no module":  {[]string{lib + "kernel/overlay.ko.zst"}, "kernel " + foreignKernel + ": the file of the module overlay is missing"},
-		"no modules": {[]string{"lib"}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var notes []string
-			image, err := Import(t.Context(), "other", writeSource(t, makeTar(t, without(otherSystem(t), tc.without...))), notesOf(cacheDir, &notes))
-			if name == "no modules" { // a tree that has no /lib at all is not one that any systemd runs on
-				require.NoError(t, err)
-				tc.want = "the source has none"
-			}
-			require.NoError(t, err)
-			assert.Contains(t, notes, "the guest boots the kernel of debian-13, 6.1-debian: "+tc.want)
-			assert.Equal(t, "6.1-debian", image.KernelVersion)
-			assert.Equal(t, []string{"overlay"}, image.Modules)
-			assert.FileExists(t, filepath.Join(image.ModulesDir(), "lib/overlay.ko"))
-			assert.Contains(t, strings.Join(listSquashfs(t, image.Root()), "\n"), "lib/modules/6.1-debian/kernel/sound.ko")
-		})
-	}
-}
-
-// fillDefault puts an image with the name of Default into a cache.
-func fillDefault(t *testing.T, cacheDir string) {
-	t.Helper()
-	c, err := openCache(cacheDir)
-	require.NoError(t, err)
-	p, err := newPlan(named(Default))
-	require.NoError(t, err)
-	_, err = c.replace(t.Context(), Default, &reporter{}, func(ctx context.Context, dir string, r *reporter) error {
-		tree, err := rootfs.New(dir, 1<<20)
-		if err != nil {
-			return err
-		}
-		defer tree.Close()
-		if err := tree.WriteFile("usr/lib/modules/6.1-debian/kernel/sound.ko", []byte("sound"), 0o644); err != nil {
-			return err
-		}
-		if err := sampleBuild(ctx, dir, r); err != nil {
-			return err
-		}
-		for _, name := range []string{rootFile, manifestFile} {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		if err := packTree(ctx, tree, filepath.Join(dir, rootFile)); err != nil {
-			return err
-		}
-		m := Manifest{Format: formatVersion, Name: Default, Inputs: p.inputs, Arch: runtime.GOARCH, KernelVersion: "6.1-debian", Modules: []string{"overlay"}}
-		return m.describe(ctx, dir)
-	})
-	require.NoError(t, err)
-}
-
-// The newest of several kernels that can be used is taken.
-func TestImportTakesTheNewestKernel(t *testing.T) {
-	system := otherSystem(t)
-	for _, e := range otherSystem(t) {
-		if rest, ok := strings.CutPrefix(e.name, "usr/lib/modules/"+foreignKernel); ok {
-			e.name = "usr/lib/modules/6.10.0-arch1-1" + rest
-			system = append(system, e)
-		}
-	}
-	system = append(system, entry{name: "usr/lib/modules/6.12.0/modules.dep"})
-	image, err := Import(t.Context(), "other", writeSource(t, makeTar(t, system)), ImportOptions{Options: Options{Cache: t.TempDir()}})
-	require.NoError(t, err)
-	assert.Equal(t, "6.10.0-arch1-1", image.KernelVersion)
 }

@@ -56,25 +56,6 @@ func (c cache) names() ([]string, error) {
 	return append(first, rest...), nil
 }
 
-// Known returns nil if a name is one of [Names] or that of an image in the cache that was
-// imported, and else an *UnknownImageError, or why the cache cannot be read. It does not
-// verify the image.
-func Known(name string, o Options) error {
-	if slices.Contains(Names(), name) {
-		return nil
-	}
-	c, err := existingCache(o.Cache)
-	if err != nil {
-		return err
-	}
-	if checkImportName(name) == nil && c.dir != "" {
-		if _, err := os.Stat(c.image(name)); err == nil {
-			return nil
-		}
-	}
-	return &UnknownImageError{Name: name}
-}
-
 // Remove removes an image from the cache, with everything that builds of it left. It is
 // one of [Names] or the name of a manifest in the [List]. It is no error if the cache
 // lacks one of Names. Machines that run keep the image's files.

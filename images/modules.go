@@ -90,9 +90,9 @@ func (m *moduleFiles) read(kernel, name string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(m.spool, at.start, at.size))
 }
 
-// writeModules writes the modules that the initrd needs, and extra ones, to dir, uncompressed, and a
-// modules.dep of these alone. It returns their names in the order of loading. read
-// returns the content of a file that is named below lib/modules/KERNEL.
+// writeModules writes the modules that the initrd needs, and extra ones, to dir,
+// uncompressed, and a modules.dep of these alone. It returns their names in the order of
+// loading. read returns the content of a file that is named below lib/modules/KERNEL.
 func writeModules(dir, kernel string, read func(name string) ([]byte, error), extra ...string) ([]string, error) {
 	dep, err := read("modules.dep")
 	if err != nil {
