@@ -35,7 +35,7 @@ func (i Instance) notice(text string) {
 }
 
 // image returns the name of the image.
-func (s Spec) image() string { return s.Files.Image.Name }
+func (s Spec) image() string { return s.Files.Image.Title() }
 
 // machine describes the machine to QEMU.
 func (s Spec) machine() qemu.Machine {
