@@ -29,7 +29,7 @@ func mergeUsr() string {
 // standard output. The directory has the files of writeSources.
 func (b *builder) mmdebstrapArgs(sources string) []string {
 	args := []string{
-		"--mode=" + mode(), "--variant=essential", "--format=tar", "--verbose",
+		mode, "--variant=essential", "--format=tar", "--verbose",
 		"--include=" + strings.Join(b.include(), ","),
 	}
 	if b.recipe.MergeUsr {
@@ -87,10 +87,9 @@ func (b *builder) hooks() []string {
 	return []string{"--customize-hook=" + hook}
 }
 
-// mode returns the mode of mmdebstrap. It gives the tree's processes a PID namespace of
-// their own, root's too, so that nothing that a package's script starts outlives the
-// build.
-func mode() string { return "unshare" }
+// mode is an option of mmdebstrap. It gives the tree's processes a PID namespace of their
+// own, root's too, so that nothing that a package's script starts outlives the build.
+const mode = "--mode=unshare"
 
 // toolEnv returns this process's environment, so that proxy variables reach apt, with
 // other values for what a build must not take from it.

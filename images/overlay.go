@@ -160,7 +160,7 @@ func (b *builder) overlayArgs() []string {
 		install = withoutNewUnits(installDebs)
 	}
 	return []string{
-		"--mode=" + mode(), "--variant=custom", "--format=tar", "--verbose", "--skip=update,cleanup/apt",
+		mode, "--variant=custom", "--format=tar", "--verbose", "--skip=update,cleanup/apt",
 		overlayHook, "--customize-hook=" + install, "", "-",
 	}
 }

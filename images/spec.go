@@ -33,6 +33,7 @@ type Spec struct {
 
 	// NoAutostart leaves the units of added packages disabled. Otherwise they are as
 	// the distribution leaves them, which for Debian means enabled: they start at boot.
+	// Links that a package ships below /usr are part of it and stay.
 	NoAutostart bool
 
 	// Sources are further archives for Packages and what these depend on.
