@@ -30,7 +30,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestParseOwnStat(t *testing.T) {
-	text, err := os.ReadFile("/proc/self/stat")
+	text, err := os.ReadFile("/proc/thread-self/stat") // other threads may sleep
 	require.NoError(t, err)
 	s, err := ParseStat(text)
 	require.NoError(t, err)

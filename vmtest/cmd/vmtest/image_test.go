@@ -25,11 +25,11 @@ func TestPrintImages(t *testing.T) {
 		got = append(got, strings.Join(strings.Fields(line), " "))
 	}
 	assert.Equal(t, []string{
-		"NAME SYSTEMD KERNEL SIZE BUILT",
-		"debian-11 - - - not yet",
-		"debian-12 252.39 6.1 2 MB 2026-01-02 03:04:05",
-		"debian-13 - - - not yet",
-		"debian-14 - - - not yet",
-		"arch 258-1 6.17 0 MB 2026-01-02 03:04:05",
+		"NAME SYSTEMD KERNEL SIZE BUILT MADE OF",
+		"debian-11 - - - not yet -",
+		"debian-12 252.39 6.1 2 MB 2026-01-02 03:04:05 -",
+		"debian-13 - - - not yet -",
+		"debian-14 - - - not yet -",
+		"arch 258-1 6.17 0 MB 2026-01-02 03:04:05 tar archive",
 	}, got)
 }
