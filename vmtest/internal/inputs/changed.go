@@ -52,10 +52,12 @@ func (s Sight) change(in Input) string {
 			return in.Name + " has changed"
 		}
 	case Env:
-		if envDigest(in.Name) != in.Digest {
-			if _, ok := os.LookupEnv(in.Name); !ok {
-				return "$" + in.Name + " is not set now"
-			}
+		value, set := os.LookupEnv(in.Name)
+		switch {
+		case envDigest(value, set) == in.Digest:
+		case !set:
+			return "$" + in.Name + " is not set now"
+		default:
 			return "$" + in.Name + " has changed"
 		}
 	case Program:

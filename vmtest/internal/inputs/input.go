@@ -61,8 +61,9 @@ func (r *Record) All() []Input {
 
 // Env returns the value of a variable of the environment, and adds the variable.
 func (r *Record) Env(name string) string {
-	r.Add(Input{Kind: Env, Name: name, Digest: envDigest(name)})
-	return os.Getenv(name)
+	value, set := os.LookupEnv(name)
+	r.Add(Input{Kind: Env, Name: name, Digest: envDigest(value, set)})
+	return value
 }
 
 // Path adds a file or a directory that use reads, and calls use. If something changes
@@ -95,9 +96,8 @@ func Digest(data []byte) string {
 
 // envDigest tells a variable that is not set from an empty one. A value may be a secret,
 // so no record has it.
-func envDigest(name string) string {
-	value, ok := os.LookupEnv(name)
-	if !ok {
+func envDigest(value string, set bool) string {
+	if !set {
 		return "unset"
 	}
 	return Digest([]byte(value))
