@@ -14,7 +14,8 @@ import (
 )
 
 // AsUser starts the systemd that manages the services of a user (user@.service(5)), if it
-// does not run yet, and returns the same machine as that user sees it:
+// does not run yet, waits until that has started its units, so that enabled sockets listen,
+// and returns the same machine as that user sees it:
 //
 //   - Unit, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd, WaitSystemd and the
 //     presets of ApplyConfig are about the units of that systemd, as systemctl --user is.

@@ -37,9 +37,10 @@ type Config struct {
 	// cached one, in seconds.
 	Debs []string
 
-	// NoAutostart leaves the units of added packages disabled, for a test that starts or
-	// enables them itself. Otherwise they are as the distribution leaves them, which for
-	// Debian means enabled: they have started with the machine.
+	// NoAutostart leaves the units of added packages disabled, those of users too, for a
+	// test that starts or enables them itself. Otherwise they are as the distribution
+	// leaves them, which for Debian means enabled: they have started with the machine.
+	// Links that a package ships below /usr are part of it and stay.
 	NoAutostart bool
 
 	// Sources are further archives that packages come from, such as a company's.

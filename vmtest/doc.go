@@ -45,18 +45,19 @@
 //
 // errors.As finds the type of an error: *[UnitError] for a unit, *[ExitError] and
 // *[StartError] for a command, *[VerifyError] for findings, *[ConnError] for a read or a
-// write whose time is over, *[GuestError] for a guest that is gone or does not answer, and
+// write that timed out, *[GuestError] for a guest that is gone or does not answer, and
 // *[HostError] for what the host lacks. errors.Is finds context.DeadlineExceeded in a call
-// whose time was over, [ErrStateUnreachable] in a wait that nothing can end, and
+// that timed out, [ErrStateUnreachable] in a wait that nothing can end, and
 // syscall.ECONNREFUSED in a Dial that was refused.
 //
 // # Guests
 //
 // A guest of Debian has the essential packages, systemd, D-Bus, udev, iproute2, nc, kmod and
-// what these need. [Machine.Image] lists the packages. [Guest.ApplyConfig] does what the
-// installation of a package does beside its files, and [Guest.Copy] with dpkg(1) adds packages. The root file system is writable, and what is
-// written is in RAM. There is no network but loopback, and no name server; "ip link add
-// lan0 type dummy" makes an interface to bind an address to.
+// what these need. [Machine.Image] lists the packages. Config.Packages, Config.Debs and
+// [Guest.InstallDeb] add packages. For files that are copied in without a package,
+// [Guest.ApplyConfig] runs sysusers, tmpfiles and presets. The root file system is writable,
+// and what is written is in RAM. There is no network but loopback, and no name server; "ip
+// link add lan0 type dummy" makes an interface to bind an address to.
 //
 // # Users
 //
@@ -81,7 +82,10 @@
 //
 // Config.Packages adds packages of the distribution to the guest's image, and Config.Debs
 // package files. Debian's packages enable and start their units, and so they run when a
-// test begins; see Config.NoAutostart. A packager's test of an upgrade:
+// test begins; see Config.NoAutostart. If one of these units fails at boot, so does the boot,
+// and the error names it. To test such a package, set NoAutostart and start the unit in the
+// test. A newer version in the archive makes no new image by itself; "vmtest image build
+// --package NAME IMAGE" does. A packager's test of an upgrade:
 //
 //	g := vmtest.Start(t, vmtest.Config{Debs: []string{"../mydaemon_1.0_amd64.deb"}})
 //	g.Unit("mydaemon.socket").Wait(t, "listening")
@@ -100,11 +104,12 @@
 //	                      files that are made once; default systemd-vmtest in the user's
 //	                      cache directory. It must belong to the user alone
 //	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
-//	VMTEST_SLOTS          how many tests with machines run at once; default one a core
+//	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest
 //	                      trim" lists what other guests leave out
-//	VMTEST_ACCEL          kvm, tcg, or auto: KVM where it runs the image's kernel
+//	VMTEST_ACCEL          kvm, tcg, or auto, the default: KVM where it runs the image's
+//	                      kernel
 //	VMTEST_AGENT          prebuilt guest agent, for hosts without a go command
 //	VMTEST_GO_PREBUILT    directory of prebuilt programs for InstallGo, likewise
 //	VMTEST_MIRROR         mirror to build images from, instead of mmdebstrap's default

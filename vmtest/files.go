@@ -24,7 +24,8 @@ func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 }
 
 // CopyFS copies all of fsys into a directory of the guest, and makes that if it does not
-// exist. Modes are those that fsys reports; an embed.FS reports 0444.
+// exist. Modes are those that fsys reports; an embed.FS reports 0444, and
+// an fstest.MapFS without Mode 0000, which only root can read.
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
 	return m.inputs.FS(fsys, func() error {
 		return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
