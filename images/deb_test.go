@@ -31,7 +31,7 @@ func TestDebsAreKnownByContent(t *testing.T) {
 	assert.NotEqual(t, first.name, with(a).name)
 	assert.Equal(t, "debian-13 with a.deb, b.deb", first.spec.label())
 
-	require.NoError(t, os.WriteFile(b, []byte("new"), 0o600))
+	require.NoError(t, os.WriteFile(b, []byte("newer"), 0o600))
 	assert.NotEqual(t, first.name, with(a, b).name, "a new content is another image")
 	require.NoError(t, os.WriteFile(b, []byte("two"), 0o600))
 	assert.Equal(t, first.name, with(a, b).name)

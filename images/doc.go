@@ -10,8 +10,8 @@
 // archives, and of files. Each is an image of its own in the cache.
 //
 // Open builds Debian: systemd, D-Bus, udev, iproute2, netcat, netbase, kmod and the
-// distribution's cloud kernel, or another suite by its [Recipe]. It opens an image that another tool has made, such as
-// one of NixOS, by the path of its directory; see [Seal].
+// distribution's cloud kernel, or another suite by its [Recipe]. It opens an image that
+// another tool has made, such as one of NixOS, by the path of its directory; see [Seal].
 //
 // [Import] makes an image of the root file system of any other distribution with systemd.
 // Directories of units and programs, the version of systemd and the packages are looked

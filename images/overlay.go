@@ -49,10 +49,12 @@ func (b *builder) buildOverlay(ctx context.Context, dir string, r *reporter) err
 	if t != nil {
 		defer t.modules.close()
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	switch replaced := lower.Check(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case replaced != nil: // while its files were read
+		return fmt.Errorf("read image %s: %w", lower.Title(), replaced)
+	case err != nil:
 		return err
 	}
 	return b.finish(ctx, dir, t)

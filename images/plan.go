@@ -48,7 +48,10 @@ func newPlan(s Spec) (*plan, error) {
 			return nil, err
 		}
 	}
-	p.sources = append(slices.Clone(p.recipe.Sources), s.Sources...)
+	p.sources = slices.Clone(p.recipe.Sources)
+	if s.adds() {
+		p.sources = append(p.sources, s.Sources...)
+	}
 	if err := p.readKeys(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -92,8 +93,12 @@ func FuzzParseRecipe(f *testing.F) {
 	f.Add([]byte(`{"name": "sid", "suite": "sid", "sources": [{"uri": "http://a/", "suite": "./", "keyring": "k"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := parseRecipe(b); err == nil {
-			assert.NoError(t, r.check())
 			assert.NotContains(t, r.Name, "/")
+			text, err := json.Marshal(r)
+			assert.NoError(t, err)
+			again, err := parseRecipe(text)
+			assert.NoError(t, err)
+			assert.Equal(t, r, again)
 		}
 	})
 }

@@ -61,6 +61,6 @@ func (s *silence) stop(output string) error {
 	return &BuildError{
 		Tool: "mmdebstrap", Tail: output,
 		Cause: fmt.Sprintf("no output for %v after %q", s.limit, s.last),
-		Cure:  "a package's script may wait for an answer, which nobody gives here",
+		Cure:  "a package's script may wait for an answer, and there is no terminal",
 	}
 }

@@ -32,7 +32,7 @@ type Source struct {
 	AuthFile string `json:"authFile,omitempty"`
 
 	// AuthEnv, if not empty, names a variable of the environment that holds USER:PASSWORD.
-	// The programs that build the image do not get the variable.
+	// Packages' scripts do not get the variable.
 	AuthEnv string `json:"authEnv,omitempty"`
 }
 
@@ -170,7 +170,7 @@ func (f *sourceFiles) logins() (*os.File, error) {
 		return nil, fmt.Errorf("pass logins: %w", err)
 	}
 	go func() { // a pipe holds less than a file of logins may have
-		_, _ = w.Write(f.auth) // fails if nobody reads
+		_, _ = w.Write(f.auth) // fails if the reader is gone
 		_ = w.Close()
 	}()
 	return r, nil
@@ -180,7 +180,7 @@ func (f *sourceFiles) logins() (*os.File, error) {
 func (p *plan) withoutLogins(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return slices.ContainsFunc(p.sources, func(s Source) bool { return s.AuthEnv == name })
+		return slices.ContainsFunc(slices.Concat(p.recipe.Sources, p.spec.Sources), func(s Source) bool { return s.AuthEnv == name })
 	})
 }
 

@@ -1,6 +1,8 @@
 package images
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,6 +28,9 @@ func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
 }
 
 func TestEveryInputChangesTheImage(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key.gpg")
+	require.NoError(t, os.WriteFile(key, []byte("key"), 0o600))
+	source := Source{URI: "http://packages.example.org", Suite: "./", Keyring: key}
 	seen := map[string]string{}
 	for what, s := range map[string]Spec{
 		"nothing":       {Base: "debian-13"},
@@ -35,6 +40,8 @@ func TestEveryInputChangesTheImage(t *testing.T) {
 		"a version":     {Base: "debian-13", Packages: []string{"a0=1"}},
 		"no autostart":  {Base: "debian-13", Packages: []string{"a0"}, NoAutostart: true},
 		"on an old one": {Base: "debian-12", Packages: []string{"a0"}},
+		"a dependency":  {Base: "debian-13", depends: []string{"a0"}},
+		"a source":      {Base: "debian-13", Packages: []string{"a0"}, Sources: []Source{source}},
 	} {
 		p := planOf(t, s)
 		assert.Empty(t, seen[p.inputs], "%s is the same as", what)
@@ -43,6 +50,7 @@ func TestEveryInputChangesTheImage(t *testing.T) {
 	}
 	assert.Equal(t, planOf(t, named(Default)), planOf(t, Spec{Base: Default, Packages: []string{}}))
 	assert.Equal(t, planOf(t, named(Default)).inputs, planOf(t, Spec{Base: Default, NoAutostart: true}).inputs)
+	assert.Equal(t, planOf(t, named(Default)).inputs, planOf(t, Spec{Base: Default, Sources: []Source{source}}).inputs, "no package comes from it")
 }
 
 func TestPackageArguments(t *testing.T) {

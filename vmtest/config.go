@@ -28,7 +28,7 @@ type Config struct {
 	// only recommend: NAME, NAME=VERSION or NAME/SUITE, as apt-get(8) takes them. Neither
 	// order nor duplicates matter. The first use builds an image with them, in about a
 	// minute, and the cache keeps it until it is unused for a month. Nothing can be added
-	// to the path of an image directory.
+	// to an image that was imported, or to the path of an image directory.
 	Packages []string
 
 	// Debs are the paths of package files (.deb) to install, such as the author's own,

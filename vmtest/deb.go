@@ -17,6 +17,7 @@ import (
 // Config.Packages and Config.Debs do that while an image is built, and in a fraction of
 // the time. The error has the end of what dpkg and the scripts printed.
 func (m *Machine) InstallDeb(ctx context.Context, hostPath string) error {
+	m = m.system() // dpkg needs root
 	guestPath := "/var/tmp/" + rand.Text() + ".deb"
 	if err := m.Copy(ctx, hostPath, guestPath); err != nil {
 		return err

@@ -28,7 +28,7 @@ type kept struct {
 	vm    *vm.Kept
 	key   string
 	made  snapshots.Template // without its inputs
-	given []inputs.Input     // what the framework knows of
+	given []inputs.Input     // what the framework itself depends on
 	paths []string           // Template.Inputs
 }
 
@@ -141,6 +141,7 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 		}
 	}
 	c.Disk, c.Console, c.Progress, c.BootTimeout, c.OpTimeout = nil, nil, nil, 0, 0 // not in the machine
+	c.Debs = nil                                                                    // paths; the image is an input
 	recipe := c.Recipe
 	c.Recipe = nil // a pointer says nothing
 	data, err := json.Marshal(map[string]any{

@@ -28,7 +28,8 @@ func recordGo(ctx context.Context, r *inputs.Record, pkg, arch string, notice fu
 		return nil, err
 	}
 	in.Digest = before
-	if after, err := gobuild.Stamp(ctx, pkg, arch, notice); err != nil || after != before { // the sources changed meanwhile, and nobody knows which were built
+	// If the sources changed meanwhile, it is not known which were built.
+	if after, err := gobuild.Stamp(ctx, pkg, arch, notice); err != nil || after != before {
 		in.Digest = ""
 	}
 	r.Add(in)

@@ -26,7 +26,7 @@ func (p *Template) setUp(t testing.TB, m *Machine) {
 	}
 }
 
-// setupTB is a test while Setup runs in it. It knows whether Setup has failed the test,
+// setupTB is a test while Setup runs in it. It records whether Setup has failed the test,
 // which may have failed before, and it has clean-ups of its own.
 type setupTB struct {
 	testing.TB

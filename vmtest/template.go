@@ -39,7 +39,7 @@ import (
 // and a line on stderr names the first change. The record has
 //
 //   - the test binary, and with it Setup itself, all constants and all embedded files,
-//   - the image, the guest's agent, QEMU and the rest of Config,
+//   - the image, the guest's agent and QEMU; each other Config has a machine of its own,
 //   - each file and directory that Setup passed to Copy, or to CopyFS as an os.DirFS,
 //     with modes and content,
 //   - the sources of each InstallGo, the versions of its modules, flags, and the version of

@@ -39,8 +39,9 @@ func newImageBuild(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build NAME...",
 		Short: "Build images again",
-		Long: `Build builds images from the newest packages, even if the cache has them. An image
-with more packages than its base, by --package or --deb, is one of its own in the cache.
+		Long: `Build builds images from the newest packages, even if the cache has them. Only the image
+that a --deb is installed on comes from the cache, if that has it. An image with more
+packages than its base, by --package or --deb, is one of its own in the cache.
 
 A NAME with a slash is the file of a recipe, such as {"name": "sid", "suite": "sid"}:
 go doc example.org/systemd-vmtest/images.Recipe has all its fields.`,

@@ -13,7 +13,7 @@ import (
 // identity returns the digest of all that makes a program what it is: the content of its
 // sources and of those it imports, the Go version of each module, the flags, and the
 // toolchain. Unlike the executable, it is the same in each module that the program is
-// built in, for the go command writes the main module and its replacements into an
+// built in: the go command writes the main module and its replacements into an
 // executable, and the versions of modules into the paths there. With modules it has these
 // too, so that it stands for the executable.
 func identity(ctx context.Context, pkg, arch string, modules bool) (string, error) {
@@ -23,7 +23,7 @@ func identity(ctx context.Context, pkg, arch string, modules bool) (string, erro
 	}
 	toolchain := make(chan result, 1)
 	go func() {
-		out, err := goCommand(ctx, buildEnv(pkg, arch), "env", "GOVERSION", "GOEXPERIMENT", "GOFIPS140", "GOFLAGS")
+		out, err := goCommand(ctx, buildEnv(pkg, arch), "env", "GOVERSION", "GOEXPERIMENT", "GOFIPS140", "GOFLAGS", "GOAMD64", "GOARM64")
 		toolchain <- result{string(out), err}
 	}()
 	lines, err := sources(ctx, pkg, arch)
@@ -48,7 +48,8 @@ func identity(ctx context.Context, pkg, arch string, modules bool) (string, erro
 			if err != nil {
 				return "", fmt.Errorf("read sources of %s: %w", pkg, err)
 			}
-			fmt.Fprintf(h, "%q %x\n", filepath.Base(line), sha256.Sum256(data))
+			_, name, _ := strings.Cut(line, inPackage)
+			fmt.Fprintf(h, "%q %x\n", name, sha256.Sum256(data))
 		case modules || !strings.HasPrefix(line, moduleMark):
 			fmt.Fprintf(h, "%q\n", line)
 		}
@@ -56,7 +57,7 @@ func identity(ctx context.Context, pkg, arch string, modules bool) (string, erro
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Stamp returns a text that does not change as long as [Program] returns the same bytes.
+// Stamp returns a text that changes if what [Program] returns changes.
 // It takes half as long, because it builds nothing if it need not.
 func Stamp(ctx context.Context, pkg, arch string, notice func(string)) (string, error) {
 	if os.Getenv("VMTEST_GO_PREBUILT") == "" {

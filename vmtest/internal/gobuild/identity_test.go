@@ -178,3 +178,17 @@ func TestStamp(t *testing.T) {
 	require.NoError(t, os.WriteFile(other, []byte("package main\n\nfunc main() { println(2) }\n"), 0o600))
 	fresh("file of the overlay")
 }
+
+// A program that embeds a directory can tell the names of the files in it.
+func TestIdentityHasTheNamesOfEmbeddedFiles(t *testing.T) {
+	smallModule(t)
+	require.NoError(t, os.WriteFile("main.go", []byte("package main\n\nimport \"embed\"\n\n//go:embed data\nvar data embed.FS\n\nfunc main() { _ = data }\n"), 0o600))
+	require.NoError(t, os.MkdirAll("data/a", 0o700))
+	require.NoError(t, os.WriteFile("data/a/file", nil, 0o600))
+	first, err := identity(t.Context(), ".", runtime.GOARCH, false)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename("data/a", "data/b"))
+	second, err := identity(t.Context(), ".", runtime.GOARCH, false)
+	require.NoError(t, err)
+	assert.NotEqual(t, first, second)
+}

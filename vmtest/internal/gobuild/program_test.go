@@ -128,7 +128,7 @@ func TestGoFlags(t *testing.T) {
 	assert.Contains(t, info.Settings, debug.BuildSetting{Key: "-tags", Value: "special"})
 	files, err := sources(t.Context(), ".", runtime.GOARCH)
 	require.NoError(t, err)
-	assert.Contains(t, files, filepath.Join(dir, "special", "doc.go"))
+	assert.Contains(t, files, filepath.Join(dir, "special")+inPackage+"doc.go")
 
 	for _, flags := range []string{"", "-tags=special"} {
 		t.Setenv("GOFLAGS", flags)

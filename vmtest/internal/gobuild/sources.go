@@ -15,17 +15,19 @@ import (
 const sourcesOf = `{{if not .Standard}}{{$dir := .Dir}}` +
 	`# {{.ImportPath}} go{{with .Module}}{{.GoVersion}}{{end}} {{.DefaultGODEBUG}}{{"\n"}}` +
 	moduleMark + `{{with .Module}}{{.Path}} {{.Version}}{{with .Replace}} => {{.Path}} {{.Version}}{{end}}{{end}}{{"\n"}}` +
-	`{{if eq .Name "main"}}` + profileMark + `{{$dir}}/default.pgo{{"\n"}}{{end}}` +
-	`{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
-	`{{range .SFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
-	`{{range .HFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
-	`{{range .SysoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}` +
-	`{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
+	`{{if eq .Name "main"}}` + profileMark + `{{$dir}}` + inPackage + `default.pgo{{"\n"}}{{end}}` +
+	`{{range .GoFiles}}{{$dir}}` + inPackage + `{{.}}{{"\n"}}{{end}}` +
+	`{{range .SFiles}}{{$dir}}` + inPackage + `{{.}}{{"\n"}}{{end}}` +
+	`{{range .HFiles}}{{$dir}}` + inPackage + `{{.}}{{"\n"}}{{end}}` +
+	`{{range .SysoFiles}}{{$dir}}` + inPackage + `{{.}}{{"\n"}}{{end}}` +
+	`{{range .EmbedFiles}}{{$dir}}` + inPackage + `{{.}}{{"\n"}}{{end}}{{end}}`
 
-// These begin the lines of a module, and of a profile.
+// These begin the lines of a module, and of a profile, and divide the path of a file into
+// its package's directory and its name there.
 const (
 	moduleMark  = "@ "
 	profileMark = "? "
+	inPackage   = "/./"
 )
 
 // noteSources looks at each file that pkg is built from. go test caches the result of a

@@ -73,7 +73,7 @@ func (s Sight) change(in Input) string {
 			return in.Name + " has changed"
 		}
 	default:
-		return fmt.Sprintf("nobody can tell whether %s has changed", in.Name)
+		return fmt.Sprintf("%s cannot be compared", in.Name)
 	}
 	return ""
 }

@@ -7,7 +7,7 @@ import (
 	"reflect"
 )
 
-// FS adds the files of fsys, which use reads, and calls use. It knows the file systems of
+// FS adds the files of fsys, which use reads, and calls use. It supports the file systems of
 // os.DirFS, and those that are data of the program: embed.FS, fstest.MapFS, and fs.Sub of
 // all these. Any other is Unseen.
 func (r *Record) FS(fsys fs.FS, use func() error) error {
@@ -32,7 +32,7 @@ func hostPath(fsys fs.FS) (path string, known bool) {
 	return hostPathOf(reflect.ValueOf(fsys))
 }
 
-// hostPathOf knows types by their names, because most have none that is exported. A type
+// hostPathOf tells types by their names, because most have none that is exported. A type
 // that gets another name in a later release of Go is unknown.
 func hostPathOf(v reflect.Value) (path string, known bool) {
 	if v.Kind() == reflect.Pointer && !v.IsNil() {

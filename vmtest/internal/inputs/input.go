@@ -30,7 +30,7 @@ const (
 	Env     Kind = "env"     // a variable of the environment
 	Program Kind = "program" // a Go command, as InstallGo takes it
 	Given   Kind = "given"   // known to the caller, such as "the test binary"
-	Unseen  Kind = "unseen"  // what nobody can compare, so that it always counts as changed
+	Unseen  Kind = "unseen"  // what cannot be compared, so that it always counts as changed
 )
 
 // Record collects inputs while a machine is prepared. The zero value is ready. A nil
@@ -67,7 +67,7 @@ func (r *Record) Env(name string) string {
 }
 
 // Path adds a file or a directory that use reads, and calls use. If something changes
-// there meanwhile, nobody knows what was read, so the input counts as changed.
+// there meanwhile, it is not known what was read, so the input counts as changed.
 func (r *Record) Path(path string, use func() error) error {
 	if r == nil {
 		return use()
