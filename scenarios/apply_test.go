@@ -29,7 +29,7 @@ func TestApplyConfig(t *testing.T) {
 	assert.Equal(t, "disabled", g.Unit("other.service").Show(t, "UnitFileState")["UnitFileState"])
 
 	ctx := t.Context()
-	assert.ErrorContains(t, g.Machine.ApplyConfig(ctx, "absent.service"), "run systemctl preset -- absent.service: exit status 1")
+	assert.ErrorContains(t, g.Machine.ApplyConfig(ctx, "absent.service"), " -- absent.service: exit status 1")
 	assert.ErrorContains(t, g.Machine.ApplyConfig(ctx, "demo"), `preset: unit name "demo"`)
 	write("/etc/tmpfiles.d/bad.conf", "d /var/lib/bad 0750 nobody-such\n")
 	err := g.Machine.ApplyConfig(ctx)
