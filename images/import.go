@@ -103,7 +103,7 @@ func (i *importer) build(ctx context.Context, dir string, r *reporter) error {
 		return err
 	}
 	defer t.Close()
-	m, err := examine(t, runtime.GOARCH)
+	m, err := examine(ctx, t, runtime.GOARCH)
 	if err != nil {
 		return i.fault(err)
 	}

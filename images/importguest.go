@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,12 +17,14 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// maxProgram is the most bytes of a program that is searched for its version.
-const maxProgram = 64 << 20
+const (
+	maxProgram  = 64 << 20 // bytes of a program that is searched for its version
+	maxDatabase = 64 << 20 // bytes of a database of packages
+)
 
 // examine returns what the manifest tells about a guest, except for its kernel. The error
 // is an *ImportError if a tree is not the root file system of a guest for arch.
-func examine(t *rootfs.Tree, arch string) (Manifest, error) {
+func examine(ctx context.Context, t *rootfs.Tree, arch string) (Manifest, error) {
 	m := Manifest{Imported: t.Kind, Arch: arch}
 	program, err := systemdProgram(t)
 	if err != nil {
@@ -37,7 +40,9 @@ func examine(t *rootfs.Tree, arch string) (Manifest, error) {
 	if err := checkMachine(text, arch, program); err != nil {
 		return m, err
 	}
-	m.Packages = installed(t)
+	if m.Packages, err = installed(ctx, t); err != nil {
+		return m, err
+	}
 	version := programVersion(text)
 	if m.SystemdVersion, m.SystemdMajor, err = systemdVersion([]Package{{Name: "systemd", Version: version}}); err != nil {
 		return m, &ImportError{Cause: fmt.Sprintf("the version of /%s is not known", program), Err: err}
@@ -133,26 +138,34 @@ func osRelease(t *rootfs.Tree) map[string]string {
 
 // installed returns the packages in the database of dpkg or pacman. That of RPM is not
 // read.
-func installed(t *rootfs.Tree) []Package {
-	if b, err := t.ReadFile("var/lib/dpkg/status", maxProgram); err == nil {
-		return printablePackages(parseStatus(b))
+func installed(ctx context.Context, t *rootfs.Tree) ([]Package, error) {
+	if b, err := t.ReadFile("var/lib/dpkg/status", maxDatabase); err == nil {
+		return printablePackages(parseStatus(b)), nil
 	}
 	const local = "var/lib/pacman/local"
 	dir, _, err := t.Lookup(local)
 	if err != nil {
-		return []Package{}
+		return []Package{}, nil
 	}
-	list := []Package{}
+	list, size := []Package{}, 0
 	for _, name := range dir.Names() {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		b, err := t.ReadFile(path.Join(local, name, "desc"), 1<<20)
 		if err != nil {
 			continue // one file has the version of the database
+		}
+		// A hard link in many directories would be as much text, and hardly any archive.
+		if size += len(b); size > maxDatabase {
+			return nil, &ImportError{Cause: fmt.Sprintf("the packages in /%s are described by more than %d MiB", local, maxDatabase>>20),
+				Cure: "empty that directory if the guest does without pacman"}
 		}
 		if p := parseDesc(b); p.Name != "" {
 			list = append(list, p)
 		}
 	}
-	return printablePackages(list)
+	return printablePackages(list), nil
 }
 
 // parseDesc returns the package that a desc file of pacman's database describes: a line
@@ -163,7 +176,7 @@ func parseDesc(b []byte) Package {
 	lines := strings.Split(string(b), "\n")
 	for i := range len(lines) - 1 {
 		if field := fields[lines[i]]; field != nil {
-			*field = lines[i+1]
+			*field = strings.Clone(lines[i+1]) // and not the whole file with it
 		}
 	}
 	return p

@@ -2,7 +2,10 @@ package images
 
 import (
 	"archive/tar"
+	"context"
+	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -54,7 +57,7 @@ func TestPlainFstab(t *testing.T) {
 // madeTree returns a tree with the entries.
 func madeTree(t *testing.T, entries []entry) *rootfs.Tree {
 	t.Helper()
-	tree, err := rootfs.Read(t.Context(), writeSource(t, makeTar(t, entries)), rootfs.Options{Dir: t.TempDir(), Max: 1 << 20})
+	tree, err := rootfs.Read(t.Context(), writeSource(t, makeTar(t, entries)), rootfs.Options{Dir: t.TempDir(), Max: 2 << 20})
 	require.NoError(t, err)
 	t.Cleanup(tree.Close)
 	return tree
@@ -62,10 +65,10 @@ func madeTree(t *testing.T, entries []entry) *rootfs.Tree {
 
 // The guest's directories are what other code goes by instead of Debian's.
 func TestExamineFindsDirectories(t *testing.T) {
-	m, err := examine(madeTree(t, otherSystem(t)), runtime.GOARCH)
+	m, err := examine(t.Context(), madeTree(t, otherSystem(t)), runtime.GOARCH)
 	require.NoError(t, err)
 	assert.Equal(t, "/usr/bin", m.BinDir())
-	m, err = examine(madeTree(t, append(otherSystem(t),
+	m, err = examine(t.Context(), madeTree(t, append(otherSystem(t),
 		entry{name: "bin", kind: tar.TypeSymlink, link: "usr/bin"},
 		entry{name: "etc/systemd/system", kind: tar.TypeSymlink, link: "/usr/share/factory/units"})), runtime.GOARCH)
 	require.NoError(t, err)
@@ -77,7 +80,7 @@ func TestExamineFindsDirectories(t *testing.T) {
 // Texts of a guest are printed, so they have no control characters.
 func TestExamineMakesTextsPrintable(t *testing.T) {
 	const evil = "\x1b]0;title\x07"
-	m, err := examine(madeTree(t, append(without(otherSystem(t), "etc/os-release"),
+	m, err := examine(t.Context(), madeTree(t, append(without(otherSystem(t), "etc/os-release"),
 		entry{name: "etc/os-release", content: "PRETTY_NAME=\"a" + evil + "\"\nVERSION_ID=" + evil + "\n"},
 		entry{name: "var/lib/dpkg/status", content: "Package: a" + evil + "\nStatus: install ok installed\nVersion: 1\n"})), runtime.GOARCH)
 	require.NoError(t, err)
@@ -109,4 +112,23 @@ func TestAdaptReportsWhatMayHinder(t *testing.T) {
 	assert.Contains(t, notes[0], "no default.target")
 	assert.Contains(t, notes[1], "SELinux is enforcing")
 	assert.Contains(t, notes[2], "waits for a network")
+}
+
+// Hard links make a large database of a small archive.
+func TestExamineBoundsTheDatabase(t *testing.T) {
+	const first = "var/lib/pacman/local/a-1/desc"
+	entries := append(otherSystem(t), entry{name: first, content: "%NAME%\na\n" + strings.Repeat("x", 1<<20-100)})
+	for i := range maxDatabase >> 20 {
+		entries = append(entries, entry{name: fmt.Sprintf("var/lib/pacman/local/b-%d/desc", i), kind: tar.TypeLink, link: first})
+	}
+	tree := madeTree(t, entries)
+	_, err := examine(t.Context(), madeTree(t, entries[:len(entries)-2]), runtime.GOARCH)
+	require.NoError(t, err)
+	_, err = examine(t.Context(), tree, runtime.GOARCH)
+	require.ErrorAs(t, err, new(*ImportError))
+	assert.ErrorContains(t, err, "the packages in /var/lib/pacman/local are described by more than 64 MiB")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = examine(ctx, tree, runtime.GOARCH)
+	require.ErrorIs(t, err, context.Canceled)
 }

@@ -21,6 +21,7 @@ import (
 const (
 	modulesPath = "lib/modules" // in a guest
 	zstdSuffix  = ".zst"
+	maxReasons  = 3 // why kernels are not used, in a note
 )
 
 // addKernel writes the kernel and the initrd's modules to dir. They are the source's, or
@@ -28,9 +29,14 @@ const (
 func (i *importer) addKernel(ctx context.Context, dir string, t *rootfs.Tree, m *Manifest) (note string, err error) {
 	var reasons []string
 	for _, version := range kernels(t) {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
 		k, err := findKernel(t, version)
 		if err != nil {
-			reasons = append(reasons, oneLine(err.Error()))
+			if len(reasons) < maxReasons {
+				reasons = append(reasons, oneLine(err.Error()))
+			}
 			continue
 		}
 		if err := k.write(dir, t, m); err != nil {
@@ -43,7 +49,7 @@ func (i *importer) addKernel(ctx context.Context, dir string, t *rootfs.Tree, m 
 	}
 	why := "the source has none"
 	if len(reasons) > 0 {
-		why = strings.Join(reasons[:min(3, len(reasons))], "; ")
+		why = strings.Join(reasons, "; ")
 	}
 	return fmt.Sprintf("the guest boots the kernel of %s, %s: %s", i.o.Kernel, m.KernelVersion, why), nil
 }
