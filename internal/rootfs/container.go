@@ -27,8 +27,12 @@ const (
 // maxJSON is the most bytes of a manifest or configuration, as in registries.
 const maxJSON = 4 << 20
 
-// maxIndexes is how many indexes may be on the way to an image.
-const maxIndexes = 4
+// Bounds of the indexes of an OCI layout.
+const (
+	maxIndexes     = 4    // on the way to an image
+	maxDescriptors = 1000 // entries of all indexes
+	maxOthers      = 20   // architectures that an error names
+)
 
 // store is where the files of a container image are: a directory, or an archive that was
 // read as a tree.
@@ -85,7 +89,7 @@ func readContainer(ctx context.Context, s store, o Options) (*Tree, error) {
 	if s.Has(layoutFile) {
 		find = findOCI
 	}
-	c, err := find(s, o.Arch)
+	c, err := find(ctx, s, o.Arch)
 	if err != nil {
 		return nil, err
 	}
@@ -123,21 +127,21 @@ func (t *Tree) addLayer(ctx context.Context, s store, name string, want v1.Hash)
 }
 
 // findOCI finds the image of an architecture in an OCI layout.
-func findOCI(s store, arch string) (container, error) {
+func findOCI(ctx context.Context, s store, arch string) (container, error) {
 	b, err := readJSON(s, indexFile)
 	if err != nil {
 		return container{}, err
 	}
-	var others []string
-	found, err := findImages(s, b, arch, maxIndexes, &others)
-	if err != nil {
+	in := &search{store: s, arch: arch}
+	if err := in.index(ctx, b, maxIndexes); err != nil {
 		return container{}, err
 	}
+	found := in.found
 	slices.SortFunc(found, func(a, b v1.Descriptor) int { return strings.Compare(a.Digest.Hex, b.Digest.Hex) })
 	found = slices.CompactFunc(found, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest })
 	switch {
 	case len(found) == 0:
-		return container{}, wrongArch(strings.Join(others, ", "), arch)
+		return container{}, wrongArch(strings.Join(in.others, ", "), arch)
 	case len(found) > 1:
 		return container{}, several(len(found))
 	}
@@ -160,41 +164,49 @@ func findOCI(s store, arch string) (container, error) {
 	return c, err
 }
 
-// findImages returns the images of an architecture that an index has, or an index of it.
-// It adds the architectures of the rest to others.
-func findImages(s store, index []byte, arch string, depth int, others *[]string) ([]v1.Descriptor, error) {
-	m, err := v1.ParseIndexManifest(bytes.NewReader(index))
+// search looks for the images of an architecture in indexes.
+type search struct {
+	store  store
+	arch   string
+	seen   int // entries of indexes, each as often as it was met
+	found  []v1.Descriptor
+	others []string // the architectures of the rest
+}
+
+// index looks in an index, and in the indexes in it, which can be depth deep.
+func (s *search) index(ctx context.Context, b []byte, depth int) error {
+	m, err := v1.ParseIndexManifest(bytes.NewReader(b))
 	if err != nil {
-		return nil, badJSON(indexFile, err)
+		return badJSON(indexFile, err)
 	}
-	var found []v1.Descriptor
 	for _, d := range m.Manifests {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if s.seen++; s.seen > maxDescriptors {
+			return &Error{Cause: fmt.Sprintf("its indexes have more than %d entries", maxDescriptors), Cure: "export a single image"}
+		}
 		switch {
 		case d.MediaType.IsIndex() && depth > 0:
-			b, err := readBlob(s, d.Digest)
+			b, err := readBlob(s.store, d.Digest)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			more, err := findImages(s, b, arch, depth-1, others)
-			if err != nil {
-				return nil, err
+			if err := s.index(ctx, b, depth-1); err != nil {
+				return err
 			}
-			found = append(found, more...)
 		case !d.MediaType.IsImage():
-		case d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == arch:
-			found = append(found, d)
-		default:
-			*others = append(*others, d.Platform.Architecture)
-		}
-		if len(found) > maxJSON>>10 {
-			return nil, several(len(found))
+		case d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == s.arch:
+			s.found = append(s.found, d)
+		case !slices.Contains(s.others, d.Platform.Architecture) && len(s.others) < maxOthers:
+			s.others = append(s.others, d.Platform.Architecture)
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // findDocker finds the image in an archive of docker save.
-func findDocker(s store, arch string) (container, error) {
+func findDocker(_ context.Context, s store, arch string) (container, error) {
 	b, err := readJSON(s, dockerFile)
 	if err != nil {
 		return container{}, err

@@ -2,12 +2,14 @@ package rootfs
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,4 +176,24 @@ func TestContainerOutOfItsStore(t *testing.T) {
 		_, err = readPath(t, writeDir(t, map[string][]byte{"manifest.json": m}))
 		assert.ErrorContains(t, err, "the image is not whole")
 	}
+}
+
+// An index may name the same index many times, and so may that one.
+func TestIndexesAreBounded(t *testing.T) {
+	files := oci(t)
+	index := marshal(t, map[string]any{"schemaVersion": 2, "manifests": []any{}})
+	for range maxIndexes + 1 {
+		files["blobs/sha256/"+sum(index)] = index
+		entry := map[string]any{"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + sum(index), "size": len(index)}
+		index = marshal(t, map[string]any{"schemaVersion": 2, "manifests": slices.Repeat([]any{entry}, maxDescriptors-1)})
+	}
+	files["index.json"] = index
+	source := writeDir(t, files)
+	_, err := readPath(t, source)
+	require.ErrorAs(t, err, new(*Error))
+	assert.ErrorContains(t, err, "its indexes have more than 1000 entries")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Read(ctx, source, Options{Dir: t.TempDir(), Max: testMax, Arch: "amd64"})
+	require.ErrorIs(t, err, context.Canceled)
 }
