@@ -54,8 +54,8 @@ type ImportError = rootfs.Error
 // modules. Import leaves out /.dockerenv and what is in /dev, /proc, /run and /sys,
 // empties /etc/machine-id, and comments out the lines of /etc/fstab that name disks or
 // network shares. Notices report the kernel, such lines, and what the guest lacks (see
-// Lacks of [Manifest]). Packages of the manifest has what the database of dpkg or pacman
-// lists; that of RPM is not read.
+// Lacks of [Manifest]). Manifest.Packages lists the packages in the database of dpkg or
+// pacman; that of RPM is not read.
 //
 // What is tested is Debian's packages in an arrangement unlike Debian's: other directories
 // of units and programs, another package database, a kernel with modules of zstd. No

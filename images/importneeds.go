@@ -56,10 +56,10 @@ func needs() []need {
 		{"dbus", []string{"dbus.socket"}, "no system bus: busctl and units of Type=dbus do not work"},
 		{"journalctl", []string{"journalctl"}, "no journal: calls that read it fail"},
 		{"nc", []string{"nc", "ncat", "netcat"}, "no client for sockets; Dial works"},
-		{"readlink", []string{"readlink"}, "Verify finds no links"},
+		{"readlink", []string{"readlink"}, "Verify can fail"},
 		{"sh", []string{"/bin/sh"}, "no shell: generators that look for inputs do not run (see vmtest trim), nor do scripts of a test"},
-		{"ss", []string{"ss"}, "Sockets and WaitSocket fail"},
-		{"systemctl", []string{"systemctl"}, "Enable, DaemonReload and other calls fail"},
+		{"ss", []string{"ss"}, "errors of Dial do not name what listens"},
+		{"systemctl", []string{"systemctl"}, "EnableNow, DaemonReload and others fail"},
 		{"systemd-analyze", []string{"systemd-analyze"}, "Verify fails"},
 		{"udevadm", []string{"udevadm"}, "no device units; a snapshot does not wait for udev"},
 	}

@@ -58,7 +58,7 @@ func TestImport(t *testing.T) {
 	} {
 		image, notes := importFrom(t, source)
 		assert.Equal(t, kind, image.Imported)
-		assert.Equal(t, []string{"the guest boots its own kernel " + base.KernelVersion, "the guest lacks ss: Sockets and WaitSocket fail"}, notes)
+		assert.Equal(t, []string{"the guest boots its own kernel " + base.KernelVersion, "the guest lacks ss: errors of Dial do not name what listens"}, notes)
 		assert.Equal(t, []string{"ss"}, image.Lacks)
 		assert.Equal(t, "Rearranged Linux 7", image.Distribution)
 		assert.Equal(t, base.SystemdVersion, image.SystemdVersion, "found without the database of dpkg")
