@@ -105,31 +105,31 @@ func (c cache) open(ctx context.Context, name, inputs string, r *reporter, build
 	default:
 		return nil, fmt.Errorf("open image %s: %w", r.name(name), err)
 	}
-	return c.replaceLocked(ctx, name, r, build)
+	return c.replaceLocked(ctx, "build", name, r, build)
 }
 
-// replace builds the image whether or not the cache has it.
-func (c cache) replace(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
+// replace makes the image whether or not the cache has it. verb is what errors call that.
+func (c cache) replace(ctx context.Context, verb, name string, r *reporter, build buildFunc) (*Image, error) {
 	l, err := c.lock(ctx, name, r)
 	if err != nil {
-		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
+		return nil, fmt.Errorf("%s image %s: %w", verb, r.name(name), err)
 	}
 	defer c.release(name, l, r)
-	return c.replaceLocked(ctx, name, r, build)
+	return c.replaceLocked(ctx, verb, name, r, build)
 }
 
-func (c cache) replaceLocked(ctx context.Context, name string, r *reporter, build buildFunc) (*Image, error) {
+func (c cache) replaceLocked(ctx context.Context, verb, name string, r *reporter, build buildFunc) (*Image, error) {
 	_ = c.sweep(name) // for its space; release sweeps again and reports errors
 	tmp, err := c.makeWork(name)
 	if err != nil {
-		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
+		return nil, fmt.Errorf("%s image %s: %w", verb, r.name(name), err)
 	}
 	dir := filepath.Join(tmp, "image")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
+		return nil, fmt.Errorf("%s image %s: %w", verb, r.name(name), err)
 	}
 	if err := build(ctx, dir, r); err != nil {
-		return nil, fmt.Errorf("build image %s: %w", r.name(name), err)
+		return nil, fmt.Errorf("%s image %s: %w", verb, r.name(name), err)
 	}
 	if err := c.drop(name, tmp); err != nil {
 		return nil, err

@@ -197,7 +197,7 @@ func TestCopiedImageIsHashedAndTaken(t *testing.T) {
 func TestFailedBuildChangesNothing(t *testing.T) {
 	c, image := builtSample(t)
 	boom := errors.New("boom")
-	_, err := c.replace(t.Context(), "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
+	_, err := c.replace(t.Context(), "build", "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, rootFile), []byte("half"), 0o600))
 		return boom
 	})

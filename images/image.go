@@ -129,7 +129,7 @@ func Build(ctx context.Context, s Spec, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := c.replace(ctx, b.name, &reporter{image: s.label(), fn: o.Progress}, b.build)
+	image, err := c.replace(ctx, "build", b.name, &reporter{image: s.label(), fn: o.Progress}, b.build)
 	return image, host.Explain(err, c.dir)
 }
 

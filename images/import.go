@@ -78,7 +78,7 @@ func Import(ctx context.Context, name, source string, o ImportOptions) (*Image, 
 		return nil, err
 	}
 	i := importer{name: name, source: source, o: o}
-	image, err := c.replace(ctx, name, &reporter{image: name, fn: o.Progress}, i.build)
+	image, err := c.replace(ctx, "import", name, &reporter{image: name, fn: o.Progress}, i.build)
 	return image, host.Explain(err, c.dir)
 }
 

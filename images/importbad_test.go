@@ -63,7 +63,7 @@ func TestImportOfABadSource(t *testing.T) {
 			var bad *ImportError
 			require.ErrorAs(t, err, &bad)
 			assert.Equal(t, source, bad.Source)
-			assert.ErrorContains(t, err, "read "+source+": ")
+			assert.ErrorContains(t, err, "import image bad: read "+source+": ")
 			assert.ErrorContains(t, err, tc.want)
 			assertOneLine(t, err.Error())
 			assertNothingKept(t, cacheDir)

@@ -54,7 +54,7 @@ func fillDefault(t *testing.T, cacheDir string) {
 	require.NoError(t, err)
 	p, err := newPlan(named(Default))
 	require.NoError(t, err)
-	_, err = c.replace(t.Context(), Default, &reporter{}, func(ctx context.Context, dir string, r *reporter) error {
+	_, err = c.replace(t.Context(), "build", Default, &reporter{}, func(ctx context.Context, dir string, r *reporter) error {
 		tree, err := rootfs.New(dir, 1<<20)
 		if err != nil {
 			return err

@@ -84,7 +84,7 @@ func TestUnremovableWorkIsANotice(t *testing.T) {
 	const said = "cannot clean up after a build: remove scratch directory: "
 	var seen []string
 	var work string
-	_, err := c.replace(t.Context(), "sample", notices(&seen), func(ctx context.Context, dir string, r *reporter) error {
+	_, err := c.replace(t.Context(), "build", "sample", notices(&seen), func(ctx context.Context, dir string, r *reporter) error {
 		work = filepath.Dir(dir)
 		return errors.Join(spoilNote(work), sampleBuild(ctx, dir, r))
 	})
@@ -96,7 +96,7 @@ func TestUnremovableWorkIsANotice(t *testing.T) {
 	require.NoError(t, os.Mkdir(zombies[0], 0o700))
 	require.NoError(t, os.Mkdir(zombies[1], 0o700))
 	seen = nil
-	image, err := c.replace(t.Context(), "sample", notices(&seen), sampleBuild)
+	image, err := c.replace(t.Context(), "build", "sample", notices(&seen), sampleBuild)
 	require.NoError(t, err)
 	assert.FileExists(t, image.Kernel())
 	require.Len(t, seen, 1, "noticed once in a build")
@@ -107,7 +107,7 @@ func TestUnremovableWorkIsANotice(t *testing.T) {
 	}
 
 	boom := errors.New("boom")
-	_, err = c.replace(t.Context(), "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
+	_, err = c.replace(t.Context(), "build", "sample", &reporter{}, func(_ context.Context, dir string, _ *reporter) error {
 		return errors.Join(spoilNote(filepath.Dir(dir)), boom)
 	})
 	assert.EqualError(t, err, "build image sample: boom")

@@ -45,7 +45,7 @@ func TestHashEndsWithContext(t *testing.T) {
 func TestCheckNoticesReplacement(t *testing.T) {
 	for name, replace := range map[string]func(*testing.T, cache, *Image){
 		"built again": func(t *testing.T, c cache, _ *Image) {
-			_, err := c.replace(t.Context(), "sample", &reporter{}, sampleBuild)
+			_, err := c.replace(t.Context(), "build", "sample", &reporter{}, sampleBuild)
 			require.NoError(t, err)
 		},
 		"removed": func(t *testing.T, c cache, _ *Image) {
