@@ -137,7 +137,8 @@ func (c cache) replaceLocked(ctx context.Context, verb, name string, r *reporter
 	if err := os.Rename(dir, c.image(name)); err != nil {
 		return nil, fmt.Errorf("store image %s: %w", r.name(name), err)
 	}
-	image, err := verify(ctx, c.image(name), c.stamp(name), name)
+	// The former image is gone, so the end of ctx comes too late.
+	image, err := verify(context.WithoutCancel(ctx), c.image(name), c.stamp(name), name)
 	if err != nil {
 		return nil, fmt.Errorf("store image %s: %w", r.name(name), err)
 	}

@@ -209,6 +209,20 @@ func TestFailedBuildChangesNothing(t *testing.T) {
 	assertClean(t, c)
 }
 
+// An image is stored whole, or not at all.
+func TestBuildInterruptedAtItsEnd(t *testing.T) {
+	c, first := builtSample(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	image, err := c.replace(ctx, "build", "sample", &reporter{}, func(ctx context.Context, dir string, r *reporter) error {
+		defer cancel()
+		return sampleBuild(ctx, dir, r)
+	})
+	require.NoError(t, err)
+	require.ErrorIs(t, first.Check(), ErrReplaced)
+	require.NoError(t, image.Check())
+	assertClean(t, c)
+}
+
 func TestRemove(t *testing.T) {
 	c, _ := builtSample(t)
 	assert.Equal(t, []string{"sample", "sample.stamp"}, c.files(t))
