@@ -105,6 +105,9 @@ type ownKernel struct {
 // findKernel returns the kernel of a version, or why a guest cannot boot it.
 func findKernel(t *rootfs.Tree, version string) (ownKernel, error) {
 	k := ownKernel{version: version}
+	if oneLine(version) != version {
+		return k, fmt.Errorf("kernel %q: no kernel has such a version", version)
+	}
 	base := path.Join(modulesPath, version)
 	for _, name := range []string{path.Join(base, "vmlinuz"), "boot/vmlinuz-" + version, path.Join(base, "Image"), "boot/Image-" + version} {
 		if n, _, err := t.Lookup(name); err == nil && n.Size > 0 {
