@@ -42,6 +42,9 @@ func adapt(t *rootfs.Tree) (notes []string, err error) {
 			"set SELINUX=permissive in the source's /etc/selinux/config")
 	}
 	for _, unit := range []string{"systemd-networkd-wait-online.service", "NetworkManager-wait-online.service"} {
+		if target, _ := t.ReadLink(path.Join("etc/systemd/system", unit)); target == "/dev/null" {
+			continue // masked; see systemctl(1)
+		}
 		for _, dir := range unitDirs {
 			if link := path.Join(dir, "network-online.target.wants", unit); t.IsLink(link) {
 				notes = append(notes, "/"+link+" waits for a network that the guest does not have, and so may its boot: mask it in the source")

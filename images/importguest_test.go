@@ -112,6 +112,11 @@ func TestAdaptReportsWhatMayHinder(t *testing.T) {
 	assert.Contains(t, notes[0], "no default.target")
 	assert.Contains(t, notes[1], "SELinux is enforcing")
 	assert.Contains(t, notes[2], "waits for a network")
+	notes, err = adapt(madeTree(t, append(without(otherSystem(t), "etc/fstab"),
+		entry{name: "etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service", kind: tar.TypeSymlink, link: "/x"},
+		entry{name: "etc/systemd/system/NetworkManager-wait-online.service", kind: tar.TypeSymlink, link: "/dev/null"})))
+	require.NoError(t, err)
+	assert.Empty(t, notes, "it is masked, as the note tells one to")
 }
 
 // Hard links make a large database of a small archive.

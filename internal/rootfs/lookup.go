@@ -113,6 +113,15 @@ func (t *Tree) Has(name string) bool {
 
 // IsLink reports whether a path is a symbolic link.
 func (t *Tree) IsLink(name string) bool {
+	_, ok := t.ReadLink(name)
+	return ok
+}
+
+// ReadLink returns the target of a path that is a symbolic link.
+func (t *Tree) ReadLink(name string) (target string, ok bool) {
 	p, err := t.walk(name, 0)
-	return err == nil && p.node != nil && p.node.Type == tar.TypeSymlink
+	if err != nil || p.node == nil || p.node.Type != tar.TypeSymlink {
+		return "", false
+	}
+	return p.node.Target, true
 }
