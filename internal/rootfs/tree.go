@@ -159,9 +159,6 @@ func (t *Tree) add(hdr *tar.Header, content io.Reader) error {
 	if err != nil {
 		return badEntry(hdr.Name, err)
 	}
-	if p.name == "" { // a link to a directory, with a / at its end
-		return nil
-	}
 	n := &Node{Type: hdr.Typeflag, Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid, Modified: hdr.ModTime,
 		xattrs: xattrs(hdr)}
 	switch hdr.Typeflag {
