@@ -124,12 +124,18 @@ var foreign = map[string]string{
 	"\x00\x00\x00\x00\x00\x00\x00\x00": "not a tar archive: it begins with zeros, as disk images do",
 }
 
+// What a tar archive has in its first header; see tar(5).
+const (
+	ustar   = "ustar"
+	ustarAt = 257
+)
+
 // Decompress returns the uncompressed stream of a file that may be compressed by gzip,
 // zstd or xz. The caller calls closeReader, unless there is an error, and bounds what it
 // reads.
 func Decompress(in io.Reader) (r io.Reader, closeReader func(), err error) {
 	b := bufio.NewReaderSize(in, 1<<16)
-	magic, err := b.Peek(8)
+	magic, err := b.Peek(len(ustar) + ustarAt)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, asError(err)
 	}
@@ -151,8 +157,9 @@ func Decompress(in io.Reader) (r io.Reader, closeReader func(), err error) {
 		}
 		return d, d.Close, nil
 	}
+	isTar := len(magic) > ustarAt && string(magic[ustarAt:]) == ustar // its first entry may have any name
 	for begin, what := range foreign {
-		if strings.HasPrefix(string(magic), begin) {
+		if !isTar && strings.HasPrefix(string(magic), begin) {
 			return nil, nil, &Error{Cause: "it is " + what, Cure: kindsCure}
 		}
 	}

@@ -69,6 +69,15 @@ func TestReadTar(t *testing.T) {
 	}
 }
 
+// The name of the first entry can be the beginning of another format.
+func TestReadTarWithANameLikeAnotherFormat(t *testing.T) {
+	for _, name := range []string{"PKGBUILD", "BZh", "070701"} {
+		tree, err := readFile(t, makeTar(t, file(name, "x")))
+		require.NoError(t, err, name)
+		assert.Equal(t, []string{"./" + name + " = x"}, listing(t, tree))
+	}
+}
+
 // A torn archive is an error wherever it ends, or nothing is missing but an index.
 func TestReadTornTar(t *testing.T) {
 	whole := makeTar(t, file("a", strings.Repeat("a", 700)), file("b", strings.Repeat("b", 100)))
