@@ -19,7 +19,7 @@ func TestSilenceEndsAnInstallation(t *testing.T) {
 	var build *BuildError
 	require.ErrorAs(t, err, &build)
 	assert.EqualError(t, err, `run mmdebstrap: no output for 100ms after "Setting up demo (1.0) ..." `+
-		"(a package's script may wait for an answer, which nobody gives here)")
+		"(a package's script may wait for an answer, and there is no terminal)")
 	assert.Contains(t, build.Tail, "Setting up demo")
 }
 
