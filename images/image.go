@@ -121,6 +121,9 @@ func Build(ctx context.Context, s Spec, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.imported() {
+		return nil, Buildable(s.Base, o)
+	}
 	c, err := openCache(o.Cache)
 	if err != nil {
 		return nil, err

@@ -182,7 +182,10 @@ func TestImportedImageInTheCache(t *testing.T) {
 	assert.Equal(t, first.Digest, again.Digest, "of equal sources")
 	require.ErrorIs(t, first.Check(), ErrReplaced)
 	_, err = Build(t.Context(), named("other"), o.Options)
-	require.ErrorAs(t, err, new(*UnknownImageError), "there is nothing to build it from")
+	require.ErrorAs(t, err, new(*SpecError), "there is nothing to build it from")
+	assert.EqualError(t, err, "build image other: it was imported: import it again")
+	_, err = Build(t.Context(), named("another"), o.Options)
+	require.ErrorAs(t, err, new(*UnknownImageError))
 
 	require.NoError(t, os.Truncate(again.Root(), 3))
 	_, err = Open(t.Context(), named("other"), o.Options)

@@ -52,6 +52,15 @@ func Known(name string, o Options) error {
 	return &UnknownImageError{Name: name}
 }
 
+// Buildable is [Known] for an image that is to be built: a *SpecError for one that was
+// imported.
+func Buildable(name string, o Options) error {
+	if err := Known(name, o); err != nil || slices.Contains(Names(), name) {
+		return err
+	}
+	return specErrorf("build image %s: it was imported: import it again", name)
+}
+
 // imported reports whether the base is the name of an image that was imported, if any.
 func (s Spec) imported() bool { return s.Recipe == nil && checkImportName(s.Base) == nil }
 

@@ -59,9 +59,12 @@ go doc example.org/systemd-vmtest/images.Recipe has all its fields.`,
 			if all {
 				names = images.Names()
 			}
-			for _, name := range names { // all are known before the first is built
-				if !images.IsPath(name) && !slices.Contains(images.Names(), name) {
-					return &images.UnknownImageError{Name: name}
+			for _, name := range names { // all are looked at before the first is built
+				if images.IsPath(name) {
+					continue
+				}
+				if err := images.Buildable(name, images.Options{}); err != nil {
+					return err
 				}
 			}
 			for _, name := range names {
