@@ -11,7 +11,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/ulikunitz/xz"
+	"example.org/systemd-vmtest/internal/unxz"
 )
 
 // Index lists a kernel's modules.
@@ -105,7 +105,7 @@ func Decompress(file string, content []byte) ([]byte, error) {
 	case ".gz":
 		r, err = gzip.NewReader(bytes.NewReader(content))
 	case ".xz":
-		r, err = xz.NewReader(bytes.NewReader(content))
+		r, err = unxz.NewReader(bytes.NewReader(content))
 	default:
 		return nil, fmt.Errorf("decompress %s: unknown compression %s", file, ext)
 	}

@@ -3,6 +3,8 @@ package kmod_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
+	"hash/crc32"
 	"slices"
 	"testing"
 
@@ -78,6 +80,15 @@ func TestDecompressIsBounded(t *testing.T) {
 	require.NoError(t, w.Close())
 	_, err = kmod.Decompress("b.ko.gz", bytes.Repeat(member.Bytes(), 65))
 	assert.EqualError(t, err, "decompress b.ko.gz: more than 64 MiB")
+
+	var x bytes.Buffer
+	xw, err := xz.NewWriter(&x)
+	require.NoError(t, err)
+	require.NoError(t, xw.Close())
+	header := []byte{2, 0, 0x21, 1, 40, 0, 0, 0} // of a block with a dictionary of 4 GiB
+	header = binary.LittleEndian.AppendUint32(header, crc32.ChecksumIEEE(header))
+	_, err = kmod.Decompress("b.ko.xz", append(x.Bytes()[:12:12], header...))
+	assert.EqualError(t, err, "decompress b.ko.xz: xz: a dictionary of 4095 MiB: want 128 or less")
 }
 
 func FuzzFiles(f *testing.F) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"example.org/systemd-vmtest/internal/unxz"
 )
 
 // Error reports that a source is not the root file system of a guest.
@@ -39,10 +41,14 @@ func badEntry(name string, err error) error {
 func asError(err error) error {
 	var file *os.PathError
 	var known *Error
+	var large *unxz.DictionaryError
 	switch {
 	case err == nil, errors.As(err, &known), errors.As(err, &file),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.As(err, &large):
+		return &Error{Cause: fmt.Sprintf("the archive needs %d MiB of memory to be uncompressed, and %d are allowed", large.Size>>20, unxz.MaxDictionary>>20),
+			Cure: "compress it with a smaller dictionary: xz -9 needs 64 MiB", Err: err}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Error{Cause: "the archive is torn: it ends too early", Cure: "copy or make it again", Err: err}
 	}

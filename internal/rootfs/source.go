@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+
+	"example.org/systemd-vmtest/internal/unxz"
 )
 
 // Options are the bounds of [Read].
@@ -147,7 +148,7 @@ func Decompress(in io.Reader) (r io.Reader, closeReader func(), err error) {
 		r, err = gzip.NewReader(b)
 		return r, none, asError(err)
 	case begins("\xfd7zXZ\x00"):
-		r, err = xz.NewReader(b)
+		r, err = unxz.NewReader(b)
 		return r, none, asError(err)
 	case begins("\x28\xb5\x2f\xfd"):
 		// The zstd command has the same bound of memory.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"io"
 	"os"
 	"os/exec"
@@ -102,6 +104,16 @@ func TestReadDamagedTar(t *testing.T) {
 	b[len(b)-6] ^= 1
 	_, err := readFile(t, b)
 	assert.ErrorContains(t, err, "the archive is damaged: gzip: invalid checksum")
+}
+
+func TestReadTarWithALargeDictionary(t *testing.T) {
+	b := compressed(t, ".xz", makeTar(t, file("a", "")))
+	header := b[12:24] // of the first block, which package xz writes without sizes
+	header[4] = 40     // 4 GiB
+	binary.LittleEndian.PutUint32(header[8:], crc32.ChecksumIEEE(header[:8]))
+	_, err := readFile(t, b)
+	require.ErrorAs(t, err, new(*Error))
+	assert.ErrorContains(t, err, "the archive needs 4095 MiB of memory to be uncompressed, and 128 are allowed (compress it")
 }
 
 func TestReadNoArchive(t *testing.T) {
