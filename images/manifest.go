@@ -155,6 +155,9 @@ func (m *Manifest) write(dir string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := kmod.ReadAll(bytes.NewReader(b)); err != nil { // as readManifest does
+		return fmt.Errorf("write manifest: %w", err)
+	}
 	return writeSynced(filepath.Join(dir, manifestFile), bytes.NewReader(b))
 }
 

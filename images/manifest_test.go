@@ -34,6 +34,13 @@ func TestManifestRoundTrip(t *testing.T) {
 	assert.NotEmpty(t, got.Seal)
 }
 
+// What is written can be read again, whatever a guest has.
+func TestManifestIsBounded(t *testing.T) {
+	m := sampleManifest()
+	m.Packages = []Package{{Name: strings.Repeat("<", 12<<20)}} // each takes 6 bytes of JSON
+	assert.EqualError(t, m.write(t.TempDir()), "write manifest: more than 64 MiB")
+}
+
 func TestManifestDamage(t *testing.T) {
 	for _, tc := range []struct {
 		name, old, new, want string
