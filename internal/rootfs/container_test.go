@@ -194,6 +194,9 @@ func TestIndexesAreBounded(t *testing.T) {
 	assert.ErrorContains(t, err, "its indexes have more than 1000 entries")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = Read(ctx, source, Options{Dir: t.TempDir(), Max: testMax, Arch: "amd64"})
+	root, err := os.OpenRoot(source)
+	require.NoError(t, err)
+	defer root.Close()
+	_, err = findOCI(ctx, dirStore{root}, "amd64")
 	require.ErrorIs(t, err, context.Canceled)
 }
