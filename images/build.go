@@ -37,18 +37,8 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 	if len(b.debs) > 0 {
 		return b.buildOverlay(ctx, dir, r)
 	}
-	epoch, err := sourceDateEpoch()
+	epoch, scratch, err := prepareBuild(ctx, dir)
 	if err != nil {
-		return err
-	}
-	if err := host.CheckBuildTools(); err != nil {
-		return err
-	}
-	scratch, err := makeScratch(filepath.Dir(dir))
-	if err != nil {
-		return err
-	}
-	if err := host.CheckNamespaces(ctx); err != nil {
 		return err
 	}
 	r.report(Progress{Stage: Resolving})
@@ -63,6 +53,21 @@ func (b *builder) build(ctx context.Context, dir string, r *reporter) error {
 		return err
 	}
 	return b.finish(ctx, dir, t)
+}
+
+// prepareBuild checks the host, and makes a directory beside dir for what the tools need. It
+// also returns the newest time stamp inside the image.
+func prepareBuild(ctx context.Context, dir string) (epoch int64, scratch string, err error) {
+	if epoch, err = sourceDateEpoch(); err != nil {
+		return 0, "", err
+	}
+	if err := host.CheckBuildTools(); err != nil {
+		return 0, "", err
+	}
+	if scratch, err = makeScratch(filepath.Dir(dir)); err != nil {
+		return 0, "", err
+	}
+	return epoch, scratch, host.CheckNamespaces(ctx)
 }
 
 // finish writes the modules and the manifest into dir, which has the kernel and the

@@ -9,26 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"example.org/systemd-vmtest/internal/host"
 )
 
 // buildOverlay fills dir with the image of a spec with package files. It installs them
 // with dpkg on a copy of an image that has everything else, which the cache keeps. So a
 // new build of a package file costs seconds, and no network.
 func (b *builder) buildOverlay(ctx context.Context, dir string, r *reporter) error {
-	epoch, err := sourceDateEpoch()
+	epoch, scratch, err := prepareBuild(ctx, dir)
 	if err != nil {
-		return err
-	}
-	if err := host.CheckBuildTools(); err != nil {
-		return err
-	}
-	scratch, err := makeScratch(filepath.Dir(dir))
-	if err != nil {
-		return err
-	}
-	if err := host.CheckNamespaces(ctx); err != nil {
 		return err
 	}
 	debs := filepath.Join(scratch, "debs")
