@@ -14,7 +14,7 @@ type arch struct {
 var arches = map[string]arch{
 	"amd64": {
 		binary:  "qemu-system-x86_64",
-		machine: "q35,smm=off,vmport=off",
+		machine: "q35,smm=off,vmport=off,sata=off,smbus=off",
 		console: "ttyS0",
 		// The plainest model boots a quarter faster under emulation than an Intel
 		// model: for this vendor the kernel leaves page-table isolation out.
@@ -23,7 +23,7 @@ var arches = map[string]arch{
 		// An interrupt at its end sometimes saves an operand as EFLAGS then, and the
 		// kernel dies of a double fault in kmem_cache_alloc. A kernel whose processor
 		// lacks the instruction does not use it.
-		tcgCPU: "qemu64,-cx16",
+		tcgCPU: "qemu64,-cx16,-svm",
 		panics: "pvpanic", // on the ISA bus: Linux has no driver for pvpanic-pci before 5.13
 	},
 	"arm64": {

@@ -48,9 +48,9 @@ func TestCommandLineOfABoot(t *testing.T) {
 -display none
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 -object memory-backend-ram,id=ram,size=512M
--machine q35,smm=off,vmport=off,memory-backend=ram
+-machine q35,smm=off,vmport=off,sata=off,smbus=off,memory-backend=ram
 -accel tcg,tb-size=128
--cpu qemu64,-cx16
+-cpu qemu64,-cx16,-svm
 -smp 1
 -m 512M
 -no-reboot
