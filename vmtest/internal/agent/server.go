@@ -109,7 +109,7 @@ func (s *Server) serverConfig() (*ssh.ServerConfig, error) {
 			s.err = fmt.Errorf("use host key: %w", err)
 			return
 		}
-		s.config = &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true}
+		s.config = &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true, ServerVersion: wire.Version}
 		s.config.AddHostKey(signer)
 	})
 	return s.config, s.err

@@ -54,8 +54,9 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 	config := wire.Algorithms()
 	config.Rand = random
 	sshConn, channels, requests, err := ssh.NewClientConn(s, "guest", &ssh.ClientConfig{
-		Config: config,
-		User:   "root",
+		Config:        config,
+		User:          "root",
+		ClientVersion: wire.Version,
 		// The stream is a socket pair whose other end QEMU inherited, so the
 		// other end is the guest. There is no earlier key to compare with,
 		// because the agent makes one at each boot.
@@ -72,6 +73,10 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 			err = ended(ctx)
 		}
 		return nil, fmt.Errorf("shake hands with guest: %w", err)
+	}
+	if theirs := string(sshConn.ServerVersion()); theirs != wire.Version {
+		sshConn.Close()
+		return nil, fmt.Errorf("shake hands with guest: %w", &VersionError{theirs})
 	}
 	c := &Client{stream: s, conn: sshConn, done: make(chan struct{})}
 	go ssh.DiscardRequests(requests)

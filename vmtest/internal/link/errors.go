@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
 )
 
 // ExitError is the error of a command that ran and did not exit with 0.
@@ -41,6 +42,17 @@ func (e *StartError) Error() string {
 
 // Unwrap returns Errno if there is one.
 func (e *StartError) Unwrap() error { return errnoOrNil(e.Errno) }
+
+// VersionError is the error of a handshake with an agent of another version of this module.
+type VersionError struct {
+	Theirs string // its identification string
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("the guest's agent is of another version of systemd-vmtest: it identifies itself as %s, and this program expects %s; "+
+		"the go command builds the agent from the module in the current directory, unless VMTEST_AGENT names one: "+
+		"use the vmtest command of the version that this module requires", tail.Printable(e.Theirs), wire.Version)
+}
 
 // guestError is the error of a system call in the guest, with the guest's text.
 type guestError struct {

@@ -45,7 +45,7 @@ func serveChannels(t *testing.T, port net.Conn, serve func(int, ssh.NewChannel))
 	require.NoError(t, err)
 	signer, err := ssh.NewSignerFromSigner(key)
 	require.NoError(t, err)
-	config := &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true}
+	config := &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true, ServerVersion: wire.Version}
 	config.AddHostKey(signer)
 	conn, channels, requests, err := ssh.NewServerConn(port, config)
 	if !assert.NoError(t, err) {

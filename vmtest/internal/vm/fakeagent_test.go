@@ -158,7 +158,7 @@ func (a *fakeAgent) talk(conn net.Conn, seed [32]byte) {
 	defer conn.Close()
 	key, err := agentKey()
 	assert.NoError(a.machine.t, err)
-	config := &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true}
+	config := &ssh.ServerConfig{Config: wire.Algorithms(), NoClientAuth: true, ServerVersion: wire.Version}
 	config.Rand = mathrand.NewChaCha8(seed)
 	config.AddHostKey(key)
 	sshConn, channels, requests, err := ssh.NewServerConn(conn, config)

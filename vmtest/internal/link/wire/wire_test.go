@@ -1,6 +1,10 @@
 package wire_test
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"reflect"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -49,4 +53,22 @@ func TestErrno(t *testing.T) {
 	for _, errno := range []syscall.Errno{0, syscall.ENOENT, syscall.ECONNREFUSED} {
 		assert.Equal(t, errno, wire.Errno(wire.RejectionReason(errno)))
 	}
+}
+
+// A payload that gets, loses or changes a field needs another Version.
+func TestVersion(t *testing.T) {
+	var layout strings.Builder
+	for _, payload := range []any{
+		wire.Argv{}, wire.StartError{}, wire.Elapsed{}, wire.ExitStatus{}, wire.ExitSignal{}, wire.Signal{},
+		wire.Subsystem{}, wire.DirectTCPIP{}, wire.DirectStreamlocal{},
+	} {
+		of := reflect.TypeOf(payload)
+		fmt.Fprint(&layout, of.Name(), ":")
+		for field := range of.Fields() {
+			fmt.Fprint(&layout, " ", field.Name, " ", field.Type, ",")
+		}
+		layout.WriteString("\n")
+	}
+	assert.Equal(t, "SSH-2.0-systemd_vmtest_1", wire.Version)
+	assert.Equal(t, "5ee4c158a142", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
 }
