@@ -59,7 +59,7 @@ func needs() []need {
 		{"readlink", []string{"readlink"}, "Verify can fail"},
 		{"sh", []string{"/bin/sh"}, "no shell: generators that look for inputs do not run (see vmtest trim), nor do scripts of a test"},
 		{"ss", []string{"ss"}, "errors of Dial do not name what listens"},
-		{"systemctl", []string{"systemctl"}, "EnableNow, DaemonReload and others fail"},
+		{"systemctl", []string{"systemctl"}, "Show, ApplyConfig and others fail"},
 		{"systemd-analyze", []string{"systemd-analyze"}, "Verify fails"},
 		{"udevadm", []string{"udevadm"}, "no device units; a snapshot does not wait for udev"},
 	}

@@ -2,10 +2,12 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
 )
@@ -33,7 +35,7 @@ func followGuide(t *testing.T, g *vmtest.Guest) {
 		"LoadState": "loaded", "StandardInput": "socket", "StandardOutput": "socket", "StandardError": "journal",
 	})
 
-	out := g.EnableNow(t, echoSocket)
+	out := guideCommand(t, g, "enable", "--now")
 	assert.Equal(t, fmt.Sprintf(texts.created, link, unitFile(g, echoSocket)), strings.TrimSpace(out), "systemctl enable --now")
 	assert.Equal(t, unitFile(g, echoSocket), strings.TrimSpace(g.Run(t, "readlink", link)), "target of %s", link)
 	assertShow(t, g, echoSocket, properties{
@@ -57,12 +59,23 @@ func followGuide(t *testing.T, g *vmtest.Guest) {
 	waitGone(t, g, echoInstances)
 	assertJournal(t, g, echoSocket, texts.listening)
 
-	out = g.Disable(t, echoSocket)
+	out = guideCommand(t, g, "disable")
 	assert.Equal(t, fmt.Sprintf(texts.removed, link), strings.TrimSpace(out), "systemctl disable")
 	gone := g.Exec(t, vmtest.Command{Args: []string{"readlink", link}})
 	assert.Equal(t, 1, gone.ExitCode, "exit status of readlink %s after systemctl disable", link)
 	// systemctl disable does not stop the unit.
 	assertShow(t, g, echoSocket, properties{"UnitFileState": "disabled", "ActiveState": "active", "SubState": "listening"})
+}
+
+// guideCommand runs systemctl on the guide's socket, and returns all that it printed.
+func guideCommand(t *testing.T, g *vmtest.Guest, args ...string) string {
+	t.Helper()
+	if g.Machine.Image().RuntimeUnits() {
+		args = append(args, "--runtime")
+	}
+	r := g.Exec(t, vmtest.Command{Args: slices.Concat([]string{"systemctl"}, args, []string{echoSocket})})
+	require.NoError(t, r.Err())
+	return string(r.Stdout) + string(r.Stderr)
 }
 
 // guideTexts are messages of systemctl and systemd, which differ between versions.

@@ -35,7 +35,9 @@ func TestUserSocket(t *testing.T) {
 	findings := alice.Findings(t, vmtest.Verification{Units: []string{"demo-typo.service"}})
 	require.NotEmpty(t, findings)
 	assert.Contains(t, findings[0].String(), "ExecStat")
-	assert.Contains(t, alice.EnableNow(t, "demo-user.socket"), "/home/alice/.config/systemd/user/sockets.target.wants/demo-user.socket")
+	const dir = "/home/alice/.config/systemd/user/"
+	assert.Equal(t, []vmtest.UnitFileChange{{Type: "symlink", Path: dir + "sockets.target.wants/demo-user.socket", Target: dir + "demo-user.socket"}},
+		alice.EnableNow(t, "demo-user.socket"))
 	alice.Unit("demo-user.socket").Wait(t, "listening")
 	shown := alice.Unit("demo-user.socket").Show(t, "Listen", "SubState", "UnitFileState")
 	assert.Equal(t, map[string]string{"Listen": path + " (Stream)", "SubState": "listening", "UnitFileState": "enabled"}, shown)

@@ -17,7 +17,7 @@ import (
 // does not run yet, waits until that has started its units, so that enabled sockets listen,
 // and returns the same machine as that user sees it:
 //
-//   - Unit, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd, WaitSystemd and the
+//   - Unit, Enable, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd, WaitSystemd and the
 //     presets of ApplyConfig are about the units of that systemd, as systemctl --user is.
 //   - The Unit of a JournalQuery is one of these units.
 //   - Run and Exec run commands as the user, with XDG_RUNTIME_DIR, unless Command.User is set.

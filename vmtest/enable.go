@@ -2,9 +2,10 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 
@@ -12,43 +13,106 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
-// DaemonReload makes systemd read its unit files again.
-func (m *Machine) DaemonReload(ctx context.Context) error {
-	_, err := m.Run(ctx, m.scoped([]string{"systemctl", "daemon-reload"})...)
-	return err
+// UnitFileChange is a change that systemd made to unit files (EnableUnitFiles of
+// org.freedesktop.systemd1(5)).
+type UnitFileChange struct {
+	Type   string // "symlink", "unlink", or what systemd found instead, such as "masked"
+	Path   string // of the symbolic link, in the guest
+	Target string // of a "symlink"
 }
 
-// EnableNow enables units, reads all unit files again, and starts the units. It returns
-// what systemctl enable printed: the symbolic links that it made. A unit is a full name,
-// or the path of a unit file in the guest. A unit without an [Install] section is an
-// error, and nothing is started, because a boot would not start it; use Unit.Start.
-// A unit that does not start is a *[UnitError].
-func (m *Machine) EnableNow(ctx context.Context, units ...string) (string, error) {
-	if err := checkUnits("enable", units); err != nil {
-		return "", err
+// ErrNoUnit is in the error of a call that is about a unit which does not exist: there is
+// no unit file, and the unit does not run without one.
+var ErrNoUnit = systemd.ErrNoUnit
+
+// DaemonReload makes systemd read its unit files again, as systemctl daemon-reload does.
+func (m *Machine) DaemonReload(ctx context.Context) error {
+	if err := m.units().Reload(ctx); err != nil {
+		return fmt.Errorf("daemon-reload: %w", public(err))
 	}
-	out, err := m.systemctl(ctx, slices.Concat([]string{"enable"}, m.runtime(), []string{"--"}, units))
+	return nil
+}
+
+// Enable enables units, as systemctl enable does, and returns the symbolic links that
+// systemd made. A unit is a full name, or the path of a unit file in the guest. A unit
+// without an [Install] section is an error, because a boot would not start it.
+//
+// Like systemctl, Enable makes systemd read all unit files again, but only if there is a new
+// link, or if the unit's own files have changed since systemd read them.
+func (m *Machine) Enable(ctx context.Context, units ...string) ([]UnitFileChange, error) {
+	return m.changeFiles(ctx, systemd.Enable, units)
+}
+
+// EnableNow enables units, as Enable, and starts them, as [MachineUnit.Start]. If a unit
+// cannot be enabled, nothing is started. A template is started by the name of an instance
+// alone. A unit that does not start is a *[UnitError].
+func (m *Machine) EnableNow(ctx context.Context, units ...string) ([]UnitFileChange, error) {
+	for _, unit := range units {
+		if systemd.IsTemplate(path.Base(unit)) {
+			return nil, fmt.Errorf("enable %s: a template cannot be started; name an instance, or use Enable", unit)
+		}
+	}
+	changes, err := m.Enable(ctx, units...)
 	if err != nil {
-		return out, err
-	}
-	if strings.Contains(out, "no installation config") {
-		return out, fmt.Errorf("enable %s: no [Install] section; use Start", strings.Join(units, " "))
+		return changes, err
 	}
 	for _, unit := range units {
 		if err := m.Unit(path.Base(unit)).Start(ctx); err != nil {
-			return out, err
+			return changes, err
 		}
 	}
-	return out, nil
+	return changes, nil
 }
 
-// Disable disables units without stopping them, and returns what systemctl printed: the
-// symbolic links that it removed.
-func (m *Machine) Disable(ctx context.Context, units ...string) (string, error) {
-	if err := checkUnits("disable", units); err != nil {
-		return "", err
+// Disable disables units without stopping them, as systemctl disable does, and returns the
+// symbolic links that systemd removed. It reads unit files again as Enable does.
+func (m *Machine) Disable(ctx context.Context, units ...string) ([]UnitFileChange, error) {
+	return m.changeFiles(ctx, systemd.Disable, units)
+}
+
+func (m *Machine) changeFiles(ctx context.Context, verb systemd.FileVerb, units []string) ([]UnitFileChange, error) {
+	if err := checkUnits(string(verb), units); err != nil {
+		return nil, err
 	}
-	return m.systemctl(ctx, slices.Concat([]string{"disable"}, m.runtime(), []string{"--"}, units))
+	changes, err := m.units().ChangeFiles(ctx, verb, units, m.runtime() != nil)
+	if systemd.IsRefusal(err) && m.anySysV(ctx, units) {
+		return nil, m.sysV(ctx, verb, units)
+	}
+	var all []UnitFileChange
+	for _, c := range changes {
+		all = append(all, UnitFileChange(c))
+	}
+	if err == nil {
+		return all, nil
+	}
+	if errors.Is(err, systemd.ErrNoInstall) {
+		err = fmt.Errorf("%w; use Start", err)
+	}
+	return all, fmt.Errorf("%s %s: %w", verb, tail.Printable(strings.Join(units, " ")), public(err))
+}
+
+// anySysV reports whether one of the units may come from a script of System V's init, which
+// systemctl hands to a program of the distribution (systemd-sysv-install).
+func (m *Machine) anySysV(ctx context.Context, units []string) bool {
+	if m.user != nil {
+		return false
+	}
+	for _, unit := range units {
+		name, ok := strings.CutSuffix(unit, ".service")
+		if !ok || strings.Contains(name, "/") {
+			continue
+		}
+		if _, err := m.ReadFile(ctx, "/etc/init.d/"+name); !errors.Is(err, fs.ErrNotExist) {
+			return err == nil
+		}
+	}
+	return false
+}
+
+// sysV runs systemctl, for units that systemd itself refuses.
+func (m *Machine) sysV(ctx context.Context, verb systemd.FileVerb, units []string) error {
+	_, err := m.systemctl(ctx, append([]string{string(verb), "--"}, units...))
+	return err
 }
 
 // checkUnits returns an error if one of the units is neither a unit's full name nor an
@@ -80,21 +144,27 @@ func (m *Machine) systemctl(ctx context.Context, args []string) (string, error) 
 	return tail.Printable(string(append(r.Stdout, r.Stderr...))), err
 }
 
-// DaemonReload makes systemd read its unit files again.
+// DaemonReload makes systemd read its unit files again, as Machine.DaemonReload.
 func (g *Guest) DaemonReload(t testing.TB) {
 	t.Helper()
 	g.do(t, g.Machine.DaemonReload)
 }
 
-// EnableNow enables and starts units, and returns what systemctl printed, as
-// Machine.EnableNow.
-func (g *Guest) EnableNow(t testing.TB, units ...string) string {
+// Enable enables units, and returns the links that systemd made, as Machine.Enable.
+func (g *Guest) Enable(t testing.TB, units ...string) []UnitFileChange {
 	t.Helper()
-	return get(t, g, func(ctx context.Context) (string, error) { return g.Machine.EnableNow(ctx, units...) })
+	return get(t, g, func(ctx context.Context) ([]UnitFileChange, error) { return g.Machine.Enable(ctx, units...) })
 }
 
-// Disable disables units, and returns what systemctl printed, as Machine.Disable.
-func (g *Guest) Disable(t testing.TB, units ...string) string {
+// EnableNow enables and starts units, and returns the links that systemd made, as
+// Machine.EnableNow.
+func (g *Guest) EnableNow(t testing.TB, units ...string) []UnitFileChange {
 	t.Helper()
-	return get(t, g, func(ctx context.Context) (string, error) { return g.Machine.Disable(ctx, units...) })
+	return get(t, g, func(ctx context.Context) ([]UnitFileChange, error) { return g.Machine.EnableNow(ctx, units...) })
+}
+
+// Disable disables units, and returns the links that systemd removed, as Machine.Disable.
+func (g *Guest) Disable(t testing.TB, units ...string) []UnitFileChange {
+	t.Helper()
+	return get(t, g, func(ctx context.Context) ([]UnitFileChange, error) { return g.Machine.Disable(ctx, units...) })
 }

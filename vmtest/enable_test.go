@@ -17,7 +17,15 @@ func TestUnitsToEnableHaveNames(t *testing.T) {
 	} {
 		_, err := m.EnableNow(t.Context(), units...)
 		assert.EqualError(t, err, "enable: "+want)
+		_, err = m.Enable(t.Context(), units...)
+		assert.EqualError(t, err, "enable: "+want)
 		_, err = m.Disable(t.Context(), units...)
 		assert.EqualError(t, err, "disable: "+want)
 	}
+}
+
+// A template has no unit of its own to start.
+func TestATemplateIsNotStarted(t *testing.T) {
+	_, err := new(Machine).EnableNow(t.Context(), "a.service", "/run/demo@.service")
+	assert.EqualError(t, err, "enable /run/demo@.service: a template cannot be started; name an instance, or use Enable")
 }

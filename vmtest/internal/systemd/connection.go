@@ -175,5 +175,21 @@ func (c *connection) call(ctx context.Context, method string, args []any, ret ..
 	if err != nil && err == ctx.Err() {
 		return context.Cause(ctx)
 	}
+	if e, ok := err.(godbus.Error); ok && e.Name == managerName+".NoSuchUnit" {
+		return noUnit{e}
+	}
 	return c.ended(err)
 }
+
+// ErrNoUnit is in the errors of calls about a unit that does not exist.
+var ErrNoUnit = errors.New("there is no such unit")
+
+// noUnit is systemd's answer that a unit does not exist.
+type noUnit struct{ answer godbus.Error }
+
+func (e noUnit) Error() string { return e.answer.Error() }
+
+// Is reports whether target is ErrNoUnit.
+func (noUnit) Is(target error) bool { return target == ErrNoUnit }
+
+func (e noUnit) Unwrap() error { return e.answer }

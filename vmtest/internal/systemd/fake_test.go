@@ -24,6 +24,7 @@ type fakeSystemd struct {
 	after    map[uint32][]dbus.JobStatus
 	calls    map[string]int // how often each method was called
 	state    string         // SystemState
+	version  string
 	conns    []*fakeConn
 	dialed   int
 	refusing error // the error of a dial
@@ -36,7 +37,8 @@ func newFake(t *testing.T) (*fakeSystemd, *Manager) {
 	f := &fakeSystemd{
 		units: make(map[string]map[string]any), loaded: make(map[string]bool), aliases: make(map[string]string),
 		after: make(map[uint32][]dbus.JobStatus), calls: make(map[string]int), state: "running",
-		on: make(map[string]func([]any) ([]any, error)),
+		version: "257.9-1",
+		on:      make(map[string]func([]any) ([]any, error)),
 	}
 	m := NewManager(f.dial)
 	t.Cleanup(func() {
@@ -122,6 +124,9 @@ func (f *fakeSystemd) method(object godbus.ObjectPath, member string, args []any
 	case "Get":
 		if args[1] == "SystemState" {
 			return []any{godbus.MakeVariant(f.state)}, after, nil
+		}
+		if object == managerPath && args[1] == "Version" {
+			return []any{godbus.MakeVariant(f.version)}, after, nil
 		}
 		_, p := f.find(object)
 		return []any{godbus.MakeVariant(p[args[1].(string)])}, after, nil

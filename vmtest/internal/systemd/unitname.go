@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // UnitTypes are the suffixes of units' names (systemd.unit(5)).
@@ -15,6 +16,9 @@ var UnitTypes = []string{
 
 // unitNameMax is the most bytes of a unit's name (systemd's UNIT_NAME_MAX).
 const unitNameMax = 255
+
+// pathMax is the most bytes of a path (PATH_MAX of limits.h, with its NUL).
+const pathMax = 4095
 
 // CheckUnitName returns an error if name is not the full name of a unit. systemctl and
 // journalctl complete a name without a type, and take * ? [ as a pattern, so that they
@@ -50,8 +54,11 @@ func inUnitName(r rune) bool {
 // CheckUnitOrPath returns an error if unit is neither the full name of a unit nor an
 // absolute path of a unit file.
 func CheckUnitOrPath(unit string) error {
-	if path.IsAbs(unit) {
-		return nil
+	if !path.IsAbs(unit) {
+		return CheckUnitName(unit)
 	}
-	return CheckUnitName(unit)
+	if len(unit) > pathMax || strings.Contains(unit, "\x00") || !utf8.ValidString(unit) {
+		return fmt.Errorf("%.100q is not the path of a unit file: it has a NUL, is not UTF-8, or has more than %d bytes", unit, pathMax)
+	}
+	return CheckUnitName(path.Base(unit))
 }

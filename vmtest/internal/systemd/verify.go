@@ -176,11 +176,12 @@ func (f Finding) About(units []string) bool {
 	return f.Unit == "" || slices.ContainsFunc(units, func(u string) bool {
 		// systemd-analyze makes up an instance of a template, by a name that differs
 		// between versions.
-		return u == f.Unit || isTemplate(u) && templateOf(f.Unit) == u || templateOf(u) == f.Unit
+		return u == f.Unit || IsTemplate(u) && templateOf(f.Unit) == u || templateOf(u) == f.Unit
 	})
 }
 
-func isTemplate(unit string) bool { return templateOf(unit) == unit }
+// IsTemplate reports whether a unit's name is that of a template.
+func IsTemplate(unit string) bool { return templateOf(unit) == unit }
 
 // templateOf returns the template of an instance or of a template, and "" for another
 // unit.

@@ -105,6 +105,21 @@ func (u *Units) KillUnit(ctx context.Context, unit string, signal syscall.Signal
 	return u.machine.Explain(ctx, "lost", u.Systemd.Kill(ctx, unit, int32(signal)))
 }
 
+// ChangeFiles enables, disables, masks or unmasks units, as systemd.Manager.ChangeFiles.
+func (u *Units) ChangeFiles(ctx context.Context, verb systemd.FileVerb, units []string, runtime bool) ([]systemd.FileChange, error) {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	changes, err := u.Systemd.ChangeFiles(ctx, verb, units, runtime)
+	return changes, u.machine.Explain(ctx, "lost", err)
+}
+
+// Reload makes systemd read its unit files again.
+func (u *Units) Reload(ctx context.Context) error {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	return u.machine.Explain(ctx, "lost", u.Systemd.Reload(ctx))
+}
+
 // InspectUnit returns the state of a unit and what may explain it, as
 // systemd.Manager.Inspect.
 func (u *Units) InspectUnit(ctx context.Context, unit string) (systemd.Details, error) {
