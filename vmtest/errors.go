@@ -69,7 +69,7 @@ func (e *GuestError) Error() string { return (*vm.GuestError)(e).Error() }
 func (e *GuestError) Unwrap() error { return e.Err }
 
 // public returns err so that errors.As finds in it this package's errors for the internal
-// ones: *GuestError, *ExitError, *StartError.
+// ones: *GuestError, *ExitError, *StartError, *PropertyError.
 func public(err error) error {
 	var known []error
 	if e, ok := errors.AsType[*vm.GuestError](err); ok {
@@ -80,6 +80,9 @@ func public(err error) error {
 	}
 	if e, ok := errors.AsType[*link.StartError](err); ok {
 		known = append(known, (*StartError)(e))
+	}
+	if e, ok := errors.AsType[*systemd.PropertyError](err); ok {
+		known = append(known, (*PropertyError)(e))
 	}
 	if known == nil || errors.As(err, new(*publicError)) {
 		return err

@@ -13,7 +13,7 @@ import (
 )
 
 // MachineUnit is a unit of a [Machine]'s guest. It is no more than a name: the unit need
-// not exist. Its methods, but for Show, ask the guest's systemd and run no program there.
+// not exist. Its methods, but for Show and Status, ask the guest's systemd and run no program there.
 // They outlive a systemctl daemon-reexec. If the unit does not do what was asked of it,
 // their error is a *[UnitError], and if the guest has gone, a *[GuestError].
 type MachineUnit struct {

@@ -5,11 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
@@ -120,21 +116,8 @@ func (e *UnitError) doing() string {
 // setState sets what was seen of the unit.
 func (e *UnitError) setState(s systemd.UnitState) {
 	e.ActiveState, e.SubState, e.Result = s.ActiveState, s.SubState, s.Result
-	e.ExitCode, e.Signal, e.CoreDumped = -1, "", s.MainCode == cldDumped
-	switch s.MainCode {
-	case cldExited:
-		e.ExitCode = int(s.MainStatus)
-	case cldKilled, cldDumped:
-		e.Signal = strings.TrimPrefix(cmp.Or(unix.SignalName(syscall.Signal(s.MainStatus)), strconv.Itoa(int(s.MainStatus))), "SIG")
-	}
+	e.ExitCode, e.Signal, e.CoreDumped = s.End()
 }
-
-// Values of MainCode, sigaction(2).
-const (
-	cldExited = 1
-	cldKilled = 2
-	cldDumped = 3
-)
 
 // plain returns the error without evidence.
 func (e *UnitError) plain() error { return fmt.Errorf("%s: %w", e.doing(), e.Err) }

@@ -129,12 +129,16 @@ func (f *fakeSystemd) method(object godbus.ObjectPath, member string, args []any
 			return []any{godbus.MakeVariant(f.version)}, after, nil
 		}
 		_, p := f.find(object)
-		return []any{godbus.MakeVariant(p[args[1].(string)])}, after, nil
+		value, ok := p[args[1].(string)]
+		if !ok || ofType(args[1].(string)) == (args[0] == unitInterface) {
+			return nil, after, *godbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", []any{"Unknown property or interface."})
+		}
+		return []any{godbus.MakeVariant(value)}, after, nil
 	case "GetAll":
 		id, p := f.find(object)
 		values := make(map[string]godbus.Variant)
 		for k, v := range p {
-			if (k == "Result" || strings.HasPrefix(k, "ExecMain")) && args[0] != "" { // of the interface of the unit's type
+			if ofType(k) && args[0] != "" {
 				continue
 			}
 			values[k] = godbus.MakeVariant(v)
@@ -179,12 +183,19 @@ func (f *fakeSystemd) method(object godbus.ObjectPath, member string, args []any
 	return nil, after, nil
 }
 
+// ofType reports whether a property is one of the interface of a unit's type.
+func ofType(property string) bool {
+	return strings.HasPrefix(property, "ExecMain") || slices.Contains(
+		[]string{"Result", "Listen", "MainPID", "MemoryCurrent", "NAccepted", "NConnections", "NRefused", "NRestarts", "NextElapseUSecRealtime"}, property)
+}
+
 // status returns a unit as a list of units has it.
 func (f *fakeSystemd) status(name string) dbus.UnitStatus {
 	p := properties(f.units[name])
 	return dbus.UnitStatus{
 		Name: name, Description: p.text("Description"), LoadState: p.text("LoadState"),
-		ActiveState: p.text("ActiveState"), SubState: p.text("SubState"), Path: objectPath(name), JobPath: "/",
+		ActiveState: p.text("ActiveState"), SubState: p.text("SubState"), Path: objectPath(name),
+		JobId: f.units[name]["Job"].(fakeJob).ID, JobPath: "/",
 	}
 }
 

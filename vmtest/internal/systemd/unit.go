@@ -1,12 +1,16 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // UnitState is what a call saw last of a unit. Its fields are "" if the call saw nothing.
@@ -23,6 +27,38 @@ type UnitState struct {
 	// CLD_ constant of sigaction(2). It is 0 while the process runs, or if systemd has
 	// recorded no end.
 	MainCode, MainStatus int32
+}
+
+// StateOf returns the state that the properties of a unit have.
+func StateOf(p map[string]any) UnitState {
+	s := properties(p).state()
+	s.Result = properties(p).text("Result")
+	s.MainCode, _ = p["ExecMainCode"].(int32)
+	s.MainStatus, _ = p["ExecMainStatus"].(int32)
+	return s
+}
+
+// JobOf returns the ID of the job that a unit has according to its properties, or 0.
+func JobOf(p map[string]any) uint32 { return properties(p).job() }
+
+// Values of MainCode, sigaction(2).
+const (
+	cldExited = 1
+	cldKilled = 2
+	cldDumped = 3
+)
+
+// End returns how the main process of a service ended: with an exit status, which is -1 if
+// there is none, or by a signal, whose name is without SIG.
+func (s UnitState) End() (exitCode int, signal string, coreDumped bool) {
+	switch s.MainCode {
+	case cldExited:
+		return int(s.MainStatus), "", false
+	case cldKilled, cldDumped:
+		name := cmp.Or(unix.SignalName(syscall.Signal(s.MainStatus)), strconv.Itoa(int(s.MainStatus)))
+		return -1, strings.TrimPrefix(name, "SIG"), s.MainCode == cldDumped
+	}
+	return -1, "", false
 }
 
 // properties are those of a unit's interface org.freedesktop.systemd1.Unit.

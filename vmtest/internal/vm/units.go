@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
 
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -127,6 +128,30 @@ func (u *Units) InspectUnit(ctx context.Context, unit string) (systemd.Details, 
 	defer cancel()
 	d, err := u.Systemd.Inspect(ctx, unit)
 	return d, u.machine.Explain(ctx, "lost", err)
+}
+
+// Properties returns all properties of a unit, as systemd.Manager.Properties.
+func (u *Units) Properties(ctx context.Context, unit string) (map[string]any, error) {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	p, err := u.Systemd.Properties(ctx, unit)
+	return p, u.machine.Explain(ctx, "lost", err)
+}
+
+// Property returns a property of a unit, as systemd.Manager.Property.
+func (u *Units) Property(ctx context.Context, unit, name string) (godbus.Variant, error) {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	value, err := u.Systemd.Property(ctx, unit, name)
+	return value, u.machine.Explain(ctx, "lost", err)
+}
+
+// Instances returns the instances of a template, as systemd.Manager.Instances.
+func (u *Units) Instances(ctx context.Context, template string) ([]string, error) {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	names, err := u.Systemd.Instances(ctx, template)
+	return names, u.machine.Explain(ctx, "lost", err)
 }
 
 // Overview reads what systemd shows of its units, as systemd.Manager.Overview.

@@ -1,0 +1,150 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// PropertyError reports that units of a type have no property of a name.
+type PropertyError struct {
+	Unit, Property string
+	Version        string // of systemd
+}
+
+func (e *PropertyError) Error() string {
+	return fmt.Sprintf("%s has no property %q: systemd %s gives units of its type none", e.Unit, e.Property, e.Version)
+}
+
+// Property returns a property of a unit by its name. A unit that does not exist is an
+// ErrNoUnit, and a name that its type does not have a *PropertyError.
+func (m *Manager) Property(ctx context.Context, unit, name string) (value godbus.Variant, err error) {
+	err = m.follow(ctx, func(c *connection, _ *signals) error {
+		value, err = c.existing(ctx, unit, name)
+		return err
+	})
+	return value, err
+}
+
+// existing returns a property of a unit that exists.
+func (c *connection) existing(ctx context.Context, unit, name string) (godbus.Variant, error) {
+	value, err := c.property(ctx, unit, name)
+	if err != nil {
+		return value, err
+	}
+	load, err := c.get(ctx, unit, unitInterface, "LoadState")
+	if err != nil || load.Value() != "not-found" {
+		return value, err
+	}
+	p, err := c.unit(ctx, unit)
+	if err != nil {
+		return value, err
+	}
+	return value, p.missing()
+}
+
+// property returns a property of the interface of a unit's type, or of the one that all
+// units have.
+func (c *connection) property(ctx context.Context, unit, name string) (godbus.Variant, error) {
+	if err := CheckUnitName(unit); err != nil {
+		return godbus.Variant{}, err
+	}
+	if !propertyName.MatchString(name) {
+		return godbus.Variant{}, fmt.Errorf("%q is not the name of a property", name)
+	}
+	for _, of := range []string{typeInterface(unit), unitInterface} {
+		value, err := c.get(ctx, unit, of, name)
+		if !isUnknownProperty(err) {
+			return value, err
+		}
+	}
+	version, err := c.version(ctx)
+	if err != nil {
+		return godbus.Variant{}, err
+	}
+	return godbus.Variant{}, &PropertyError{unit, name, version}
+}
+
+// typeInterface returns the D-Bus interface of a unit's type.
+func typeInterface(unit string) string {
+	kind := unitType(unit)
+	return managerName + "." + strings.ToUpper(kind[:1]) + kind[1:]
+}
+
+// isUnknownProperty reports whether systemd answered that an object has no such property.
+func isUnknownProperty(err error) bool {
+	e, ok := errors.AsType[godbus.Error](err)
+	return ok && slices.Contains([]string{"org.freedesktop.DBus.Error.UnknownProperty", "org.freedesktop.DBus.Error.UnknownInterface"}, e.Name)
+}
+
+// get reads a property of an interface of a unit.
+func (c *connection) get(ctx context.Context, unit, of, name string) (value godbus.Variant, err error) {
+	object := c.raw.Object(managerName, objectPath(unit))
+	err = object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, of, name).Store(&value)
+	if err != nil && err == ctx.Err() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return value, fmt.Errorf("read %s of %s: %w", name, unit, c.ended(err))
+	}
+	return value, nil
+}
+
+// Properties returns all properties of a unit. A unit that does not exist is an ErrNoUnit.
+func (m *Manager) Properties(ctx context.Context, unit string) (map[string]any, error) {
+	if err := CheckUnitName(unit); err != nil {
+		return nil, err
+	}
+	var p properties
+	err := m.follow(ctx, func(c *connection, _ *signals) (err error) {
+		if p, err = c.allProperties(ctx, unit); err != nil {
+			return err
+		}
+		return p.missing()
+	})
+	return p, err
+}
+
+// missing returns ErrNoUnit if the unit does not exist. One that runs or has a job exists,
+// with or without a file.
+func (p properties) missing() error {
+	if p["LoadState"] == "not-found" && p["ActiveState"] == "inactive" && p.job() == 0 {
+		return ErrNoUnit
+	}
+	return nil
+}
+
+// Store stores the value of a property in what into points to. Its type is the D-Bus type
+// as godbus.Store has it, or a number that can hold the value.
+func Store(value godbus.Variant, into any) error {
+	target := reflect.ValueOf(into)
+	if target.Kind() != reflect.Pointer || target.IsNil() {
+		return fmt.Errorf("%T is no pointer to store a value in", into)
+	}
+	target = target.Elem()
+	fits := true
+	switch source := reflect.ValueOf(value.Value()); {
+	case source.CanInt() && target.CanUint():
+		fits = source.Int() >= 0 && !target.OverflowUint(uint64(source.Int()))
+	case source.CanInt() && target.CanInt():
+		fits = !target.OverflowInt(source.Int())
+	case source.CanUint() && target.CanUint():
+		fits = !target.OverflowUint(source.Uint())
+	case source.CanUint() && target.CanInt():
+		fits = int64(source.Uint()) >= 0 && !target.OverflowInt(int64(source.Uint()))
+	case source.CanInt() || source.CanUint(): // which reflect makes a rune of for a string
+		fits = target.Kind() == reflect.Interface || target.CanFloat() || target.Type() == reflect.TypeFor[godbus.Variant]()
+	}
+	if !fits {
+		return fmt.Errorf("%v of D-Bus type %s does not fit into a %v", value.Value(), value.Signature(), target.Type())
+	}
+	if err := godbus.Store([]any{value.Value()}, into); err != nil {
+		return fmt.Errorf("value of D-Bus type %s does not fit into a %v: %w", value.Signature(), target.Type(), err)
+	}
+	return nil
+}
