@@ -43,12 +43,13 @@
 //
 // # Errors
 //
-// errors.As finds the type of an error: *[UnitError] for a unit, *[ExitError] and
-// *[StartError] for a command, *[VerifyError] for findings, *[ConnError] for a read or a
-// write that timed out, *[GuestError] for a guest that is gone or does not answer, and
-// *[HostError] for what the host lacks. errors.Is finds context.DeadlineExceeded in a call
-// that timed out, [ErrStateUnreachable] in a wait that nothing can end, and
-// syscall.ECONNREFUSED in a Dial that was refused.
+// errors.As finds the type of an error: *[UnitError] for a unit, *[PropertyError] for a
+// property that the guest's systemd does not have, *[ExitError] and *[StartError] for a
+// command, *[VerifyError] for findings, *[ConnError] for a read or a write that timed out,
+// *[GuestError] for a guest that is gone or does not answer, and *[HostError] for what the
+// host lacks. errors.Is finds context.DeadlineExceeded in a call that timed out,
+// [ErrStateUnreachable] in a wait that nothing can end, [ErrNoUnit] if a unit does not exist,
+// and syscall.ECONNREFUSED in a Dial that was refused.
 //
 // # Guests
 //

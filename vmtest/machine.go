@@ -97,9 +97,8 @@ func (m *Machine) Systemd(ctx context.Context) (*dbus.Conn, error) {
 }
 
 // WaitSystemd calls look at first and after each signal of the guest's systemd, until look
-// reports that it is done. It is for what systemd sends no signal about, such as the
-// number of a socket's connections: something else always changes with it. look returns
-// what it saw, for the error if ctx ends first.
+// reports that it is done. It is for what the waits of a [MachineUnit] do not cover, such as
+// a relation between units. look returns what it saw, for the error if ctx ends first.
 func (m *Machine) WaitSystemd(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
 	return public(m.units().Watch(ctx, look))
 }

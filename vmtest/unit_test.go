@@ -73,3 +73,8 @@ func TestUnitErrorNamesAConditionOnce(t *testing.T) {
 	err := &UnitError{Op: "start", Unit: "a.service", ActiveState: "inactive", SubState: "dead", Err: unmet, Unmet: unmet.Conditions}
 	assert.EqualError(t, err, "start a.service: it did not start because a condition was false: ConditionPathExists=/x; it is inactive (dead)\nits journal is empty")
 }
+
+func TestUnitErrorOfAProperty(t *testing.T) {
+	err := &UnitError{Op: "wait", Unit: "a.socket", Property: "NAccepted", Want: "2", ActiveState: "active", SubState: "listening", Err: errors.New("no answer; NAccepted is 1")}
+	assert.EqualError(t, err, "wait for NAccepted of a.socket to be 2: no answer; NAccepted is 1; it is active (listening)\nits journal is empty")
+}

@@ -17,7 +17,9 @@ import (
 type UnitError struct {
 	Op   string // "wait", "start", "stop", "restart", "reload" or "kill"
 	Unit string // the name that the caller used
-	Want string // the state that was waited for, if Op is "wait"
+	Want string // the state that was waited for, if Op is "wait", or the value of Property
+	// Property is the property that was waited for, or "".
+	Property string
 
 	// ActiveState and SubState are what was seen last, or "" if nothing was seen.
 	ActiveState, SubState string
@@ -107,6 +109,9 @@ func (e *UnitError) Error() string {
 func (e *UnitError) Unwrap() error { return e.Err }
 
 func (e *UnitError) doing() string {
+	if e.Property != "" {
+		return fmt.Sprintf("wait for %s of %s to be %s", e.Property, e.Unit, e.Want)
+	}
 	if e.Want != "" {
 		return fmt.Sprintf("wait for %s to be %s", e.Unit, e.Want)
 	}
@@ -140,7 +145,7 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	e.Jobs, e.Unmet = publicJobs(d.Jobs), d.Unmet
 	// A wait has what it saw itself, but for the end of a run if its time was over.
 	same := e.ActiveState == d.ActiveState && e.SubState == d.SubState
-	if e.Op != "wait" || same && e.ExitCode == -1 && e.Signal == "" {
+	if e.Op != "wait" || e.Property != "" || same && e.ExitCode == -1 && e.Signal == "" {
 		e.setState(d.UnitState)
 	}
 	if unmet, ok := errors.AsType[*systemd.UnmetError](e.Err); ok && unmet.Known {

@@ -69,11 +69,7 @@ func (c *connection) failed(ctx context.Context) ([]ListedUnit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list failed units: %w", c.ended(err))
 	}
-	var all []ListedUnit
-	for _, u := range units {
-		all = append(all, ListedUnit{u.Name, u.LoadState, u.ActiveState, u.SubState, u.Description})
-	}
-	return all, nil
+	return listed(units), nil
 }
 
 // allJobs returns all jobs, without what they wait for.

@@ -28,6 +28,30 @@ func TestWaitsOutliveTheirConnection(t *testing.T) {
 			},
 			func(f *fakeSystemd) { f.set("a.service", props{"ActiveState": "inactive", "SubState": "dead"}) },
 		},
+		"property": {
+			func(ctx context.Context, m *Manager) error {
+				_, err := m.WaitProperty(ctx, "a.service", "ActiveState", "inactive")
+				return err
+			},
+			func(f *fakeSystemd) { f.set("a.service", props{"ActiveState": "inactive", "SubState": "dead"}) },
+		},
+		"properties": {
+			func(ctx context.Context, m *Manager) error {
+				_, err := m.WaitProperties(ctx, "a.service", func(p map[string]any) bool { return p["SubState"] == "dead" })
+				return err
+			},
+			func(f *fakeSystemd) { f.set("a.service", props{"ActiveState": "inactive", "SubState": "dead"}) },
+		},
+		"instances": {
+			func(ctx context.Context, m *Manager) error {
+				_, err := m.WaitInstances(ctx, "b@.service", 1)
+				return err
+			},
+			func(f *fakeSystemd) {
+				f.unit("b@1.service", "active", "running", nil)
+				f.managerSignal("UnitNew", "b@1.service", objectPath("b@1.service"))
+			},
+		},
 		"watch": {
 			func(ctx context.Context, m *Manager) error {
 				return m.Watch(ctx, func(ctx context.Context, conn *dbus.Conn) (string, bool, error) {

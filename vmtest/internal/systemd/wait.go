@@ -87,7 +87,7 @@ func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err erro
 	case w.saw.ActiveState != "inactive":
 		return true, unreachable("nothing will change it: it has no job")
 	case w.missing():
-		return true, unreachable("there is no such unit")
+		return true, neverComes{}
 	}
 	if w.starters, err = c.starters(ctx, p); err != nil || len(w.starters) > 0 {
 		return false, err
