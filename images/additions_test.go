@@ -79,16 +79,23 @@ func TestBuildWithSource(t *testing.T) {
 	assert.NotContains(t, lacks.Cause+lacks.Tail, "wrong-4712")
 }
 
-// What apt reports about the packages is in the error, and nothing is kept.
+// What apt reports about the packages is in the error, before any is downloaded, and
+// nothing is kept.
 func TestBuildWithBadPackages(t *testing.T) {
 	needBuilds(t)
-	for want, list := range map[string][]string{
-		"Unable to locate package nonesuch":         {"nonesuch"},
-		"Version '9.9' for 'rpcbind' was not found": {"rpcbind=9.9"},
-		"postfix : Conflicts: mail-transport-agent": {"exim4-daemon-light", "postfix"},
+	for want, s := range map[string]Spec{
+		"Unable to locate package nonesuch":           {Packages: []string{"nonesuch"}},
+		"Version '9.9' for 'rpcbind' was not found":   {Packages: []string{"rpcbind=9.9"}, NoAutostart: true},
+		"postfix : Conflicts: mail-transport-agent":   {Packages: []string{"exim4-daemon-light", "postfix"}},
+		"systemd-sysv : Conflicts: sysvinit-core":     {Packages: []string{"sysvinit-core"}},
+		"Depends: nonesuch (>= 2)":                    {Packages: []string{"rpcbind"}, depends: []string{"nonesuch (>= 2)"}},
+		"Release 'sarge' for 'rpcbind' was not found": {Packages: []string{"rpcbind/sarge"}},
 	} {
-		o := Options{Cache: t.TempDir()}
-		_, err := Open(t.Context(), Spec{Base: Default, Packages: list}, o)
+		s.Base = Default
+		o := Options{Cache: t.TempDir(), Progress: func(p Progress) {
+			assert.NotContains(t, []Stage{Downloading, Installing}, p.Stage, "%s: %s", want, p.Text)
+		}}
+		_, err := Open(t.Context(), s, o)
 		var build *BuildError
 		require.ErrorAs(t, err, &build, want)
 		assert.Contains(t, build.Cause, want)

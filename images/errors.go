@@ -68,7 +68,7 @@ func failures() []failure {
 
 // summary matches mmdebstrap's and apt's closing lines. They repeat that something
 // went wrong before.
-var summary = regexp.MustCompile(`^E: (setup failed|mmdebstrap|run_|listening on|.* failed$|Some index files failed|Unable to fetch some)`)
+var summary = regexp.MustCompile(`^E: (setup failed|command failed|mmdebstrap|run_|listening on|.* failed$|Some index files failed|Unable to fetch some)`)
 
 // explain makes an error of a tool that failed from the end of its output.
 func explain(tool, end string, err error) error {

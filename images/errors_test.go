@@ -53,6 +53,9 @@ func TestExplainBuild(t *testing.T) {
 	err = explain("mmdebstrap", "I: a\nE: setup failed: E: command failed: hook\nE: mmdebstrap failed to run", errors.New("x"))
 	assert.EqualError(t, err, "run mmdebstrap: E: setup failed: E: command failed: hook")
 
+	err = explain("mmdebstrap", "E: Unable to locate package nonesuch\nE: command failed: set -eu\ncd \"$1\"\nE: mmdebstrap failed to run", errors.New("x"))
+	assert.EqualError(t, err, "run mmdebstrap: E: Unable to locate package nonesuch")
+
 	err = explain("sqfstar", "", errors.New("exit status 7"))
 	assert.EqualError(t, err, "run sqfstar: exit status 7")
 }

@@ -48,6 +48,7 @@ func (b *builder) mmdebstrapArgs(sources string) []string {
 	if len(b.sources) > 0 {
 		args = append(args, sourceHook)
 	}
+	args = append(args, b.simulateHook())
 	if b.allowExpired {
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}

@@ -24,9 +24,10 @@ func TestMmdebstrapArgs(t *testing.T) {
 	assert.Contains(t, plain, "--mode=unshare\n")
 	assert.Contains(t, plain, "--include=systemd,systemd-sysv,dbus,")
 	assert.True(t, strings.HasSuffix(plain, "\ntrixie\n-"), plain)
-	for _, not := range []string{"--setup-hook", "Check-Valid-Until", "/sources.list"} {
+	for _, not := range []string{"Check-Valid-Until", "/sources.list"} {
 		assert.NotContains(t, plain, not)
 	}
+	assert.Equal(t, 1, strings.Count(plain, "--setup-hook="))
 
 	old := argsOf(t, "debian-11", func(*builder) {})
 	assert.Contains(t, old, "--mode=unshare\n")
@@ -37,6 +38,22 @@ func TestMmdebstrapArgs(t *testing.T) {
 	assert.True(t, strings.HasSuffix(mirror, "\nbullseye\n-\nfile:///srv/debian"), mirror)
 	assert.NotContains(t, mirror, "-security /d", "a mirror that was named is taken as it is")
 	assert.Contains(t, mirror, `Acquire::Check-Valid-Until "false"`)
+}
+
+// Everything that is installed at one step or another is looked for at once, in all sources.
+func TestSimulateHook(t *testing.T) {
+	s := Spec{Base: Default, Packages: []string{"a0", "b0=1:2", "c0/trixie-backports"}, NoAutostart: true,
+		depends: []string{"d0 (>= 2) | e0"}}
+	b, err := newBuilder(mustComplete(t, s), Options{}, cache{})
+	require.NoError(t, err)
+	b.sources = []Source{{}}
+	text := strings.Join(b.mmdebstrapArgs("/scratch"), "\n")
+	sources, simulate := strings.Index(text, sourceHook), strings.Index(text, b.simulateHook())
+	assert.Less(t, 0, sources)
+	assert.Less(t, sources, simulate)
+	assert.Contains(t, text, ",?essential)' systemd systemd-sysv ")
+	assert.Contains(t, text, " a0 b0=1:2 c0/trixie-backports\n")
+	assert.Regexp(t, `simulate satisfy 'systemd, .*, a0, b0 \(= 1:2\), c0, d0 \(>= 2\) \| e0'`, text)
 }
 
 func TestWatchOutput(t *testing.T) {
