@@ -46,7 +46,7 @@ func TestDebsAreKnownByContent(t *testing.T) {
 		assert.ErrorContains(t, err, "add package file "+bad+": ")
 	}
 	_, err := Spec{Base: dir + "/", Debs: []string{a}}.Key()
-	assert.ErrorContains(t, err, "only images that are built by name or recipe")
+	assert.ErrorContains(t, err, "add package files to "+dir)
 }
 
 func TestReadControl(t *testing.T) {

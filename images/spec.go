@@ -14,8 +14,8 @@ import (
 // Spec describes an image: a base, and what is added to it.
 type Spec struct {
 	// Base is one of [Names], or the name of an image that was imported, or a path, which
-	// has a slash: of the file of a [Recipe], or of an image's directory. Nothing can be
-	// added to an image that was imported, or to a directory.
+	// has a slash: of the file of a [Recipe], or of an image's directory. An image that
+	// was imported, or a directory, takes none of the fields below.
 	Base string
 
 	// Recipe, if not nil, describes the base. Then Base is empty.
@@ -107,11 +107,28 @@ func (s Spec) complete() (Spec, error) {
 		}
 	}
 	s.Packages = sorted(s.Packages)
-	if (IsPath(s.Base) || s.imported()) && s.adds() {
-		return s, specErrorf("add packages to %s: only images that are built by name or recipe take them: %s",
-			s.Base, strings.Join(Names(), ", "))
+	if IsPath(s.Base) || s.imported() {
+		if wish := s.wish(); wish != "" {
+			return s, specErrorf("%s %s: only images that are built take that: leave it out, or use %s or a recipe",
+				wish, s.Base, strings.Join(Names(), ", "))
+		}
 	}
 	return s, nil
+}
+
+// wish returns what a spec asks for besides its base, as the beginning of an error, or "".
+func (s Spec) wish() string {
+	switch {
+	case len(s.Packages)+len(s.depends) > 0:
+		return "add packages to"
+	case len(s.Debs) > 0:
+		return "add package files to"
+	case len(s.Sources) > 0:
+		return "add sources of packages to"
+	case s.NoAutostart:
+		return "set NoAutostart for"
+	}
+	return ""
 }
 
 // Key returns a text that is equal for specs that describe the same image.

@@ -62,9 +62,27 @@ func TestPackageArguments(t *testing.T) {
 		_, err := Spec{Base: Default, Packages: []string{bad}}.complete()
 		assert.ErrorContains(t, err, "want NAME, NAME=VERSION or NAME/SUITE", "%q", bad)
 	}
-	_, err := Spec{Base: "./dir", Packages: []string{"nginx"}}.complete()
-	assert.EqualError(t, err, "add packages to ./dir: only images that are built by name or recipe take them: "+
-		"debian-11, debian-12, debian-13, debian-14")
+}
+
+// Nothing is ignored that a finished image cannot have.
+func TestNothingIsAddedToAFinishedImage(t *testing.T) {
+	source := Source{URI: "http://packages.example.org", Suite: "./", Keyring: "key.gpg"}
+	for begin, s := range map[string]Spec{
+		"add packages to ":            {Packages: []string{"nginx"}, Sources: []Source{source}},
+		"add package files to ":       {Debs: []string{"a.deb"}, NoAutostart: true},
+		"add sources of packages to ": {Sources: []Source{source}},
+		"set NoAutostart for ":        {NoAutostart: true},
+	} {
+		for _, base := range []string{"./dir", "mine"} {
+			s.Base = base
+			_, err := s.Key()
+			require.ErrorAs(t, err, new(*SpecError), begin)
+			assert.EqualError(t, err, begin+base+": only images that are built take that: leave it out, or use "+
+				"debian-11, debian-12, debian-13, debian-14 or a recipe")
+			_, err = Open(t.Context(), s, Options{Cache: t.TempDir()})
+			require.ErrorAs(t, err, new(*SpecError), begin)
+		}
+	}
 }
 
 func TestTitle(t *testing.T) {

@@ -27,8 +27,9 @@ type Config struct {
 	// Packages are added to the image, with their dependencies but without what they
 	// only recommend: NAME, NAME=VERSION or NAME/SUITE, as apt-get(8) takes them. Neither
 	// order nor duplicates matter. The first use builds an image with them, in about a
-	// minute, and the cache keeps it until it is unused for a month. Nothing can be added
-	// to an image that was imported, or to the path of an image directory.
+	// minute, and the cache keeps it until it is unused for a month. An image that was
+	// imported, or the path of an image directory, takes neither Packages nor Debs,
+	// NoAutostart and Sources.
 	Packages []string
 
 	// Debs are the paths of package files (.deb) to install, such as the author's own,

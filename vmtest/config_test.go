@@ -61,3 +61,16 @@ func TestBadConfig(t *testing.T) {
 		assert.ErrorContains(t, err, "VMTEST_TIMEOUT_SCALE", v)
 	}
 }
+
+// A build's options for an image that is not built are not ignored.
+func TestConfigOfAFinishedImage(t *testing.T) {
+	for want, c := range map[string]Config{
+		"set NoAutostart for ":        {NoAutostart: true},
+		"add sources of packages to ": {Sources: []images.Source{{URI: "http://packages.example.org", Suite: "./", Keyring: "key.gpg"}}},
+	} {
+		c.Image = t.TempDir()
+		_, err := Launch(t.Context(), c)
+		require.ErrorAs(t, err, new(*images.SpecError))
+		assert.ErrorContains(t, err, want+c.Image+": only images that are built take that: leave it out, or use debian-11, ")
+	}
+}
