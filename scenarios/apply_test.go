@@ -41,3 +41,23 @@ func TestApplyConfig(t *testing.T) {
 	assert.ErrorContains(t, err, "/etc/sysusers.d/bad.conf:1")
 	assert.ErrorContains(t, err, "Unknown command type 'x'")
 }
+
+// For a user, ApplyConfig makes the files of user-tmpfiles.d too, in the user's directories
+// and as the user.
+func TestApplyUserConfig(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	u := g.AddUser(t, vmtest.User{Name: "alice"})
+	alice := g.AsUser(t, "alice")
+	g.WriteFile(t, "/etc/tmpfiles.d/demo.conf", []byte("d /var/lib/demo 0750 alice alice\n"), 0o644)
+	alice.WriteFile(t, u.Home+"/.config/user-tmpfiles.d/demo.conf", []byte("d %t/demo 0710\nf %h/note 0600 - - - hello\n"), 0o644)
+	alice.ApplyConfig(t)
+	assert.Equal(t, "710 alice alice\n600 alice alice\n750 alice alice\n",
+		g.Run(t, "stat", "-c", "%a %U %G", "/run/user/1000/demo", u.Home+"/note", "/var/lib/demo"))
+	assert.Equal(t, "hello", string(g.ReadFile(t, u.Home+"/note")))
+
+	alice.WriteFile(t, u.Home+"/.config/user-tmpfiles.d/bad.conf", []byte("f /etc/note 0600\n"), 0o644)
+	err := alice.Machine.ApplyConfig(t.Context())
+	require.ErrorContains(t, err, "run systemd-tmpfiles --user --create: exit status 73")
+	assert.ErrorContains(t, err, "/etc/note")
+}

@@ -18,6 +18,10 @@ import (
 // Without units there is no third step. Units are named as for EnableNow, and are not
 // started.
 //
+// On a machine of AsUser the second step then makes the user's files too, those of
+// ~/.config/user-tmpfiles.d and the other directories of tmpfiles.d(5), and the third is
+// about the user's units, by the rules of /etc/systemd/user-preset.
+//
 // A tool that fails is an error with what it printed. So is a line that systemd-sysusers
 // does not understand, though it exits with 0.
 func (m *Machine) ApplyConfig(ctx context.Context, units ...string) error {
@@ -29,8 +33,16 @@ func (m *Machine) ApplyConfig(ctx context.Context, units ...string) error {
 	if err := m.system().sysusers(ctx); err != nil {
 		return err
 	}
-	if _, err := m.system().Run(ctx, "systemd-tmpfiles", "--create"); err != nil || len(units) == 0 {
+	if _, err := m.system().Run(ctx, "systemd-tmpfiles", "--create"); err != nil {
 		return err
+	}
+	if m.user != nil {
+		if _, err := m.Run(ctx, "systemd-tmpfiles", "--user", "--create"); err != nil {
+			return err
+		}
+	}
+	if len(units) == 0 {
+		return nil
 	}
 	_, err := m.systemctl(ctx, slices.Concat([]string{"preset"}, m.runtime(), []string{"--"}, units))
 	return err

@@ -19,6 +19,7 @@ import (
 //
 //   - Unit, Enable, EnableNow, Disable, DaemonReload, Verify, Findings, Systemd, WaitSystemd and the
 //     presets of ApplyConfig are about the units of that systemd, as systemctl --user is.
+//   - ApplyConfig also makes the user's files.
 //   - The Unit of a JournalQuery is one of these units.
 //   - Run and Exec run commands as the user, with XDG_RUNTIME_DIR, unless Command.User is set.
 //   - Files and directories that Copy, CopyFS, WriteFile and InstallGo make belong to the user,
@@ -33,6 +34,10 @@ import (
 // There is no login. In an image with the package libpam-systemd a PAM module sets
 // XDG_RUNTIME_DIR for the user's systemd, and in others a drop-in for user@UID.service does.
 // The user has a D-Bus of its own only in an image with dbus-user-session.
+//
+// With libpam-systemd a login, such as by SSH or "su - NAME", is a session of logind, and
+// uses the same systemd. That ends some seconds after the user's last session, as on any
+// such system, unless "loginctl enable-linger NAME" was run before.
 func (m *Machine) AsUser(ctx context.Context, user string) (*Machine, error) {
 	as, err := m.asUser(ctx, user)
 	if err != nil {

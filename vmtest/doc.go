@@ -72,6 +72,9 @@
 //	alice.EnableNow(t, "demo.socket") // with ListenStream=%t/demo.sock
 //	conn := alice.Dial(t, "unix", fmt.Sprintf("/run/user/%d/demo.sock", u.UID))
 //
+// A guest with the packages libpam-systemd and dbus-user-session has sessions of logind, by
+// "su - alice" or, with openssh-server, over SSH, and a D-Bus for each user.
+//
 // # Timers
 //
 // Show of a timer has what it starts (Triggers) and when (NextElapseUSecRealtime). To test
