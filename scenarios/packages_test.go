@@ -51,14 +51,8 @@ func TestPackagedSSHSocket(t *testing.T) {
 	assertShow(t, g, "ssh.socket", properties{"SubState": "listening", "NAccepted": "0"})
 	assertShow(t, g, "ssh.service", properties{"ActiveState": "inactive"})
 
-	conn := g.Dial(t, "tcp", "127.0.0.1:22")
-	c, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
-		User: user.Name, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
-	})
-	require.NoError(t, err)
-	assert.Regexp(t, `^SSH-2\.0-OpenSSH_`, string(c.ServerVersion()))
-	client := ssh.NewClient(c, chans, reqs)
-	defer client.Close()
+	client := logIn(t, g, user, key)
+	assert.Regexp(t, `^SSH-2\.0-OpenSSH_`, string(client.ServerVersion()))
 	session, err := client.NewSession()
 	require.NoError(t, err)
 	out, err := session.CombinedOutput("id -un")
@@ -69,6 +63,18 @@ func TestPackagedSSHSocket(t *testing.T) {
 	} else {
 		assertShow(t, g, "ssh.service", properties{"ActiveState": "active", "TriggeredBy": "ssh.socket"})
 	}
+}
+
+// logIn logs in to the guest over SSH. The connection ends with the test, if not before.
+func logIn(t *testing.T, g *vmtest.Guest, user vmtest.User, key ssh.Signer) *ssh.Client {
+	t.Helper()
+	c, chans, reqs, err := ssh.NewClientConn(g.Dial(t, "tcp", "127.0.0.1:22"), "guest", &ssh.ClientConfig{
+		User: user.Name, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	require.NoError(t, err)
+	client := ssh.NewClient(c, chans, reqs)
+	t.Cleanup(func() { _ = client.Close() }) // the test may have closed it
+	return client
 }
 
 // authorize makes a key with which a user can log in to the guest.
