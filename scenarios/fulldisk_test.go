@@ -1,11 +1,13 @@
 package scenarios
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +38,7 @@ func TestFullDisk(t *testing.T) {
 		if os.Getenv(fullDiskBuild) == "1" {
 			t.Run("build", func(t *testing.T) { buildOnFullDisk(t, dir) })
 		}
+		t.Run("template", func(t *testing.T) { templateOnFullDisk(t, dir) })
 		onFullDisks(t, dir)
 		return
 	}
@@ -114,6 +117,89 @@ func onFullDisks(t *testing.T, dir string) {
 	g := vmtest.Start(t, config)
 	g.Run(t, "sh", "-c", "head -c 50000000 /dev/urandom > /root/big && sync")
 	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+}
+
+// templateOnFullDisk prepares a template while the disk of the cache is full, or becomes so
+// when its snapshot is written. Nothing of that is kept, and the next process that has room
+// prepares the template.
+func templateOnFullDisk(t *testing.T, dir string) {
+	cache := filepath.Join(dir, "template-cache")
+	mountDisk(t, cache, "size=650m,mode=700")
+	t.Setenv("VMTEST_CACHE", cache)
+	const greeting = "/etc/greeting"
+	prepared := 0
+	var meanwhile func()
+	prepare := func(ctx context.Context, m *vmtest.Machine) error {
+		prepared++
+		meanwhile()
+		return m.WriteFile(ctx, greeting, []byte("hello"), 0o644)
+	}
+	// A new Template is what another process has.
+	launch := func(change func()) (*vmtest.Machine, error) {
+		meanwhile = change
+		template := vmtest.Template{Name: "on a full disk", Config: vmtest.Config{Memory: 256}, Prepare: prepare}
+		return template.Launch(t.Context())
+	}
+	snapshots := func() []string {
+		list, err := filepath.Glob(filepath.Join(cache, "snapshots", "*", "*"))
+		require.NoError(t, err)
+		return list
+	}
+
+	var base []string
+	for _, early := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var others sync.WaitGroup
+		m, err := launch(func() {
+			base = snapshots()
+			if early {
+				fill(t, cache, 30<<20)
+			} else {
+				others.Go(func() { fillAfter(ctx, t, cache, 8<<20) })
+			}
+		})
+		cancel()
+		others.Wait()
+		if m != nil {
+			m.Close()
+		}
+		assertSaysNoSpace(t, err)
+		assert.ErrorContains(t, err, cache)
+		assert.Equal(t, early, strings.Contains(err.Error(), "a new snapshot needs"), "found before the work")
+		assert.NotEmpty(t, base)
+		assert.Equal(t, base, snapshots())
+		assertTidy(t, cache, "filler")
+		require.NoError(t, os.Remove(filepath.Join(cache, "filler")))
+	}
+	for range 2 {
+		m, err := launch(func() {})
+		require.NoError(t, err)
+		text, err := m.ReadFile(t.Context(), greeting)
+		assert.NoError(t, err)
+		assert.Equal(t, "hello", string(text))
+		m.Close()
+		assert.Equal(t, 3, prepared, "one of them failed twice, and the last is kept")
+	}
+	assert.Greater(t, len(snapshots()), len(base))
+	assert.NoError(t, unix.Unmount(cache, unix.MNT_DETACH))
+}
+
+// fillAfter fills the file system of dir when others have written some bytes.
+func fillAfter(ctx context.Context, t *testing.T, dir string, written uint64) {
+	var begin, now unix.Statfs_t
+	assert.NoError(t, unix.Statfs(dir, &begin))
+	for now = begin; (begin.Bavail-now.Bavail)*uint64(now.Bsize) < written; {
+		if !assert.NoError(t, unix.Statfs(dir, &now)) || ctx.Err() != nil {
+			return
+		}
+		runtime.Gosched() // nothing tells of it
+	}
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if assert.NoError(t, err) {
+		_, err = io.Copy(f, zeros{})
+		assert.ErrorIs(t, err, unix.ENOSPC)
+		assert.NoError(t, f.Close())
+	}
 }
 
 // assertNoSpace asserts that a guest does not start because the disk is full, and that

@@ -17,6 +17,8 @@ type Files struct {
 	Moment *os.File // what the host needs to resume the guest
 	Info   Info     // zero for files of Scratch
 
+	dir string // of empty files, for their room
+
 	// Zero if the snapshot is not in a store.
 	store *Store
 	key   string

@@ -17,10 +17,10 @@ import (
 // are closed or the process dies. The caller closes them. The error is a *host.Error
 // if they would not fit.
 func (s *Store) Scratch(memory int) (_ *Files, err error) {
-	if err := s.checkRoom(memory); err != nil {
+	if err := checkRoom(s.dir, memory); err != nil {
 		return nil, err
 	}
-	files := &Files{}
+	files := &Files{dir: s.dir}
 	for _, file := range []**os.File{&files.RAM, &files.State, &files.Moment} {
 		if *file, err = s.Nameless(); err != nil {
 			files.Close()

@@ -25,4 +25,10 @@ func TestNoRoomIsFoundBeforeTheWork(t *testing.T) {
 
 	_, err = s.Scratch(tooMuch)
 	assert.ErrorAs(t, err, &none)
+	files, err := s.Scratch(1)
+	require.NoError(t, err)
+	defer files.Close()
+	require.NoError(t, files.CheckRoom(1))
+	assert.ErrorAs(t, files.CheckRoom(tooMuch), &none)
+	assert.NoError(t, files.Full())
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -136,6 +134,9 @@ func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files) error 
 // second QEMU never runs the guest. It writes the devices' state without the memory.
 func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
 	defer m.closeBy("Snapshot")
+	if err := files.CheckRoom(m.spec.Memory); err != nil {
+		return err
+	}
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
 	at, hostEnd, err := m.quiesce(ctx)
@@ -160,15 +161,15 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 	}
 	defer still.Close()
 	if err := m.moveTo(ctx, still); err != nil {
-		if snapshots.IsFull(files.RAM) {
-			// Other processes took the room meanwhile. QEMU reports a SIGBUS or an
-			// input/output error.
-			err = fmt.Errorf("%w: %w", unix.ENOSPC, err)
-			return fmt.Errorf("snapshot %s: %w", m.spec.image(), err)
+		if full := files.Full(); full != nil {
+			return fmt.Errorf("snapshot %s: %w: %w", m.spec.image(), full, err)
 		}
 		return m.bootError(ctx, "snapshot", err)
 	}
 	if err := still.saveDevices(ctx, files.State); err != nil {
+		if full := files.Full(); full != nil {
+			return fmt.Errorf("snapshot %s: %w: %w", m.spec.image(), full, err)
+		}
 		return still.saveError(m.spec.image(), err)
 	}
 	return nil
