@@ -10,12 +10,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 func needDpkg(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		t.Skip("no dpkg-deb here, which images of package files need: install dpkg")
+		lack.Skip(t, "no dpkg-deb here, which images of package files need: install dpkg")
 	}
 }
 

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/lack"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -57,7 +59,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	output, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
-		t.Skipf("this user cannot make mount namespaces: %v", err)
+		lack.Skip(t, fmt.Sprintf("this user cannot make mount namespaces: %v", err))
 	}
 	require.NoError(t, err, "output:\n%s", output)
 }

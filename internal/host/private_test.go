@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 // dirOf makes a directory of that mode, whatever the umask.
@@ -108,7 +110,7 @@ func TestCacheRefusesWhatOthersCanWrite(t *testing.T) {
 
 func TestCacheRefusesAnotherUsersLink(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("makes a link of another user: run it as root")
+		lack.Skip(t, "makes a link of another user: run it as root")
 	}
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
@@ -120,7 +122,7 @@ func TestCacheRefusesAnotherUsersLink(t *testing.T) {
 
 func TestCacheOfAGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("makes directories of other groups: run it as root")
+		lack.Skip(t, "makes directories of other groups: run it as root")
 	}
 	root := dirOf(t, 0o770, t.TempDir(), "cache")
 	require.NoError(t, os.Chown(root, -1, 0))

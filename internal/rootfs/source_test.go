@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/ulikunitz/xz"
+
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 func reader(b []byte) io.Reader { return bytes.NewReader(b) }
@@ -212,7 +214,7 @@ func TestReadDirectory(t *testing.T) {
 
 func TestOwnersOfADirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("an ordinary user has no files of others: run it as root")
+		lack.Skip(t, "an ordinary user has no files of others: run it as root")
 	}
 	source := t.TempDir()
 	for name, uid := range map[string]int{"a": 1000, "b": 1001, ".": 1000} {

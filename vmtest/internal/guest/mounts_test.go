@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 // switchRootEnv has the child process of TestSwitchRoot call switchRoot.
@@ -33,7 +35,7 @@ func TestSwitchRoot(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
-		t.Skipf("this host gives %s no user namespace: %v", os.Args[0], err)
+		lack.Skip(t, fmt.Sprintf("this host gives %s no user namespace: %v", os.Args[0], err))
 	}
 	require.NoError(t, err, "%s", out)
 	assert.Equal(t, "in /, environment []\n/dev moved\n/proc moved\n/sys moved\n/run moved\n", string(out))

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 func TestStartWithoutQEMU(t *testing.T) {
@@ -87,7 +88,7 @@ func TestKillEndsAWrapper(t *testing.T) {
 // which holds the standard error.
 func TestDoneWaitsForNoStranger(t *testing.T) {
 	if _, err := exec.LookPath("setsid"); err != nil {
-		t.Skip("needs setsid(1) of util-linux: ", err)
+		lack.Skip(t, fmt.Sprint("needs setsid(1) of util-linux: ", err))
 	}
 	note := filepath.Join(t.TempDir(), "pid")
 	p := wrap(t, nil, fmt.Sprintf("note='%s'\nsetsid sh -c 'echo $$ >\"$0\"; exec sleep 1000' $note &\n"+
