@@ -1,7 +1,6 @@
 package vmtest
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +16,8 @@ import (
 type Config struct {
 	// Image is the name of a guest image, such as "debian-12" or one that was imported, or
 	// a path, which must contain a slash, of an image directory or of the file of an
-	// images.Recipe. "" is $VMTEST_IMAGE, or images.Default if that is not set.
+	// images.Recipe. "" is the image of the subtest of EachImage, or the first one of
+	// $VMTEST_IMAGE, or images.Default if that is not set.
 	Image string
 
 	// Recipe, if not nil, describes an image that this module does not name. Then Image
@@ -110,12 +110,11 @@ func (c Config) complete() (Config, error) {
 		c.Progress = progressPrinter(os.Stderr)
 	}
 	if c.Image == "" && c.Recipe == nil {
-		c.Image = cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
-		if !images.IsPath(c.Image) {
-			if err := images.Known(c.Image, images.Options{}); err != nil {
-				return c, fmt.Errorf("read VMTEST_IMAGE: %w", err)
-			}
+		names, err := imagesOfRun()
+		if err != nil {
+			return c, err
 		}
+		c.Image = names[0]
 	}
 	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"
 	c.ColdBoot = c.ColdBoot || c.Disk != nil

@@ -103,11 +103,14 @@
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
-//	                      directory or of a recipe; default debian-13
+//	                      directory or of a recipe; default debian-13. A list, separated
+//	                      by commas, has the images of EachImage; other tests run on the
+//	                      first
 //	VMTEST_CACHE          absolute path of the directory for images, snapshots and other
 //	                      files that are made once; default systemd-vmtest in the user's
 //	                      cache directory. It must belong to the user alone
 //	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
+//	VMTEST_REQUIRE=1      fail tests that would be skipped because the host lacks something
 //	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

@@ -35,7 +35,7 @@ type Guest struct {
 func Start(t testing.TB, config Config) *Guest {
 	t.Helper()
 	skip(t)
-	config, err := config.complete()
+	config, err := config.forTest(t).complete()
 	if err != nil {
 		t.Fatal(err)
 	}

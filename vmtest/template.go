@@ -68,20 +68,20 @@ type Template struct {
 	Config Config
 
 	// Setup makes the changes that all tests need. It is called by Start for the first
-	// test that starts a machine, and with that test. If it fails the test, evidence from
+	// test that starts a machine of an image, and with that test. If it fails the test, evidence from
 	// the machine is logged, and Setup is called again for the next test. Its clean-ups
 	// run at its own end.
 	Setup func(testing.TB, *Guest)
 
 	// Prepare is Setup with a context and an error. It is called once in a process at
-	// most. If it fails, every test fails, with evidence from that machine.
+	// most for each image. If it fails, every test fails, with evidence from that machine.
 	Prepare func(context.Context, *Machine) error
 
 	// Inputs are paths of files and directories of the host that Setup or Prepare reads
 	// in a way of its own. They must exist. Symbolic links in a directory are not followed.
 	Inputs []string
 
-	prepared memo.Memo[struct{}, forker]
+	prepared memo.Memo[string, forker] // by image
 }
 
 // forker makes forks of a prepared machine, and may have to prepare it again for that. The
@@ -102,7 +102,7 @@ func (p passing) fork(ctx context.Context, config Config, _ changer) (*Machine, 
 func (p *Template) Start(t testing.TB) *Guest {
 	t.Helper()
 	skip(t)
-	config, err := p.complete()
+	config, err := p.complete(p.Config.forTest(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func (p *Template) Start(t testing.TB) *Guest {
 // Launch returns a fork of the prepared machine. The caller closes it. A template with a
 // Setup has tests only, and no Launch.
 func (p *Template) Launch(ctx context.Context) (*Machine, error) {
-	config, err := p.complete()
+	config, err := p.complete(p.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +130,16 @@ func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config, p.Prepare) })
 }
 
-// complete returns the configuration, and an error if the template cannot be prepared.
-func (p *Template) complete() (Config, error) {
+// complete returns config with its defaults, and an error if the template cannot be
+// prepared.
+func (p *Template) complete(config Config) (Config, error) {
 	if p.Setup != nil && p.Prepare != nil {
 		return Config{}, errors.New("prepare template: both Setup and Prepare are set: set one")
 	}
 	if p.Config.Disk != nil {
 		return Config{}, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
 	}
-	return p.Config.complete()
+	return config.complete()
 }
 
 // changer prepares a machine. A nil one leaves it as it is.
@@ -146,7 +147,7 @@ type changer func(context.Context, *Machine) error
 
 // fork returns a fork. The caller holds a slot.
 func (p *Template) fork(ctx context.Context, config Config, change changer) (*Machine, error) {
-	prepared, err := p.prepared.Get(ctx, struct{}{}, func() (forker, error) {
+	prepared, err := p.prepared.Get(ctx, config.Image, func() (forker, error) {
 		if p.Name != "" {
 			return p.open(ctx, config, change)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // verification is one call of "vmtest verify".
 type verification struct {
 	streams
-	images []string    // "" is the default one
+	images []string    // none is those of $VMTEST_IMAGE
 	added  images.Spec // to each image
 	extra  []extraFile
 	accept *systemd.Acceptance
@@ -78,7 +79,7 @@ func (v verification) run(ctx context.Context, sets []unitSet) error {
 	}
 	names := v.images
 	if len(names) == 0 {
-		names = []string{""}
+		names = strings.Split(os.Getenv("VMTEST_IMAGE"), ",") // "" is the default one
 	}
 	bad := false
 	for _, name := range names {

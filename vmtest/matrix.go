@@ -1,0 +1,90 @@
+package vmtest
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"example.org/systemd-vmtest/images"
+)
+
+// EachImage runs test once for each image of $VMTEST_IMAGE, in order, as a subtest with
+// the image's name. In test and its own subtests a [Config] without an image, and a
+// [Template] of such a Config, have that image:
+//
+//	func TestDeferTrigger(t *testing.T) {
+//		vmtest.EachImage(t, func(t *testing.T) {
+//			g := vmtest.Start(t, vmtest.Config{})
+//			g.NeedSystemd(t, 258, "DeferTrigger=")
+//			...
+//		})
+//	}
+//
+// With VMTEST_IMAGE=debian-12,debian-14 the first subtest is then skipped, and the reason
+// names the directive.
+func EachImage(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	names, err := imagesOfRun()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			imageOfTest.Store(t.Name(), name)
+			t.Cleanup(func() { imageOfTest.Delete(t.Name()) })
+			test(t)
+		})
+	}
+}
+
+// NeedSystemd skips the test if the guest's systemd is older than version, the one that
+// brought what the test is about: a directive, a property, a behaviour. The reason names
+// what, and both versions.
+func (g *Guest) NeedSystemd(t testing.TB, version int, what string) {
+	t.Helper()
+	if image := g.Machine.Image(); image.SystemdMajor < version {
+		t.Skipf("%s is there since systemd %d; %s has %s", what, version, image.Name, image.SystemdVersion)
+	}
+}
+
+// imageOfTest has the image of each subtest of EachImage, by the test's name.
+var imageOfTest sync.Map
+
+// forTest returns c with the image of the subtest of EachImage that t is, or is in.
+func (c Config) forTest(t testing.TB) Config {
+	if c.Image != "" || c.Recipe != nil {
+		return c
+	}
+	for name := t.Name(); name != ""; {
+		if image, ok := imageOfTest.Load(name); ok {
+			c.Image = image.(string)
+			return c
+		}
+		name = name[:max(0, strings.LastIndex(name, "/"))]
+	}
+	return c
+}
+
+// imagesOfRun returns the images of $VMTEST_IMAGE, or the default one if it is not set.
+func imagesOfRun() ([]string, error) {
+	list := os.Getenv("VMTEST_IMAGE")
+	if list == "" {
+		return []string{images.Default}, nil
+	}
+	names := strings.Split(list, ",")
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("read VMTEST_IMAGE: %q is listed twice", name)
+		}
+		if images.IsPath(name) {
+			continue
+		}
+		if err := images.Known(name, images.Options{}); err != nil {
+			return nil, fmt.Errorf("read VMTEST_IMAGE: %w", err)
+		}
+	}
+	return names, nil
+}
