@@ -1,0 +1,251 @@
+package conformance
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/scenarios/conformance/internal/probe"
+	"example.org/systemd-vmtest/scenarios/conformance/internal/row"
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// prepared is the machine of all rows.
+var prepared = vmtest.Template{
+	Name: "conformance",
+	Setup: func(t testing.TB, g *vmtest.Guest) {
+		g.InstallGo(t, "./cmd/probe", "/usr/local/bin/probe")
+	},
+}
+
+// patience is how long a test waits for one event in a guest.
+const patience = 45 * time.Second
+
+// guest is the guest of a row, with the test that it is for.
+type guest struct {
+	*vmtest.Guest
+	t       *testing.T
+	row     row.Row
+	differs []string
+}
+
+// copyUnits copies the units of the row. systemd has not loaded them yet.
+func (g *guest) copyUnits() {
+	g.t.Helper()
+	if dir := path.Join("testdata", g.row.ID); exists(dir) {
+		g.CopyFS(g.t, os.DirFS(dir), "/etc/systemd/system")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// start starts units.
+func (g *guest) start(units ...string) {
+	g.t.Helper()
+	for _, u := range units {
+		g.Unit(u).Start(g.t)
+	}
+}
+
+// tryStart starts a unit and returns the result of its job: "done", or why it failed.
+func (g *guest) tryStart(unit string) string {
+	g.t.Helper()
+	err := g.Machine.Unit(unit).Start(g.t.Context())
+	if err == nil {
+		return "done"
+	}
+	var failed *vmtest.UnitError
+	require.ErrorAs(g.t, err, &failed, "start %s", unit)
+	if failed.JobResult != "" {
+		return failed.JobResult
+	}
+	return failed.Err.Error()
+}
+
+// show returns the values of properties of a unit as systemctl show prints them, with
+// spaces between them.
+func (g *guest) show(unit string, properties ...string) string {
+	g.t.Helper()
+	all := g.Unit(unit).Show(g.t, properties...)
+	values := make([]string, len(properties))
+	for i, p := range properties {
+		values[i] = all[p]
+	}
+	return strings.Join(values, " ")
+}
+
+// wait waits until a property of a unit has a value, written as systemctl show prints it.
+func (g *guest) wait(unit, property, value string) {
+	g.t.Helper()
+	g.until(fmt.Sprintf("%s of %s to be %s", property, unit, value), func(ctx context.Context, s *dbus.Conn) (string, bool, error) {
+		all, err := s.GetAllPropertiesContext(ctx, unit)
+		got := fmt.Sprint(all[property])
+		return got, got == value, err
+	})
+}
+
+// state waits until the unit's ActiveState or SubState is state.
+func (g *guest) state(unit, state string) {
+	g.t.Helper()
+	g.Unit(unit).Wait(g.t, state)
+}
+
+// instances returns the names of the loaded units that match a pattern, when there are
+// count of them. A negative count is any.
+func (g *guest) instances(pattern string, count int) (names []string) {
+	g.t.Helper()
+	g.until(fmt.Sprintf("%d units %s", count, pattern), func(ctx context.Context, s *dbus.Conn) (string, bool, error) {
+		units, err := s.ListUnitsByPatternsContext(ctx, nil, []string{pattern})
+		names = nil
+		for _, u := range units {
+			names = append(names, u.Name)
+		}
+		return strings.Join(names, " "), count < 0 || len(names) == count, err
+	})
+	return names
+}
+
+func (g *guest) until(what string, look func(context.Context, *dbus.Conn) (string, bool, error)) {
+	g.t.Helper()
+	ctx, cancel := vmtest.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	require.NoError(g.t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
+}
+
+// log returns the messages of the journal of a unit, and of those about it.
+func (g *guest) log(unit string) string {
+	g.t.Helper()
+	var b strings.Builder
+	for _, e := range g.Journal(g.t, vmtest.JournalQuery{Unit: unit}) {
+		b.WriteString(e.Message + "\n")
+	}
+	return b.String()
+}
+
+// logs asserts that the journal of a unit has a text.
+func (g *guest) logs(unit, text string) {
+	g.t.Helper()
+	assert.Contains(g.t, g.log(unit), text, "the journal of %s", unit)
+}
+
+// waitLog waits until the journal of a unit has a text.
+func (g *guest) waitLog(unit, text string) {
+	g.t.Helper()
+	ctx, cancel := vmtest.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	_, err := g.Machine.WaitJournal(ctx, vmtest.JournalQuery{Unit: unit}, func(e vmtest.Entry) bool { return strings.Contains(e.Message, text) })
+	require.NoError(g.t, err, "wait for %q in the journal of %s", text, unit)
+}
+
+// run runs a command that must succeed and returns its output without the last line feed.
+func (g *guest) run(args ...string) string {
+	g.t.Helper()
+	return strings.TrimSuffix(g.Run(g.t, args...), "\n")
+}
+
+// runAs is run as another user.
+func (g *guest) runAs(user string, args ...string) string {
+	g.t.Helper()
+	r := g.Exec(g.t, vmtest.Command{Args: args, User: user})
+	require.NoError(g.t, r.Err())
+	return strings.TrimSuffix(string(r.Stdout), "\n")
+}
+
+// exit runs a command and returns what it printed on both streams and its exit status.
+func (g *guest) exit(args ...string) (output string, status int) {
+	g.t.Helper()
+	r := g.Exec(g.t, vmtest.Command{Args: args})
+	return string(r.Stdout) + string(r.Stderr), r.ExitCode
+}
+
+// exists reports whether a path is there in the guest.
+func (g *guest) exists(path string) bool {
+	g.t.Helper()
+	_, status := g.exit("test", "-e", path)
+	return status == 0
+}
+
+// client is a connection to the guest.
+type client struct {
+	*vmtest.Conn
+	t  *testing.T
+	in *bufio.Reader
+}
+
+// dial connects to an address in the guest: a path or @name of AF_UNIX, or host:port.
+func (g *guest) dial(address string) *client {
+	g.t.Helper()
+	c := g.Dial(g.t, network(address), address)
+	return &client{c, g.t, bufio.NewReader(c)}
+}
+
+// refused reports whether an address in the guest takes no connection.
+func (g *guest) refused(address string) bool {
+	g.t.Helper()
+	c, err := g.Machine.Dial(g.t.Context(), network(address), address)
+	if err == nil {
+		c.Close()
+	}
+	return err != nil
+}
+
+func network(address string) string {
+	if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// send sends a line.
+func (c *client) send(line string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, line+"\n")
+	require.NoError(c.t, err, "send %q", line)
+}
+
+// get receives a line, and returns "EOF" if the service closed or reset the connection.
+func (c *client) get() string {
+	c.t.Helper()
+	line, err := c.in.ReadString('\n')
+	var timeout *vmtest.ConnError
+	if errors.As(err, &timeout) {
+		require.NoError(c.t, err, "receive a line")
+	}
+	if err != nil {
+		return line + "EOF"
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// ask sends a line and returns the answer.
+func (c *client) ask(line string) string {
+	c.t.Helper()
+	c.send(line)
+	return c.get()
+}
+
+// report returns the report of the probe that serves the client.
+func (c *client) report() (r probe.Report) {
+	c.t.Helper()
+	answer := c.ask("report")
+	require.NoError(c.t, json.Unmarshal([]byte(answer), &r), "report %q", answer)
+	return r
+}
+
+// finish closes the connection.
+func (c *client) finish() { c.Close() }
