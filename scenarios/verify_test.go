@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,25 +51,4 @@ func TestVerify(t *testing.T) {
 		assert.Len(t, g.Findings(t, vmtest.Verification{Units: []string{unit}}), 2, unit)
 	}
 	assert.ErrorContains(t, g.Machine.Verify(t.Context(), "missing.service"), "missing.service not found")
-}
-
-// A value may have lines that look like other properties, and a name is not completed.
-// See systemctl(1), show.
-func TestShow(t *testing.T) {
-	t.Parallel()
-	g := startGuest(t, "testdata/show")
-	systemctl(t, g, "start", "lines.service")
-	for _, names := range [][]string{nil, {"ExecStart", "ExecStop", "ActiveState", "SubState"}} {
-		p := g.Unit("lines.service").Show(t, names...)
-		assert.Equal(t, "active", p["ActiveState"], "asked for %v", names)
-		assert.Equal(t, "exited", p["SubState"])
-		assert.Empty(t, p["ExecStop"])
-		assert.Contains(t, p["ExecStart"], "true\nActiveState=failed\nExecStop=nothing ;")
-	}
-	for _, name := range []string{"lines", "lines.*", "lin*.service"} {
-		p, err := g.Machine.Unit(name).Show(t.Context(), "ActiveState")
-		assert.ErrorContains(t, err, fmt.Sprintf("show %s: unit name %q ", name, name))
-		assert.Empty(t, p)
-	}
-	assert.Equal(t, "not-found", show(t, g, "missing.service", "LoadState"))
 }

@@ -22,9 +22,10 @@ type Shower struct {
 // several lines, such as Listen of a socket with several addresses, has them joined by
 // line feeds. An empty list may be absent.
 //
-// systemctl does not quote: a value may have a line that looks like another property. So
-// what it printed is checked against what D-Bus has, and in case of doubt each property
-// is asked for by itself.
+// A value whose text is plain comes from D-Bus, because systemctl is a program that has to
+// start in the guest. It does not quote either: a value may have a line that looks like
+// another property. So what it printed is checked against what D-Bus has, and in case of
+// doubt each property is asked for by itself.
 func (s Shower) Show(ctx context.Context, unit string, names ...string) (map[string]string, error) {
 	values, err := s.show(ctx, unit, names)
 	if err != nil {
@@ -42,33 +43,35 @@ func (s Shower) show(ctx context.Context, unit string, names []string) (map[stri
 			return nil, fmt.Errorf("%q is not the name of a property", name)
 		}
 	}
-	var known map[string]any
-	if len(names) == 0 {
-		var err error
-		if known, err = s.Properties(ctx, unit); err != nil {
-			return nil, err
-		}
-		names = slices.Collect(maps.Keys(known))
-	}
-	text, err := s.systemctl(ctx, unit, names)
+	known, err := s.Properties(ctx, unit)
 	if err != nil {
 		return nil, err
 	}
-	lines := parseShow(text, names)
-	if known == nil && plain(lines, names) {
-		return shownValues(lines), nil
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(known))
 	}
-	if known == nil {
-		if known, err = s.Properties(ctx, unit); err != nil {
-			return nil, err
-		}
-	}
+	values := make(map[string]string)
+	var rest []string
 	for _, name := range names {
-		if _, ok := known[name]; !ok {
+		value, ok := known[name]
+		if !ok {
 			return nil, fmt.Errorf("it has no property %q", name)
 		}
+		if text, ok := printed(name, value); ok {
+			values[name] = text
+		} else {
+			rest = append(rest, name)
+		}
 	}
-	values := shownValues(lines)
+	if rest == nil {
+		return values, nil
+	}
+	out, err := s.systemctl(ctx, unit, rest)
+	if err != nil {
+		return nil, err
+	}
+	lines := parseShow(out, rest)
+	maps.Copy(values, shownValues(lines))
 	for _, name := range doubtful(lines, known) {
 		value, ok, err := s.showOne(ctx, unit, name, known[name])
 		if err != nil {
@@ -148,30 +151,6 @@ func shownValues(lines []shownLine) map[string]string {
 		values[line.name] = line.value
 	}
 	return values
-}
-
-// single are properties that systemctl always prints in one line of their own, whatever
-// their value. They are those that tests ask for most.
-var single = strings.Fields(`
-	Accept ActiveState AssertResult ConditionResult ControlGroup Description
-	ExecMainCode ExecMainPID ExecMainStatus FragmentPath Id InvocationID LoadState MainPID
-	NAccepted NConnections NRefused NRestarts Result StandardError StandardInput
-	StandardOutput StatusText SubState Type UnitFileState User`)
-
-// plain reports whether each property is there in one line that cannot be part of another
-// value: each has a line of its own, and there are no more lines.
-func plain(lines []shownLine, names []string) bool {
-	if len(lines) != len(names) {
-		return false
-	}
-	seen := make(map[string]bool)
-	for _, line := range lines {
-		if !slices.Contains(single, line.name) || seen[line.name] || strings.Contains(line.value, "\n") {
-			return false
-		}
-		seen[line.name] = true
-	}
-	return true
 }
 
 // doubtful returns the properties that have more lines than D-Bus explains, and those

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -121,17 +122,45 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// A second command costs as much as the first.
-func TestShowAsksOnce(t *testing.T) {
-	u := unit(map[string]any{"ActiveState": "active", "Listen": list("a", "b"), "SubState": "running"})
-	_, err := u.shower().Show(t.Context(), "demo.service", "ActiveState", "SubState")
+// A program in the guest costs more than all else, so systemctl is asked once, for what
+// D-Bus does not say in the same words.
+func TestShowAsksSystemctlForTheRest(t *testing.T) {
+	u := unit(map[string]any{"ActiveState": "active", "Listen": list("a", "b"), "SubState": "running", "Accept": true, "NAccepted": uint32(3)})
+	_, err := u.shower().Show(t.Context(), "demo.service", "ActiveState", "SubState", "Accept", "NAccepted")
 	require.NoError(t, err)
-	assert.Equal(t, []string{"ActiveState,SubState"}, u.asked)
-	assert.Zero(t, u.typed)
+	assert.Empty(t, u.asked)
 	_, err = u.shower().Show(t.Context(), "demo.service", "Listen", "SubState")
 	require.NoError(t, err)
-	assert.Len(t, u.asked, 2)
-	assert.Equal(t, 1, u.typed)
+	assert.Equal(t, []string{"Listen"}, u.asked)
+}
+
+func TestPrinted(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		value any
+		want  string
+		ok    bool
+	}{
+		{"SubState", "running", "running", true},
+		{"StatusText", "a\nb", "a\nb", false},
+		{"Accept", true, "yes", true},
+		{"Accept", false, "no", true},
+		{"ExecMainStatus", int32(3), "3", true},
+		{"FailureActionExitStatus", int32(-1), "-1", false},
+		{"TasksMax", uint32(math.MaxUint32), "4294967295", false},
+		{"NAccepted", uint32(3), "3", true},
+		{"UMask", uint32(0o22), "18", false},
+		{"SocketMode", uint32(0o666), "438", false},
+		{"TimeoutStopUSec", uint64(90e6), "", false},
+		{"TriggeredBy", []string{"a.socket", "b.timer"}, "a.socket b.timer", true},
+		{"TriggeredBy", []string{}, "", false},
+		{"After", []string{`a\x2db.mount`}, `a\x2db.mount`, false},
+		{"Documentation", []string{"man:sh(1)"}, "man:sh(1)", false},
+	} {
+		text, ok := printed(test.name, test.value)
+		assert.Equal(t, test.ok, ok, "%s %v", test.name, test.value)
+		assert.Equal(t, test.want, text, "%s %v", test.name, test.value)
+	}
 }
 
 func TestShowThatMakesNoSense(t *testing.T) {
