@@ -123,7 +123,7 @@ func checkUnits(verb string, units []string) error {
 	}
 	for _, unit := range units {
 		if err := systemd.CheckUnitOrPath(unit); err != nil {
-			return fmt.Errorf("%s: %w", verb, err)
+			return fmt.Errorf("%s: %w", verb, public(err))
 		}
 	}
 	return nil

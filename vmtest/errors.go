@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
@@ -36,6 +37,18 @@ func (e *StartError) Error() string { return (*link.StartError)(e).Error() }
 
 // Unwrap returns Errno if there is one.
 func (e *StartError) Unwrap() error { return (*link.StartError)(e).Unwrap() }
+
+// UnitNameError reports that a text is not the full name of a unit, so that no unit has it
+// (systemd.unit(5)).
+type UnitNameError struct {
+	Name string
+	Err  error // why not
+}
+
+func (e *UnitNameError) Error() string { return tail.Printable(e.Err.Error()) }
+
+// Unwrap returns Err.
+func (e *UnitNameError) Unwrap() error { return e.Err }
 
 // HostError reports what this host lacks, such as QEMU or room on its disk. Cause and
 // Cure are a line each. Tail is the last output of the tool that failed, and Err the error
@@ -69,7 +82,7 @@ func (e *GuestError) Error() string { return (*vm.GuestError)(e).Error() }
 func (e *GuestError) Unwrap() error { return e.Err }
 
 // public returns err so that errors.As finds in it this package's errors for the internal
-// ones: *GuestError, *ExitError, *StartError, *PropertyError.
+// ones: *GuestError, *ExitError, *StartError, *PropertyError, *UnitNameError.
 func public(err error) error {
 	var known []error
 	if e, ok := errors.AsType[*vm.GuestError](err); ok {
@@ -83,6 +96,9 @@ func public(err error) error {
 	}
 	if e, ok := errors.AsType[*systemd.PropertyError](err); ok {
 		known = append(known, (*PropertyError)(e))
+	}
+	if e, ok := errors.AsType[*systemd.NameError](err); ok {
+		known = append(known, &UnitNameError{e.Name, e})
 	}
 	if known == nil || errors.As(err, new(*publicError)) {
 		return err

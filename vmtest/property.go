@@ -13,7 +13,7 @@ import (
 // units of its type one, or not the guest's.
 type PropertyError struct {
 	Unit, Property string
-	Version        string // of the guest's systemd, such as "257.13-1~deb13u1"
+	Version        string // of the guest's systemd, such as "257.13-1~deb13u1", or "" after Show
 }
 
 func (e *PropertyError) Error() string { return tail.Printable((*systemd.PropertyError)(e).Error()) }
@@ -33,7 +33,7 @@ func (u *MachineUnit) Property(ctx context.Context, name string, value any) erro
 		err = systemd.Store(v, value)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s of %s: %w", tail.Printable(name), tail.Printable(u.name), public(err))
+		return fmt.Errorf("read %s of %s: %w", tail.Printable(name), u.label(), public(err))
 	}
 	return nil
 }

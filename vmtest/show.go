@@ -17,7 +17,8 @@ import (
 // systemctl would complete it, or take it as a pattern. It does not fail if the unit does
 // not exist: LoadState is then "not-found".
 func (u *MachineUnit) Show(ctx context.Context, properties ...string) (map[string]string, error) {
-	return u.machine.shower().Show(ctx, u.name, properties...)
+	values, err := u.machine.shower().Show(ctx, u.name, properties...)
+	return values, public(err)
 }
 
 // Status runs systemctl status on the unit and returns what it prints, with the last lines
@@ -25,7 +26,7 @@ func (u *MachineUnit) Show(ctx context.Context, properties ...string) (map[strin
 // for what a test decides by. A unit that does not exist is an [ErrNoUnit].
 func (u *MachineUnit) Status(ctx context.Context) (string, error) {
 	if err := systemd.CheckUnitName(u.name); err != nil {
-		return "", fmt.Errorf("status: %w", err)
+		return "", fmt.Errorf("status: %w", public(err))
 	}
 	m := u.machine
 	r, err := m.run(ctx, Command{Args: m.scoped([]string{"systemctl", "status", "--no-pager", "--full", "--", u.name})})

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
@@ -88,9 +89,20 @@ func (u *MachineUnit) Kill(ctx context.Context, signal syscall.Signal) error {
 	return u.fail(ctx, &UnitError{Op: "kill", ExitCode: -1}, err)
 }
 
+// label returns the name of the unit for an error, which a bad name may make long.
+func (u *MachineUnit) label() string {
+	if len(u.name) > 255 {
+		return tail.Printable(u.name[:40]) + "..."
+	}
+	return tail.Printable(u.name)
+}
+
 // fail returns e with its cause and the evidence for it.
 func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	e.Unit, e.Err = u.name, public(err)
+	if errors.As(err, new(*systemd.NameError)) {
+		return fmt.Errorf("%s: %w", e.Op, e.Err) // which quotes the name
+	}
 	if errors.As(e.Err, new(*GuestError)) || errors.As(err, new(*vm.EndedError)) || errors.As(err, new(*systemd.StateError)) {
 		return e.plain() // there is no guest to ask for more, or nothing to ask
 	}

@@ -15,7 +15,7 @@ import (
 // UnitError reports that a unit did not reach the state that was waited for, or did not do
 // what was asked of it.
 type UnitError struct {
-	Op   string // "wait", "start", "stop", "restart", "reload" or "kill"
+	Op   string // what was asked of the unit, such as "wait", "start" or "kill"
 	Unit string // the name that the caller used
 	Want string // the state that was waited for, if Op is "wait", or the value of Property
 	// Property is the property that was waited for, or "".

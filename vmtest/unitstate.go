@@ -91,7 +91,7 @@ func (s UnitState) String() string {
 func (u *MachineUnit) State(ctx context.Context) (UnitState, error) {
 	p, err := u.machine.units().Properties(ctx, u.name)
 	if err != nil {
-		return UnitState{}, fmt.Errorf("read state of %s: %w", tail.Printable(u.name), public(err))
+		return UnitState{}, fmt.Errorf("read state of %s: %w", u.label(), public(err))
 	}
 	return unitState(p), nil
 }

@@ -82,7 +82,7 @@ func (u *MachineUnit) WaitInstances(ctx context.Context, n int) error {
 			texts = append(texts, fmt.Sprintf("%s is %s (%s)", s.Name, s.ActiveState, s.SubState))
 		}
 	}
-	return fmt.Errorf("wait for %d instances of %s: %w; %s", n, tail.Printable(u.name), public(err), tail.Printable(strings.Join(texts, ", ")))
+	return fmt.Errorf("wait for %d instances of %s: %w; %s", n, u.label(), public(err), tail.Printable(strings.Join(texts, ", ")))
 }
 
 // WaitSettled waits until the unit has no job and is on its way to no other state, as

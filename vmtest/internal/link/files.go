@@ -38,6 +38,16 @@ func (c *Client) WriteFile(ctx context.Context, guestPath string, data []byte, m
 	return c.Files(nil).WriteFile(ctx, guestPath, data, mode)
 }
 
+// Remove removes a file of the guest. One that does not exist is an fs.ErrNotExist.
+func (c *Client) Remove(ctx context.Context, guestPath string) error {
+	return c.transfer(ctx, func(s *session) error {
+		if err := s.Remove(guestPath); err != nil {
+			return fmt.Errorf("remove %s of the guest: %w", guestPath, err)
+		}
+		return nil
+	})
+}
+
 // transfer is Client.transfer with the owner.
 func (f Files) transfer(ctx context.Context, fn func(*session) error) error {
 	return f.client.transfer(ctx, func(s *session) error {

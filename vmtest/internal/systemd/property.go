@@ -14,16 +14,22 @@ import (
 // PropertyError reports that units of a type have no property of a name.
 type PropertyError struct {
 	Unit, Property string
-	Version        string // of systemd
+	Version        string // of systemd, or "" if it was not asked
 }
 
 func (e *PropertyError) Error() string {
+	if e.Version == "" {
+		return fmt.Sprintf("it has no property %q", e.Property)
+	}
 	return fmt.Sprintf("%s has no property %q: systemd %s gives units of its type none", e.Unit, e.Property, e.Version)
 }
 
 // Property returns a property of a unit by its name. A unit that does not exist is an
 // ErrNoUnit, and a name that its type does not have a *PropertyError.
 func (m *Manager) Property(ctx context.Context, unit, name string) (value godbus.Variant, err error) {
+	if err := CheckUnitName(unit); err != nil {
+		return value, err
+	}
 	err = m.follow(ctx, func(c *connection, _ *signals) error {
 		value, err = c.existing(ctx, unit, name)
 		return err
@@ -51,9 +57,6 @@ func (c *connection) existing(ctx context.Context, unit, name string) (godbus.Va
 // property returns a property of the interface of a unit's type, or of the one that all
 // units have.
 func (c *connection) property(ctx context.Context, unit, name string) (godbus.Variant, error) {
-	if err := CheckUnitName(unit); err != nil {
-		return godbus.Variant{}, err
-	}
 	if !propertyName.MatchString(name) {
 		return godbus.Variant{}, fmt.Errorf("%q is not the name of a property", name)
 	}

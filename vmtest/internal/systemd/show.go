@@ -55,7 +55,7 @@ func (s Shower) show(ctx context.Context, unit string, names []string) (map[stri
 	for _, name := range names {
 		value, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("it has no property %q", name)
+			return nil, &PropertyError{Unit: unit, Property: name}
 		}
 		if text, ok := printed(name, value); ok {
 			values[name] = text

@@ -20,30 +20,46 @@ const unitNameMax = 255
 // pathMax is the most bytes of a path (PATH_MAX of limits.h, with its NUL).
 const pathMax = 4095
 
-// CheckUnitName returns an error if name is not the full name of a unit. systemctl and
+// NameError reports that a text is not the full name of a unit.
+type NameError struct {
+	Name  string
+	fault string
+}
+
+func (e *NameError) Error() string { return e.fault }
+
+// CheckUnitName returns a *NameError if name is not the full name of a unit. systemctl and
 // journalctl complete a name without a type, and take * ? [ as a pattern, so that they
 // would answer for another unit or for several.
 func CheckUnitName(name string) error {
+	if fault := nameFault(name); fault != "" {
+		return &NameError{name, fault}
+	}
+	return nil
+}
+
+// nameFault returns why name is not the full name of a unit, or "".
+func nameFault(name string) string {
 	kind := path.Ext(name)
 	prefix := strings.TrimSuffix(name, kind)
 	switch {
 	case name == "":
-		return fmt.Errorf("unit name is empty")
-	case strings.ContainsAny(name, "*?["):
-		return fmt.Errorf("unit name %q is a pattern", name)
-	case strings.Contains(name, "/"):
-		return fmt.Errorf("unit name %q is a path", name)
-	case !slices.Contains(UnitTypes, kind):
-		return fmt.Errorf("unit name %q has no type such as .service (systemd.unit(5))", name)
-	case prefix == "" || prefix[0] == '@':
-		return fmt.Errorf("unit name %q has nothing before its type", name)
+		return "unit name is empty"
 	case len(name) > unitNameMax:
-		return fmt.Errorf("unit name %.40q... has more than %d bytes", name, unitNameMax)
+		return fmt.Sprintf("unit name %.40q... has more than %d bytes", name, unitNameMax)
+	case strings.ContainsAny(name, "*?["):
+		return fmt.Sprintf("unit name %q is a pattern", name)
+	case strings.Contains(name, "/"):
+		return fmt.Sprintf("unit name %q is a path", name)
+	case !slices.Contains(UnitTypes, kind):
+		return fmt.Sprintf("unit name %q has no type such as .service (systemd.unit(5))", name)
+	case prefix == "" || prefix[0] == '@':
+		return fmt.Sprintf("unit name %q has nothing before its type", name)
 	}
 	if i := strings.IndexFunc(name, func(r rune) bool { return !inUnitName(r) }); i >= 0 {
-		return fmt.Errorf("unit name %q has a character that names cannot have: %q; see systemd-escape(1)", name, []rune(name[i:])[0])
+		return fmt.Sprintf("unit name %q has a character that names cannot have: %q; see systemd-escape(1)", name, []rune(name[i:])[0])
 	}
-	return nil
+	return ""
 }
 
 // inUnitName reports whether names of units may have r (systemd's unit-name.c).
@@ -58,7 +74,7 @@ func CheckUnitOrPath(unit string) error {
 		return CheckUnitName(unit)
 	}
 	if len(unit) > pathMax || strings.Contains(unit, "\x00") || !utf8.ValidString(unit) {
-		return fmt.Errorf("%.100q is not the path of a unit file: it has a NUL, is not UTF-8, or has more than %d bytes", unit, pathMax)
+		return &NameError{unit, fmt.Sprintf("%.100q is not the path of a unit file: it has a NUL, is not UTF-8, or has more than %d bytes", unit, pathMax)}
 	}
 	return CheckUnitName(path.Base(unit))
 }

@@ -52,7 +52,13 @@ func (e *UnmetError) Error() string {
 // done. A job that ends otherwise is a *JobError. A start that was "done" because a
 // condition of the unit was false is an *UnmetError, because the unit did not start.
 func (m *Manager) Run(ctx context.Context, verb Verb, unit string) error {
-	j := &pendingJob{verb: verb, unit: unit}
+	if err := CheckUnitName(unit); err != nil {
+		return err
+	}
+	return m.runJob(ctx, &pendingJob{verb: verb, unit: unit, method: methods[verb], args: []any{unit, "replace"}})
+}
+
+func (m *Manager) runJob(ctx context.Context, j *pendingJob) error {
 	return m.follow(ctx, func(c *connection, s *signals) error {
 		if j.path == "" {
 			return j.queue(ctx, c, s)
@@ -66,6 +72,9 @@ type pendingJob struct {
 	verb Verb
 	unit string // as the caller names it
 
+	method string // that queues the job
+	args   []any
+
 	path    godbus.ObjectPath // once systemd has queued it
 	changes map[godbus.ObjectPath]properties
 }
@@ -73,7 +82,7 @@ type pendingJob struct {
 // queue queues the job and waits for its end. A call that gets no answer because the
 // connection ends is not made again: systemd may have queued the job.
 func (j *pendingJob) queue(ctx context.Context, c *connection, s *signals) error {
-	err := c.call(ctx, methods[j.verb], []any{j.unit, "replace"}, &j.path)
+	err := c.call(ctx, j.method, j.args, &j.path)
 	switch {
 	case err == nil:
 		return j.await(ctx, c, s)
@@ -179,9 +188,25 @@ func (j *pendingJob) String() string {
 
 // Kill sends a signal to all processes of a unit. It is an error if there is none.
 func (m *Manager) Kill(ctx context.Context, unit string, signal int32) error {
+	if err := CheckUnitName(unit); err != nil {
+		return err
+	}
+	return m.callOnce(ctx, "KillUnit", unit, "all-fail", signal)
+}
+
+// ResetFailed makes systemd forget that a unit has failed.
+func (m *Manager) ResetFailed(ctx context.Context, unit string) error {
+	if err := CheckUnitName(unit); err != nil {
+		return err
+	}
+	return m.callOnce(ctx, "ResetFailedUnit", unit)
+}
+
+// callOnce calls a method of systemd that returns nothing.
+func (m *Manager) callOnce(ctx context.Context, method string, args ...any) error {
 	c, err := m.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return c.explain(c.call(ctx, "KillUnit", []any{unit, "all-fail", signal}))
+	return c.explain(c.call(ctx, method, args))
 }

@@ -35,6 +35,9 @@ func (m *Manager) WaitUnit(ctx context.Context, unit, want string) (UnitState, e
 	if err := checkState(unit, want); err != nil {
 		return UnitState{}, err
 	}
+	if err := CheckUnitName(unit); err != nil {
+		return UnitState{}, err
+	}
 	w := &unitWait{unit: unit, want: want}
 	err := m.follow(ctx, func(c *connection, s *signals) error { return w.run(ctx, c, s) })
 	if err != nil && ctx.Err() != nil && len(w.starters) > 0 {

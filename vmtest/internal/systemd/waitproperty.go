@@ -15,6 +15,9 @@ import (
 // ErrStateUnreachable if nothing can change it any more. It returns the value that it saw
 // last, or nil.
 func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any) (saw any, err error) {
+	if err := CheckUnitName(unit); err != nil {
+		return nil, err
+	}
 	w := &lookWait{unit: unit, silent: silent.MatchString(name)}
 	w.look = func(ctx context.Context, c *connection) (bool, error) {
 		value, err := c.property(ctx, unit, name)

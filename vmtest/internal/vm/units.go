@@ -121,6 +121,27 @@ func (u *Units) Reload(ctx context.Context) error {
 	return u.machine.Explain(ctx, "lost", u.Systemd.Reload(ctx))
 }
 
+// ResetFailed makes systemd forget that a unit has failed.
+func (u *Units) ResetFailed(ctx context.Context, unit string) error {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	return u.machine.Explain(ctx, "lost", u.Systemd.ResetFailed(ctx, unit))
+}
+
+// StartTransient makes a unit and starts it, as systemd.Manager.StartTransient.
+func (u *Units) StartTransient(ctx context.Context, unit string, set []dbus.Property) error {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	return u.machine.Explain(ctx, "lost", u.Systemd.StartTransient(ctx, unit, set))
+}
+
+// SetProperties changes properties of a unit, as systemd.Manager.SetProperties.
+func (u *Units) SetProperties(ctx context.Context, unit string, set []dbus.Property) error {
+	ctx, cancel := u.machine.bounded(ctx)
+	defer cancel()
+	return u.machine.Explain(ctx, "lost", u.Systemd.SetProperties(ctx, unit, set))
+}
+
 // InspectUnit returns the state of a unit and what may explain it, as
 // systemd.Manager.Inspect.
 func (u *Units) InspectUnit(ctx context.Context, unit string) (systemd.Details, error) {

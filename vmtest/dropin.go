@@ -1,0 +1,101 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
+)
+
+// WriteDropIn writes a file of settings for the unit (systemd.unit(5), drop-ins), such as
+// "10-limits.conf", or replaces it, and makes systemd read unit files again. What runs keeps
+// its settings until it is restarted. The file is in Image.UnitDir, or for a user's unit in
+// the user's ~/.config/systemd/user. If systemd does not read the file, or refuses the unit
+// because of it, that is a *[UnitError], and the file stays.
+func (u *MachineUnit) WriteDropIn(ctx context.Context, name, text string) error {
+	file, err := u.dropIn(name)
+	if err != nil {
+		return err
+	}
+	if err := u.machine.WriteFile(ctx, file, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write drop-in: %w", err)
+	}
+	if err := u.machine.DaemonReload(ctx); err != nil || systemd.IsTemplate(u.name) {
+		return err
+	}
+	if err := u.read(ctx, file); err != nil {
+		return u.fail(ctx, &UnitError{Op: "write drop-in " + name + " of", ExitCode: -1}, err)
+	}
+	return nil
+}
+
+// read returns an error if systemd has not read a drop-in of the unit.
+func (u *MachineUnit) read(ctx context.Context, file string) error {
+	p, err := u.machine.units().Properties(ctx, u.name)
+	if err != nil {
+		return err
+	}
+	if s := unitState(p); s.LoadState != "loaded" {
+		return fmt.Errorf("the unit is %s: %s", s.LoadState, s.LoadError)
+	}
+	if files, _ := p["DropInPaths"].([]string); !slices.Contains(files, file) {
+		return fmt.Errorf("systemd did not read %s", file)
+	}
+	return nil
+}
+
+// RemoveDropIn removes what WriteDropIn wrote, and makes systemd read unit files again. A
+// drop-in that is not there is an fs.ErrNotExist.
+func (u *MachineUnit) RemoveDropIn(ctx context.Context, name string) error {
+	file, err := u.dropIn(name)
+	if err != nil {
+		return err
+	}
+	err = public(u.machine.vm.With(ctx, "remove a file in", func(ctx context.Context, s *link.Client) error {
+		return s.Remove(ctx, file)
+	}))
+	if err != nil {
+		return fmt.Errorf("remove drop-in: %w", err)
+	}
+	return u.machine.DaemonReload(ctx)
+}
+
+// dropInName matches the names of drop-ins.
+var dropInName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*\.conf$`)
+
+// dropIn returns the path of a drop-in of the unit.
+func (u *MachineUnit) dropIn(name string) (string, error) {
+	if err := systemd.CheckUnitName(u.name); err != nil {
+		return "", fmt.Errorf("drop-in: %w", public(err))
+	}
+	if !dropInName.MatchString(name) || len(name) > 200 {
+		return "", fmt.Errorf("%.100q is not the name of a drop-in, such as 10-limits.conf", name)
+	}
+	return path.Join(u.machine.unitDir(), u.name+".d", name), nil
+}
+
+// unitDir returns the directory of the guest for the units of a test.
+func (m *Machine) unitDir() string {
+	if m.user == nil {
+		return m.Image().UnitDir()
+	}
+	return path.Join(m.user.Home, ".config/systemd/user")
+}
+
+// WriteDropIn writes a file of settings for the unit, and makes systemd read unit files
+// again, as MachineUnit.WriteDropIn.
+func (u *Unit) WriteDropIn(t testing.TB, name, text string) {
+	t.Helper()
+	u.guest.do(t, func(ctx context.Context) error { return u.unit.WriteDropIn(ctx, name, text) })
+}
+
+// RemoveDropIn removes what WriteDropIn wrote, as MachineUnit.RemoveDropIn.
+func (u *Unit) RemoveDropIn(t testing.TB, name string) {
+	t.Helper()
+	u.guest.do(t, func(ctx context.Context) error { return u.unit.RemoveDropIn(ctx, name) })
+}
