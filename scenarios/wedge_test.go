@@ -89,9 +89,7 @@ func TestStuckGuest(t *testing.T) {
 func TestPID1DoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	g.Run(t, "sh", "-c", `freeze=/sys/fs/cgroup/init.scope/cgroup.freeze
-test -e $freeze || freeze=/sys/fs/cgroup/unified/init.scope/cgroup.freeze
-echo 1 >$freeze`)
+	g.Run(t, "sh", "-c", freezePID1)
 	err := runFor(t, g, time.Second, "systemctl start basic.target")
 	require.Error(t, err)
 	assert.Regexp(t, `the agent answered in \S+, PID 1 did not within \S+`, err.Error())

@@ -3,9 +3,11 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -16,11 +18,15 @@ import (
 // "10-limits.conf", or replaces it, and makes systemd read unit files again. What runs keeps
 // its settings until it is restarted. The file is in Image.UnitDir, or for a user's unit in
 // the user's ~/.config/systemd/user. If systemd does not read the file, or refuses the unit
-// because of it, that is a *[UnitError], and the file stays.
+// because of it, that is a *[UnitError], and the file stays. A text with a NUL, or with a
+// line that is longer than systemd reads, is an fs.ErrInvalid, and nothing is written.
 func (u *MachineUnit) WriteDropIn(ctx context.Context, name, text string) error {
 	file, err := u.dropIn(name)
 	if err != nil {
 		return err
+	}
+	if err := checkUnitText(text); err != nil {
+		return fmt.Errorf("write drop-in %s of %s: %w", name, u.name, err)
 	}
 	if err := u.machine.WriteFile(ctx, file, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write drop-in: %w", err)
@@ -30,6 +36,23 @@ func (u *MachineUnit) WriteDropIn(ctx context.Context, name, text string) error 
 	}
 	if err := u.read(ctx, file); err != nil {
 		return u.fail(ctx, &UnitError{Op: "write drop-in " + name + " of", ExitCode: -1}, err)
+	}
+	return nil
+}
+
+// longestLine is the most bytes of a line that systemd reads (its LONG_LINE_MAX). It drops
+// all of a drop-in with a longer one, and only logs that.
+const longestLine = 1 << 20
+
+// checkUnitText returns an error if systemd would read a text in another way than it looks.
+func checkUnitText(text string) error {
+	if strings.Contains(text, "\x00") {
+		return fmt.Errorf("the text has a NUL, where systemd would end the line: %w", fs.ErrInvalid)
+	}
+	for line := range strings.Lines(text) {
+		if len(line) > longestLine {
+			return fmt.Errorf("the text has a line of %d bytes, and systemd reads at most %d: %w", len(line), longestLine, fs.ErrInvalid)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -13,6 +14,10 @@ func TestDropInNames(t *testing.T) {
 		assert.ErrorContains(t, u.WriteDropIn(t.Context(), name, ""), "is not the name of a drop-in, such as 10-limits.conf")
 		assert.ErrorContains(t, u.RemoveDropIn(t.Context(), name), "is not the name of a drop-in, such as 10-limits.conf")
 	}
+	for _, text := range []string{"[Unit]\nDescription=a\x00b\n", "[Unit]\nDescription=" + strings.Repeat("x", longestLine)} {
+		assert.ErrorIs(t, u.WriteDropIn(t.Context(), "a.conf", text), fs.ErrInvalid)
+	}
+	assert.NoError(t, checkUnitText("[Unit]\n"+strings.Repeat("x", longestLine-1)+"\n"))
 	for _, unit := range []string{"a", "../a.service", "a\x00.service", strings.Repeat("a", 300) + ".service"} {
 		err := new(Machine).Unit(unit).WriteDropIn(t.Context(), "a.conf", "")
 		var bad *UnitNameError
