@@ -61,6 +61,8 @@ func failures() []failure {
 			"install or update debian-archive-keyring, or correct the keyring of the recipe or source"},
 		{`newuidmap|newgidmap|unshare\(\) failed|cannot unshare|/etc/subuid|/etc/subgid`, true,
 			"no user namespaces for this user", host.NamespaceCure},
+		{`Unable to locate package linux-image-cloud-`, false, "the archive has no kernel of this name",
+			"name the package of its kernel in the recipe, such as linux-image-virtual"},
 		{`404 +Not Found`, false, "the mirror lacks a package that its list names",
 			"the mirror is being updated: try again later, or set VMTEST_MIRROR"},
 	}

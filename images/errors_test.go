@@ -56,6 +56,10 @@ func TestExplainBuild(t *testing.T) {
 	err = explain("mmdebstrap", "E: Unable to locate package nonesuch\nE: command failed: set -eu\ncd \"$1\"\nE: mmdebstrap failed to run", errors.New("x"))
 	assert.EqualError(t, err, "run mmdebstrap: E: Unable to locate package nonesuch")
 
+	err = explain("mmdebstrap", "E: Unable to locate package linux-image-cloud-amd64\nE: command failed: set -eu", errors.New("x"))
+	assert.EqualError(t, err, "run mmdebstrap: the archive has no kernel of this name: E: Unable to locate package linux-image-cloud-amd64 "+
+		"(name the package of its kernel in the recipe, such as linux-image-virtual)")
+
 	err = explain("sqfstar", "", errors.New("exit status 7"))
 	assert.EqualError(t, err, "run sqfstar: exit status 7")
 }

@@ -17,7 +17,16 @@ import (
 //
 //	{"name": "sid", "suite": "sid"}
 //
-// In a file, paths are relative to the file's directory.
+// A derivative has an archive, keys and a kernel of its own:
+//
+//	{
+//		"name": "ubuntu-24.04", "suite": "noble", "components": ["main", "universe"],
+//		"mirror": "http://archive.example.org/ubuntu", "kernel": "linux-image-virtual",
+//		"keyring": "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+//	}
+//
+// It needs packages of the names that Debian's systemd, D-Bus, udev, kmod, ss, nc and netbase
+// have. In a file, paths are relative to the file's directory.
 type Recipe struct {
 	// Name is what images of this recipe are called, of lower-case letters, digits, dots
 	// and hyphens.
@@ -36,7 +45,8 @@ type Recipe struct {
 	// If it is empty, the keys are those that the host's apt trusts.
 	Keyring string `json:"keyring,omitempty"`
 
-	// Kernel is the package of the kernel. If it is empty, it is Debian's cloud kernel.
+	// Kernel is the package of the kernel. If it is empty, it is Debian's cloud kernel,
+	// linux-image-cloud-amd64 or -arm64. Modules may be compressed by xz, gzip or zstd.
 	Kernel string `json:"kernel,omitempty"`
 
 	// MergeUsr makes /bin, /sbin and /lib links into /usr before the first package is
