@@ -1,5 +1,6 @@
 # All targets work as root and as an ordinary user. VMTEST_IMAGE=debian-12 selects
-# another guest, VMTEST_CACHE another cache directory.
+# another guest, IMAGES=debian-12,debian-13 those of matrix and conformance, and
+# VMTEST_CACHE another cache directory.
 
 GO ?= go
 VMTEST = $(GO) run ./vmtest/cmd/vmtest
@@ -7,7 +8,11 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 # An ordinary user's PATH may lack these directories.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test untrimmed lint setup images bench soak fuzz flake-check
+IMAGES ?= debian-11,debian-12,debian-13,debian-14
+CONFORM = VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(GO) test -json -count=1 -timeout 60m ./scenarios/conformance
+TABLE = $(GO) run ./scenarios/conformance/cmd/table
+
+.PHONY: help demo test matrix conformance untrimmed lint setup images bench soak fuzz flake-check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +24,16 @@ demo: setup ## watch socket activation on a real systemd
 test: setup ## run all tests
 	@$(VMTEST) run true
 	$(GO) test -timeout 30m ./...
+
+matrix: setup ## run all scenarios on all images, and compare scenarios/CONFORMANCE.md
+	@set -e; for image in $$(echo '$(IMAGES)' | tr , ' '); do \
+		echo "$$image"; \
+		VMTEST_REQUIRE=1 VMTEST_IMAGE=$$image $(GO) test -count=1 -timeout 60m ./scenarios; \
+	done
+	$(CONFORM) | $(TABLE) -check scenarios/CONFORMANCE.md
+
+conformance: setup ## run the conformance set on all images; writes scenarios/CONFORMANCE.md
+	$(CONFORM) | $(TABLE) -write scenarios/CONFORMANCE.md
 
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios

@@ -25,7 +25,7 @@ var directions = []struct {
 	{"images/*/*", []string{"images", "internal/*"}},
 	{"scenarios", []string{"vmtest", "images", "internal/*", "vmtest/internal/deadline"}},
 	{"scenarios/conformance", []string{"vmtest", "images", "scenarios/conformance/internal/*"}},
-	{"scenarios/conformance/cmd/*", []string{"scenarios/conformance/internal/*"}},
+	{"scenarios/conformance/cmd/*", []string{"scenarios/conformance/internal/*", "internal/tail"}},
 	{"scenarios/conformance/internal/*", nil},
 	{"vmtest", []string{"images", "internal/*", "vmtest/internal/*"}},
 	{"vmtest/cmd/agent", []string{"internal/*", "vmtest/internal/*"}},
