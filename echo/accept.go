@@ -17,11 +17,17 @@ const (
 	maxBackoff   = time.Second
 )
 
-// accept accepts on all listeners until ctx is done, a listener fails or the
-// server is idle.
-func (s *Server) accept(ctx context.Context, conns *openConns, listeners []Listener, log *slog.Logger) error {
+// past is a deadline that wakes what waits for a socket and leaves the socket open.
+var past = time.Unix(1, 0)
+
+// accept accepts on all listeners, and answers all datagrams, until ctx is done, a
+// socket fails or the server is idle. limits are those of the listeners.
+//
+// Nothing is taken from a queue after that: a client that comes later stays there for
+// the process that systemd starts next.
+func (s *Server) accept(ctx context.Context, conns *openConns, sockets Sockets, limits []*limit, log *slog.Logger) error {
 	for {
-		err := s.acceptRound(ctx, conns, listeners, log)
+		err := s.acceptRound(ctx, conns, sockets, limits, log)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -33,30 +39,26 @@ func (s *Server) accept(ctx context.Context, conns *openConns, listeners []Liste
 	}
 }
 
-// acceptRound runs one accept loop per listener. It returns nil when ctx is done
-// or the server is idle. All loops have ended by then, and every accepted
+// acceptRound runs one loop per listener and datagram socket. It returns nil when ctx
+// is done or the server is idle. All loops have ended by then, and every accepted
 // connection is in conns.
-func (s *Server) acceptRound(ctx context.Context, conns *openConns, listeners []Listener, log *slog.Logger) error {
+func (s *Server) acceptRound(ctx context.Context, conns *openConns, sockets Sockets, limits []*limit, log *slog.Logger) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, l := range listeners {
-		if err := l.SetDeadline(time.Time{}); err != nil {
-			return fmt.Errorf("clear deadline of %s: %w", l.Name, err)
-		}
+	if err := sockets.setDeadline(time.Time{}); err != nil {
+		return err
 	}
-	for _, l := range listeners {
-		group.Go(func() error { return acceptLoop(ctx, conns, l, log) })
+	for i, l := range sockets.Listeners {
+		group.Go(func() error { return acceptLoop(ctx, conns, l, limits[i], log) })
+	}
+	for _, d := range sockets.Datagrams {
+		group.Go(func() error { return datagramLoop(conns, d, log) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		// A past deadline wakes Accept and leaves the listener open for another round.
-		for _, l := range listeners {
-			if err := l.SetDeadline(time.Unix(1, 0)); err != nil {
-				return fmt.Errorf("set deadline of %s: %w", l.Name, err)
-			}
-		}
-		return nil
+		// The sockets stay open for another round.
+		return sockets.setDeadline(past)
 	})
 	if s.IdleTimeout > 0 {
 		defer conns.whenIdle(s.IdleTimeout, end)()
@@ -64,17 +66,37 @@ func (s *Server) acceptRound(ctx context.Context, conns *openConns, listeners []
 	return group.Wait()
 }
 
-// acceptLoop accepts on l until its deadline passes. After a temporary error it
-// waits, for longer each time.
-func acceptLoop(ctx context.Context, conns *openConns, l Listener, log *slog.Logger) error {
+// setDeadline sets the deadline of all listeners and datagram sockets.
+func (s Sockets) setDeadline(deadline time.Time) error {
+	for _, l := range s.Listeners {
+		if err := l.SetDeadline(deadline); err != nil {
+			return fmt.Errorf("set deadline of %s: %w", l.Name, err)
+		}
+	}
+	for _, d := range s.Datagrams {
+		if err := d.SetDeadline(deadline); err != nil {
+			return fmt.Errorf("set deadline of %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// acceptLoop accepts on l, as far as the limit allows, until its deadline passes. After
+// a temporary error it waits, for longer each time.
+func acceptLoop(ctx context.Context, conns *openConns, l Listener, limit *limit, log *slog.Logger) error {
 	backoff := firstBackoff
-	for {
+	full := func(max int) {
+		log.Info("connection limit reached, further clients wait", "event", "full", "listener", l.Name, "connections", max)
+	}
+	for limit.take(ctx, full) {
 		conn, err := l.Accept()
-		switch {
-		case err == nil:
+		if err == nil {
 			backoff = firstBackoff
-			conns.start(Conn{Conn: conn, Name: l.Name}, log)
+			conns.start(Conn{Conn: conn, Name: l.Name}, limit.done, log)
 			continue
+		}
+		limit.done()
+		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case !temporary(err):
@@ -91,6 +113,7 @@ func acceptLoop(ctx context.Context, conns *openConns, l Listener, log *slog.Log
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
+	return nil
 }
 
 // temporary reports whether accept(2) can succeed later. The host may lack a

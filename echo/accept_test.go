@@ -61,7 +61,7 @@ func TestBackoffEndsWithTheContext(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		var conns openConns
-		done <- acceptLoop(ctx, &conns, Listener{StreamListener: starved{sockets.Listeners[0]}, Name: "starved"}, slog.New(slog.DiscardHandler))
+		done <- acceptLoop(ctx, &conns, Listener{StreamListener: starved{sockets.Listeners[0]}, Name: "starved"}, new(limit), slog.New(slog.DiscardHandler))
 	}()
 	cancel()
 	select {

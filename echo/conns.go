@@ -1,7 +1,7 @@
 package echo
 
 import (
-	"io"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -16,10 +16,11 @@ type openConns struct {
 	empty chan struct{} // closed when the last connection ends; nil before the first
 	idle  time.Duration
 	timer *time.Timer // runs while no connection is open; nil without an idle watch
+	store bool        // keep each connection in the file-descriptor store while it is open
 }
 
-// start serves conn in a new goroutine, which closes it.
-func (c *openConns) start(conn Conn, log *slog.Logger) {
+// start serves conn in a new goroutine, which closes it and then calls done.
+func (c *openConns) start(conn Conn, done func(), log *slog.Logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.set) == 0 {
@@ -31,8 +32,16 @@ func (c *openConns) start(conn Conn, log *slog.Logger) {
 	}
 	c.set[conn.Conn] = struct{}{}
 	go func() {
+		defer done()
 		defer c.end(conn.Conn)
-		serve(conn, log)
+		if !c.store {
+			serve(conn, log)
+			return
+		}
+		remove := store(conn, log)
+		if !serve(conn, log) {
+			remove()
+		}
 	}()
 }
 
@@ -67,6 +76,27 @@ func (c *openConns) none() <-chan struct{} {
 	return c.empty
 }
 
+// touch restarts the idle time, as a connection does when it ends.
+func (c *openConns) touch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil && len(c.set) == 0 {
+		c.timer.Reset(c.idle)
+	}
+}
+
+// handOver makes every connection end as soon as what was read is sent back, and
+// leaves it open in the file-descriptor store.
+func (c *openConns) handOver() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for conn := range c.set {
+		errs = append(errs, conn.SetReadDeadline(past))
+	}
+	return errors.Join(errs...)
+}
+
 // reset closes every open connection and returns how many there were.
 func (c *openConns) reset() int {
 	c.mu.Lock()
@@ -96,33 +126,5 @@ func (c *openConns) whenIdle(after time.Duration, f func()) (stop func()) {
 		defer c.mu.Unlock()
 		timer.Stop()
 		c.timer = nil
-	}
-}
-
-// serve sends back what it receives until the client half-closes.
-func serve(conn Conn, log *slog.Logger) {
-	log = log.With("peer", peerName(conn.Conn), "listener", conn.Name)
-	log.Info("connection accepted", "event", "accept")
-	// The wrappers hide ReadFrom and WriteTo, because splice(2) would hold a pipe
-	// (two descriptors, up to 1 MiB) for every connection, even an idle one.
-	n, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
-	log = log.With("event", "close", "bytes", n)
-	// Log before closing: a client that reads the end can rely on the line.
-	switch {
-	case err == nil:
-		log.Info("connection closed by client")
-	case closedByUs(err):
-		log.Warn("connection reset by server")
-	default:
-		log.Warn("connection broken", "error", err.Error())
-	}
-	if err != nil {
-		return
-	}
-	// Close alone leaves the connection open while another process holds a
-	// duplicate of the descriptor; a shutdown does not.
-	if half, ok := conn.Conn.(interface{ CloseWrite() error }); ok {
-		// This fails only if the client has closed the connection already.
-		_ = half.CloseWrite()
 	}
 }

@@ -1,6 +1,6 @@
 // Package echo implements demo-echo, the reference daemon for socket activation.
-// It sends back what it receives until the client half-closes (RFC 862), over TCP
-// and AF_UNIX stream sockets that systemd passes to it.
+// It sends back what it receives until the client half-closes (RFC 862), over the
+// stream, datagram and sequential packet sockets that systemd passes to it.
 //
 // [Inherited] takes over the sockets and [Server.Serve] serves them:
 //
@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -31,15 +32,30 @@ const DefaultDrainTimeout = 5 * time.Second
 // Server is an echo server. The zero value is ready to use.
 type Server struct {
 	// Log receives one record per event. Its attribute "event" is listen, accept,
-	// close, accept-error, drain or idle. If Log is nil, records are discarded.
+	// close, datagram, full, accept-error, reload, drain or idle. If Log is nil,
+	// records are discarded.
 	Log *slog.Logger
 	// DrainTimeout is how long open connections may go on after a stop, before
 	// Serve resets them. 0 means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// IdleTimeout ends Serve when no connection has been open for that long. The
-	// socket unit starts the service again for the next client. 0 means never.
-	// A single accepted connection ignores it.
+	// IdleTimeout ends Serve when no connection has been open, and no datagram has
+	// come, for that long. The socket unit starts the service again for the next
+	// client. 0 means never. A single accepted connection ignores it.
 	IdleTimeout time.Duration
+	// MaxConnections is how many connections of each listener are served at once.
+	// Further clients wait in the listener's queue. 0 means no bound.
+	MaxConnections int
+	// Reload makes Serve call ReadConfig for each value, such as a SIGHUP. nil means
+	// never.
+	Reload <-chan os.Signal
+	// ReadConfig returns a new MaxConnections. After an error the old one stays. nil
+	// means that a reload changes nothing.
+	ReadConfig func() (maxConnections int, err error)
+	// Store keeps connections in systemd's file-descriptor store while they are open,
+	// so that they go on with the next process after a restart or a crash. A stop
+	// leaves them there instead of draining them: Serve ends as soon as all that it
+	// has read is sent back. FileDescriptorStoreMax= must allow for them.
+	Store bool
 }
 
 // Serve serves sockets and closes them. It returns when ctx is done and the open
@@ -49,9 +65,10 @@ type Server struct {
 // Errors of a connection are logged. Serve returns an error if a listener cannot
 // accept any more.
 //
-// If NOTIFY_SOCKET is set, Serve sends READY=1 and STOPPING=1 (sd_notify(3)).
+// If NOTIFY_SOCKET is set, Serve sends READY=1, RELOADING=1, STOPPING=1, and with
+// WATCHDOG_USEC also WATCHDOG=1 (sd_notify(3)).
 func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
-	if sockets.Conn == nil && len(sockets.Listeners) == 0 {
+	if sockets.Conn == nil && len(sockets.Listeners)+len(sockets.Datagrams)+len(sockets.Stored) == 0 {
 		return ErrNoSockets
 	}
 	// The error of a second close is harmless.
@@ -61,16 +78,19 @@ func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 
-	var conns openConns
-	for _, l := range sockets.Listeners {
-		log.Info("listening", "event", "listen", "listener", l.Name, "address", l.Addr().String())
-	}
+	conns := openConns{store: s.Store}
+	limits := s.limits(sockets.Listeners)
+	announce(sockets, log)
 	notify(log, daemon.SdNotifyReady)
+	defer watchdog(log, func() { conns.count() })()
 	var err error
 	if sockets.Conn != nil {
 		serveOne(ctx, &conns, *sockets.Conn, log)
 	} else {
-		err = s.accept(ctx, &conns, sockets.Listeners, log)
+		for _, c := range sockets.Stored {
+			conns.start(c, restored(c, sockets.Listeners, limits), log.With("stored", true))
+		}
+		err = s.serveAll(ctx, &conns, sockets, limits, log)
 	}
 	cause := err
 	if cause == nil {
@@ -80,8 +100,51 @@ func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 		notify(log, daemon.SdNotifyStopping)
 		return nil
 	}
-	s.drain(&conns, log.With("event", "drain", "cause", cause.Error()))
-	return err
+	return errors.Join(err, s.drain(&conns, log.With("event", "drain", "cause", cause.Error())))
+}
+
+// limits returns a limit for each listener.
+func (s *Server) limits(listeners []Listener) []*limit {
+	limits := make([]*limit, len(listeners))
+	for i := range limits {
+		limits[i] = &limit{max: s.MaxConnections}
+	}
+	return limits
+}
+
+// restored counts a stored connection to the first listener of its name, and returns
+// a function that undoes that.
+func restored(c Conn, listeners []Listener, limits []*limit) (done func()) {
+	for i, l := range listeners {
+		if l.Name == c.Name {
+			limits[i].add()
+			return limits[i].done
+		}
+	}
+	return func() {}
+}
+
+// announce logs the sockets.
+func announce(sockets Sockets, log *slog.Logger) {
+	listening := func(name string, addr net.Addr) {
+		log.Info("listening", "event", "listen", "listener", name, "address", addr.String(), "network", addr.Network())
+	}
+	for _, l := range sockets.Listeners {
+		listening(l.Name, l.Addr())
+	}
+	for _, d := range sockets.Datagrams {
+		listening(d.Name, d.LocalAddr())
+	}
+}
+
+// serveAll serves listeners and datagram sockets, and reloads.
+func (s *Server) serveAll(ctx context.Context, conns *openConns, sockets Sockets, limits []*limit, log *slog.Logger) error {
+	reloading, end := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { s.reloads(reloading, limits, log) })
+	defer reloads.Wait()
+	defer end()
+	return s.accept(ctx, conns, sockets, limits, log)
 }
 
 // serveOne serves the connection of an Accept=yes instance.
@@ -93,39 +156,9 @@ func serveOne(ctx context.Context, conns *openConns, conn Conn, log *slog.Logger
 	if port := os.Getenv("REMOTE_PORT"); port != "" {
 		log = log.With("remote_port", port)
 	}
-	conns.start(conn, log)
+	conns.start(conn, func() {}, log)
 	select {
 	case <-conns.none():
 	case <-ctx.Done():
 	}
 }
-
-// drain waits up to DrainTimeout for open connections to end, then resets the rest.
-func (s *Server) drain(conns *openConns, log *slog.Logger) {
-	bound := s.DrainTimeout
-	if bound == 0 {
-		bound = DefaultDrainTimeout
-	}
-	log.Info("stopping, draining connections", "connections", conns.count(), "bound", bound.String())
-	notify(log, daemon.SdNotifyStopping)
-	timer := time.NewTimer(bound)
-	defer timer.Stop()
-	select {
-	case <-conns.none():
-		log.Info("drained", "closed_hard", 0)
-	case <-timer.C:
-		n := conns.reset()
-		<-conns.none()
-		log.Warn("drain timeout reached, connections reset", "closed_hard", n)
-	}
-}
-
-func notify(log *slog.Logger, state string) {
-	// Serve regardless: if READY=1 is lost, systemd's start timeout applies.
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Error("cannot notify systemd", "state", state, "error", err.Error())
-	}
-}
-
-// closedByUs reports whether [openConns.reset] ended the connection.
-func closedByUs(err error) bool { return errors.Is(err, net.ErrClosed) }

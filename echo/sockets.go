@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,24 +23,34 @@ type StreamListener interface {
 	SetDeadline(t time.Time) error
 }
 
-// Listener is a listening socket. Name is its FileDescriptorName=, by default the
+// Listener is a listening stream or sequential packet socket. Name is its FileDescriptorName=, by default the
 // name of the socket unit.
 type Listener struct {
 	StreamListener
 	Name string
 }
 
-// Conn is an accepted connection. Name is the name that it was passed under.
+// Datagram is a bound datagram socket. Name is as for a [Listener].
+type Datagram struct {
+	net.PacketConn
+	Name string
+}
+
+// Conn is an accepted connection. Name is that of the listener that accepted it or,
+// with Accept=yes, the name that it was passed under.
 type Conn struct {
 	net.Conn
 	Name string
 }
 
-// Sockets holds the stream sockets that a service manager passed: listeners
-// (Accept=no) or one accepted connection (Accept=yes), never both.
+// Sockets holds the sockets that a service manager passed: listeners and datagram
+// sockets (Accept=no), with the connections that an earlier process has left in the
+// file-descriptor store, or else one accepted connection (Accept=yes).
 // [Server.Serve] closes them. A caller that does not serve them must call Close.
 type Sockets struct {
 	Listeners []Listener
+	Datagrams []Datagram
+	Stored    []Conn
 	Conn      *Conn
 }
 
@@ -49,6 +60,12 @@ func (s Sockets) Close() error {
 	var errs []error
 	for _, l := range s.Listeners {
 		errs = append(errs, l.Close())
+	}
+	for _, d := range s.Datagrams {
+		errs = append(errs, d.Close())
+	}
+	for _, c := range s.Stored {
+		errs = append(errs, c.Close())
 	}
 	if s.Conn != nil {
 		errs = append(errs, s.Conn.Close())
@@ -77,11 +94,13 @@ func Inherited() (Sockets, error) {
 	return Sockets{}, fmt.Errorf("take descriptors: %w", ErrNoSockets)
 }
 
-// Sort sorts files into listeners and an accepted connection by SO_ACCEPTCONN
-// (socket(7)). The sockets keep the names of the files. Sort always closes files.
+// Sort sorts files by SO_TYPE and SO_ACCEPTCONN (socket(7)), and connections by
+// name: those from the file-descriptor store have the name that [Server.Serve] has
+// given them. The sockets keep the names of the files. Sort always closes files.
 //
-// It returns an error for a file that is not a stream socket of AF_INET, AF_INET6
-// or AF_UNIX, and for a connection that is not the only file.
+// It returns an error for a file that is not a stream, datagram or sequential packet
+// socket of AF_INET, AF_INET6 or AF_UNIX, and for a connection that is neither
+// stored nor the only file.
 func Sort(files []*os.File) (Sockets, error) {
 	defer func() {
 		for _, f := range files {
@@ -99,21 +118,38 @@ func Sort(files []*os.File) (Sockets, error) {
 }
 
 func (s *Sockets) add(f *os.File, total int) error {
-	listening, err := inspect(f)
-	if err != nil {
+	kind, listening, err := inspect(f)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !listening {
-		if total > 1 {
-			return errors.New("accepted connection among several descriptors; pass it alone (Accept=yes)")
-		}
-		conn, err := net.FileConn(f)
+	case kind == syscall.SOCK_DGRAM:
+		conn, err := net.FilePacketConn(f)
 		if err != nil {
-			return fmt.Errorf("open connection: %w", err)
+			return fmt.Errorf("open datagram socket: %w", err)
 		}
-		s.Conn = &Conn{Conn: conn, Name: f.Name()}
+		s.Datagrams = append(s.Datagrams, Datagram{PacketConn: conn, Name: f.Name()})
+		return nil
+	case listening:
+		return s.addListener(f)
+	}
+	listener, stored := strings.CutPrefix(f.Name(), storedPrefix)
+	if total > 1 && !stored {
+		return errors.New("accepted connection among several descriptors; pass it alone (Accept=yes)")
+	}
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return fmt.Errorf("open connection: %w", err)
+	}
+	if stored {
+		_, listener, _ = strings.Cut(listener, "-")
+		s.Stored = append(s.Stored, Conn{Conn: conn, Name: listener})
 		return nil
 	}
+	s.Conn = &Conn{Conn: conn, Name: f.Name()}
+	return nil
+}
+
+func (s *Sockets) addListener(f *os.File) error {
 	l, err := net.FileListener(f)
 	if err != nil {
 		return fmt.Errorf("open listener: %w", err)

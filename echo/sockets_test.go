@@ -25,6 +25,17 @@ func listenerFile(t *testing.T, network, address, name string) *os.File {
 	return renamed(t, file, name)
 }
 
+// datagramFile is listenerFile for a datagram socket.
+func datagramFile(t *testing.T, network, address, name string) *os.File {
+	t.Helper()
+	conn, err := net.ListenPacket(network, address)
+	require.NoError(t, err)
+	defer conn.Close()
+	file, err := conn.(interface{ File() (*os.File, error) }).File()
+	require.NoError(t, err)
+	return renamed(t, file, name)
+}
+
 // renamed returns file under another name, as from LISTEN_FDNAMES. It closes file.
 func renamed(t *testing.T, file *os.File, name string) *os.File {
 	t.Helper()
@@ -104,26 +115,31 @@ func TestSort(t *testing.T) {
 		{name: "a unix connection", files: pair(syscall.SOCK_STREAM), conn: "connection"},
 		{name: "no files", files: func(*testing.T) []*os.File { return nil }},
 		{
-			name:    "a unix datagram socket",
-			files:   pair(syscall.SOCK_DGRAM),
-			wantErr: "sort descriptor 1 of 1 (connection): datagram socket; need a stream socket (ListenStream=)",
+			name: "a sequential packet connection", files: pair(syscall.SOCK_SEQPACKET), conn: "connection",
 		},
 		{
-			name:    "a sequential packet socket",
-			files:   pair(syscall.SOCK_SEQPACKET),
-			wantErr: "sort descriptor 1 of 1 (connection): sequential packet socket; need a stream socket (ListenStream=)",
-		},
-		{
-			name: "UDP after a stream listener",
+			name: "sockets of all types",
 			files: func(t *testing.T) []*os.File {
-				conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-				require.NoError(t, err)
-				defer conn.Close()
-				file, err := conn.(*net.UDPConn).File()
-				require.NoError(t, err)
-				return []*os.File{listenerFile(t, "tcp", "127.0.0.1:0", "good"), renamed(t, file, "bad")}
+				return []*os.File{
+					listenerFile(t, "unixpacket", filepath.Join(t.TempDir(), "s"), "packets"),
+					datagramFile(t, "udp", "127.0.0.1:0", "inet"),
+					listenerFile(t, "tcp", "127.0.0.1:0", "stream"),
+					datagramFile(t, "unixgram", filepath.Join(t.TempDir(), "d"), "local"),
+				}
 			},
-			wantErr: "sort descriptor 2 of 2 (bad): datagram socket; need a stream socket (ListenStream=)",
+			listeners: []string{"unixpacket packets", "tcp stream", "udp inet", "unixgram local"},
+		},
+		{
+			name: "stored connections among listeners",
+			files: func(t *testing.T) []*os.File {
+				first, _ := acceptedTCP(t)
+				second, _ := acceptedTCP(t)
+				return []*os.File{
+					listenerFile(t, "tcp", "127.0.0.1:0", "inet"),
+					renamed(t, first, "stored-17-inet"), renamed(t, second, "stored-18-a-b"),
+				}
+			},
+			listeners: []string{"tcp inet", "stored inet", "stored a-b"},
 		},
 		{
 			name: "a netlink socket",
@@ -132,7 +148,7 @@ func TestSort(t *testing.T) {
 				require.NoError(t, err)
 				return []*os.File{os.NewFile(uintptr(fd), "netlink")}
 			},
-			wantErr: "raw socket",
+			wantErr: "raw socket; need a socket of ListenStream=",
 		},
 		{
 			name: "a pipe, as from ListenFIFO=",
@@ -142,7 +158,7 @@ func TestSort(t *testing.T) {
 				t.Cleanup(func() { w.Close() })
 				return []*os.File{renamed(t, r, "fifo")}
 			},
-			wantErr: "sort descriptor 1 of 1 (fifo): not a socket; need a stream socket (ListenStream=)",
+			wantErr: "sort descriptor 1 of 1 (fifo): not a socket; need a socket of ListenStream=, ListenSequentialPacket= or ListenDatagram=",
 		},
 		{
 			name: "a connection among listeners",
@@ -169,6 +185,12 @@ func TestSort(t *testing.T) {
 			var listeners []string
 			for _, l := range sockets.Listeners {
 				listeners = append(listeners, l.Addr().Network()+" "+l.Name)
+			}
+			for _, d := range sockets.Datagrams {
+				listeners = append(listeners, d.LocalAddr().Network()+" "+d.Name)
+			}
+			for _, c := range sockets.Stored {
+				listeners = append(listeners, "stored "+c.Name)
 			}
 			assert.Equal(t, test.listeners, listeners)
 			if test.conn == "" {

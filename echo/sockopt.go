@@ -8,35 +8,41 @@ import (
 	"syscall"
 )
 
-// inspect reports whether the stream socket f is listening, rather than a
-// connection. net.FileListener cannot be used to find out: it accepts a connection
+// inspect returns the type of the socket f, such as SOCK_STREAM, and whether it is
+// listening. net.FileListener cannot be used to find out: it accepts a connection
 // and fails only in Accept.
-func inspect(f *os.File) (listening bool, err error) {
+func inspect(f *os.File) (kind int, listening bool, err error) {
 	domain, err := sockopt(f, syscall.SO_DOMAIN)
 	if errors.Is(err, syscall.ENOTSOCK) {
-		return false, errors.New("not a socket; need a stream socket (ListenStream=)")
+		return 0, false, errors.New("not a socket; " + needSocket)
 	}
 	if err != nil {
-		return false, fmt.Errorf("get SO_DOMAIN: %w", err)
+		return 0, false, fmt.Errorf("get SO_DOMAIN: %w", err)
 	}
-	kind, err := sockopt(f, syscall.SO_TYPE)
-	if err != nil {
-		return false, fmt.Errorf("get SO_TYPE: %w", err)
+	if kind, err = sockopt(f, syscall.SO_TYPE); err != nil {
+		return 0, false, fmt.Errorf("get SO_TYPE: %w", err)
 	}
-	if kind != syscall.SOCK_STREAM {
-		return false, fmt.Errorf("%s socket; need a stream socket (ListenStream=)", typeName(kind))
+	switch kind {
+	case syscall.SOCK_STREAM, syscall.SOCK_DGRAM, syscall.SOCK_SEQPACKET:
+	case syscall.SOCK_RAW:
+		return 0, false, errors.New("raw socket; " + needSocket)
+	default:
+		return 0, false, fmt.Errorf("socket of type %d; %s", kind, needSocket)
 	}
 	switch domain {
 	case syscall.AF_INET, syscall.AF_INET6, syscall.AF_UNIX:
 	default:
-		return false, fmt.Errorf("address family %d; need AF_INET, AF_INET6 or AF_UNIX", domain)
+		return 0, false, fmt.Errorf("address family %d; need AF_INET, AF_INET6 or AF_UNIX", domain)
 	}
 	accepts, err := sockopt(f, syscall.SO_ACCEPTCONN)
 	if err != nil {
-		return false, fmt.Errorf("get SO_ACCEPTCONN: %w", err)
+		return 0, false, fmt.Errorf("get SO_ACCEPTCONN: %w", err)
 	}
-	return accepts != 0, nil
+	return kind, accepts != 0, nil
 }
+
+// needSocket ends the error for a descriptor of another kind.
+const needSocket = "need a socket of ListenStream=, ListenSequentialPacket= or ListenDatagram="
 
 func isSocket(f *os.File) bool {
 	_, err := sockopt(f, syscall.SO_TYPE)
@@ -54,18 +60,6 @@ func sockopt(f syscall.Conn, option int) (value int, err error) {
 		return 0, cerr
 	}
 	return value, err
-}
-
-func typeName(kind int) string {
-	switch kind {
-	case syscall.SOCK_DGRAM:
-		return "datagram"
-	case syscall.SOCK_SEQPACKET:
-		return "sequential packet"
-	case syscall.SOCK_RAW:
-		return "raw"
-	}
-	return fmt.Sprintf("type %d", kind)
 }
 
 // peerName returns the client's address. AF_UNIX clients rarely have one, so for

@@ -94,15 +94,26 @@ func TestNamedListeners(t *testing.T) {
 	assert.FileExists(t, path, "socket file after the exit")
 }
 
-func TestDatagramSocketIsRefused(t *testing.T) {
+func TestDatagramSocket(t *testing.T) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer conn.Close()
 	file, err := conn.(*net.UDPConn).File()
 	require.NoError(t, err)
 	p := activated(t, "udp", []*os.File{file}, nil)
+	client := dial(t, "udp", conn.LocalAddr().String())
+	ping(t, client)
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "listener=udp event=datagram peer="+client.LocalAddr().String()+" bytes=4")
+}
+
+func TestRawSocketIsRefused(t *testing.T) {
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	p := activated(t, "raw", []*os.File{os.NewFile(uintptr(fd), "raw")}, nil)
 	assert.Equal(t, 1, p.wait(t))
-	assert.Contains(t, p.stderr.String(), "demo-echo: sort descriptor 1 of 1 (udp): datagram socket; need a stream socket (ListenStream=)")
+	assert.Contains(t, p.stderr.String(), "demo-echo: sort descriptor 1 of 1 (raw): raw socket; need a socket of ListenStream=, ListenSequentialPacket= or ListenDatagram=")
 }
 
 func TestIdleTimeoutEndsTheProcess(t *testing.T) {

@@ -25,11 +25,12 @@ func TestUsage(t *testing.T) {
 			name: "descriptors for another process", env: []string{"LISTEN_PID=1", "LISTEN_FDS=1"}, status: 2,
 			stderr: []string{"no sockets passed: LISTEN_PID is 1, this process is "},
 		},
-		{name: "help", args: []string{"--help"}, stdout: []string{"Examples:", "--drain-timeout", "--idle-timeout", "nc -N 127.0.0.1 9091"}},
+		{name: "help", args: []string{"--help"}, stdout: []string{"Examples:", "--drain-timeout", "--idle-timeout", "--max-connections", "--config", "--store", "nc -N 127.0.0.1 9091"}},
 		{name: "unknown flag", args: []string{"--port=1"}, status: 2, stderr: []string{"flag provided but not defined: -port", "see --help"}},
 		{name: "argument", args: []string{"9091"}, status: 2, stderr: []string{`unexpected "9091"`}},
 		{name: "no drain", args: []string{"--drain-timeout=0"}, status: 2, stderr: []string{"parse --drain-timeout: 0s is shorter than 1ms"}},
 		{name: "negative idle", args: []string{"--idle-timeout=-1s"}, status: 2, stderr: []string{"parse --idle-timeout: -1s is negative"}},
+		{name: "negative bound", args: []string{"--max-connections=-1"}, status: 2, stderr: []string{"parse --max-connections: -1 is negative"}},
 		{name: "no duration", args: []string{"--drain-timeout=5"}, status: 2, stderr: []string{`invalid value "5"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
