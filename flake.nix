@@ -179,7 +179,10 @@
           tests = checking.tests {
             inherit pkgs vendorHash;
             src = source;
-            commands = [ "echo/cmd/demo-echo" ];
+            commands = [
+              "echo/cmd/demo-echo"
+              "echo/cmd/echo-client"
+            ];
           };
           scenario =
             imageName: group: functions:

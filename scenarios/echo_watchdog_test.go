@@ -1,0 +1,23 @@
+package scenarios
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A daemon that gives no sign of life for WatchdogSec= is killed and started again. A
+// stopped process stands for one that hangs. See WatchdogSec= in systemd.service(5).
+func TestEchoWatchdog(t *testing.T) {
+	t.Parallel()
+	g := startEchoGuest(t, "../echo/units/watchdog")
+	g.EnableNow(t, echoSocket)
+	connect(t, g, "tcp", echoAddress).echo(t, "first")
+	pid := mainPID(t, g)
+	g.Unit(echoService).Kill(t, syscall.SIGSTOP)
+	waitShow(t, g, echoService, "NRestarts", "1")
+	assertJournal(t, g, echoService, "Watchdog timeout")
+	connect(t, g, "tcp", echoAddress).echo(t, "second")
+	assert.NotEqual(t, pid, mainPID(t, g), "process after the watchdog")
+}
