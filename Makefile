@@ -12,7 +12,7 @@ IMAGES ?= debian-11,debian-12,debian-13,debian-14
 CONFORM = VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(GO) test -json -count=1 -timeout 60m ./scenarios/conformance
 TABLE = $(GO) run ./scenarios/conformance/cmd/table
 
-.PHONY: help demo test matrix conformance untrimmed lint setup images bench soak fuzz flake-check
+.PHONY: help demo test matrix conformance untrimmed lint setup images bench soak fuzz flake-check flake-sample
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -72,3 +72,10 @@ fuzz: ## fuzz every parser of untrusted text; FUZZTIME=1m each instead of 10m
 flake-check: setup ## run all checks of the flake, with a stand-in for nixpkgs
 	@$(VMTEST) run true
 	images/nixos/with-standin flake check -L --keep-going
+
+# Each group of scenarios boots a guest of its own, so all of them take 20 minutes and more.
+SAMPLE = unit guide-nixos accept_yes-nixos accept_no-nixos
+flake-sample: setup ## evaluate the flake and run some of its checks, as flake-check
+	@$(VMTEST) run true
+	images/nixos/with-standin flake check --no-build
+	images/nixos/with-standin build -L --no-link $(SAMPLE:%=.\#checks.$$(uname -m)-linux.%)
