@@ -69,17 +69,28 @@ func (b *builder) include() []string {
 	return append(list, b.spec.Packages...)
 }
 
-// hooks returns the arguments for what happens after that.
-func (b *builder) hooks() []string {
+// installs returns the commands of apt-get(8), without its name, that install what comes
+// after that.
+func (b *builder) installs() []string {
 	var commands []string
 	if b.spec.NoAutostart && len(b.spec.Packages) > 0 {
-		commands = append(commands, aptInChroot+" install "+strings.Join(b.spec.Packages, " "))
+		commands = append(commands, "install "+strings.Join(b.spec.Packages, " "))
 	}
 	if len(b.spec.depends) > 0 {
-		commands = append(commands, aptInChroot+" satisfy "+"'"+strings.Join(b.spec.depends, ", ")+"'")
+		commands = append(commands, "satisfy '"+strings.Join(b.spec.depends, ", ")+"'")
 	}
-	if commands == nil {
+	return commands
+}
+
+// hooks returns the arguments for what happens after that.
+func (b *builder) hooks() []string {
+	installs := b.installs()
+	if installs == nil {
 		return nil
+	}
+	var commands []string
+	for _, install := range installs {
+		commands = append(commands, aptInChroot+" "+install)
 	}
 	hook := "set -eu\n" + strings.Join(commands, "\n")
 	if b.spec.NoAutostart {
