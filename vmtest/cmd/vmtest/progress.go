@@ -35,12 +35,18 @@ type progress struct {
 	bar   *progressbar.ProgressBar // on a terminal only
 	shown images.Progress          // the last one
 
-	stages map[images.Stage]bool // that have been printed; not on a terminal
+	stages map[stageOf]bool // that have been printed; not on a terminal
+}
+
+// stageOf is a stage of one image: the image below another is built while that is.
+type stageOf struct {
+	image string
+	stage images.Stage
 }
 
 // beginProgress shows a wait until stop is called.
 func beginProgress(w io.Writer, doing string) *progress {
-	p := &progress{w: w, terminal: isTerminal(w), quit: make(chan struct{}), done: make(chan struct{}), doing: doing, stages: make(map[images.Stage]bool)}
+	p := &progress{w: w, terminal: isTerminal(w), quit: make(chan struct{}), done: make(chan struct{}), doing: doing, stages: make(map[stageOf]bool)}
 	if p.terminal {
 		p.bar = p.newBar(-1, doing)
 		go p.animate()
@@ -76,8 +82,8 @@ func (p *progress) report(e images.Progress) {
 	case !announced(e.Stage):
 	case p.terminal:
 		p.draw(e)
-	case !p.stages[e.Stage]: // packages come in two rounds of the same stages
-		p.stages[e.Stage] = true
+	case !p.stages[stageOf{e.Image, e.Stage}]: // packages come in two rounds of the same stages
+		p.stages[stageOf{e.Image, e.Stage}] = true
 		p.println(images.Progress{Image: e.Image, Text: string(e.Stage)})
 	}
 	if announced(e.Stage) {
@@ -101,7 +107,7 @@ func (p *progress) println(e images.Progress) {
 
 // draw updates the bar.
 func (p *progress) draw(e images.Progress) {
-	if e.Stage != p.shown.Stage || e.Total != p.shown.Total {
+	if e.Image != p.shown.Image || e.Stage != p.shown.Stage || e.Total != p.shown.Total {
 		limit := e.Total
 		if limit == 0 {
 			limit = -1

@@ -24,6 +24,7 @@ func TestProgressPlain(t *testing.T) {
 		{Image: "debian-13", Stage: images.Installing, Done: 1, Total: 20},
 		{Image: "debian-13", Stage: images.Packing, Text: "mksquashfs"},
 		{Image: "debian-13", Stage: images.Packing},
+		{Image: "debian-13 with a.deb", Stage: images.Installing},
 		{Notice: true, Text: "waiting"},
 	} {
 		p.report(e)
@@ -33,6 +34,7 @@ func TestProgressPlain(t *testing.T) {
 vmtest: debian-13: downloading
 vmtest: debian-13: installing
 vmtest: debian-13: packing
+vmtest: debian-13 with a.deb: installing
 vmtest: waiting
 `, b.String())
 }
@@ -63,6 +65,8 @@ func TestProgressOnTerminal(t *testing.T) {
 	assert.Contains(t, w.String(), "(45/90)")
 	p.report(images.Progress{Image: "debian-13", Stage: images.Packing})
 	assert.Contains(t, w.String(), "debian-13: packing  [0s]")
+	p.report(images.Progress{Image: "debian-13 with a.deb", Stage: images.Packing})
+	assert.Contains(t, w.String(), "debian-13 with a.deb: packing  [0s]")
 	p.report(images.Progress{Image: "debian-13", Stage: images.Finished})
 	p.stop()
 	text := w.String()
