@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/kmod"
 	"example.org/systemd-vmtest/internal/tail"
 )
@@ -238,24 +239,11 @@ func (m Manifest) checkText() error {
 // hashFile returns the size and SHA-256 of an open file that path names in an image.
 func hashFile(ctx context.Context, f io.Reader, path string) (File, error) {
 	h := sha256.New()
-	n, err := io.Copy(h, ctxReader{ctx, f})
+	n, err := io.Copy(h, host.Reader(ctx, f))
 	if err != nil {
 		return File{}, fmt.Errorf("hash file: %w", err)
 	}
 	return File{Path: path, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
-}
-
-// ctxReader is a reader that fails when its context ends.
-type ctxReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r ctxReader) Read(b []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(b)
 }
 
 // writeSynced writes a file and waits until it is on disk. A stamp records its inode

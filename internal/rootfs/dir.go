@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // mountPoints are the directories that a booted system has other content in.
@@ -130,7 +132,7 @@ func (r *dirReader) file(name string, hdr *tar.Header, id inode) error {
 	}
 	hdr.Typeflag, hdr.Size = tar.TypeReg, info.Size()
 	hdr.PAXRecords = fileXattrs(f)
-	if err := r.tree.add(hdr, ctxReader{r.ctx, f}); err != nil {
+	if err := r.tree.add(hdr, host.Reader(r.ctx, f)); err != nil {
 		return err
 	}
 	if info.Sys().(*syscall.Stat_t).Nlink > 1 {

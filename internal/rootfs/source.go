@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/unxz"
 )
 
@@ -100,7 +101,7 @@ const rawSlack = 1 << 30
 // addCompressed adds a tar stream, compressed or not. sum, if not nil, gets the bytes of
 // the uncompressed stream.
 func (t *Tree) addCompressed(ctx context.Context, in io.Reader, isLayer bool, sum io.Writer) error {
-	r, closeReader, err := Decompress(ctxReader{ctx, in})
+	r, closeReader, err := Decompress(host.Reader(ctx, in))
 	if err != nil {
 		return err
 	}
@@ -179,19 +180,6 @@ func (r *boundedReader) Read(b []byte) (int, error) {
 		return 0, &Error{Cause: "it is larger than an import may be, once it is uncompressed", Cure: moreCure}
 	}
 	return n, err
-}
-
-// ctxReader is a reader that fails when its context ends.
-type ctxReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r ctxReader) Read(b []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(b)
 }
 
 // cause returns the text of an error without the path, which stands before it.
