@@ -14,6 +14,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/internal/kmod"
+	"example.org/systemd-vmtest/internal/rootfs"
 )
 
 // tree is what a build reads from the guest's tree on its way into the image. The caller
@@ -94,17 +95,10 @@ func plainHeader(hdr *tar.Header, newest time.Time) *tar.Header {
 		Size: hdr.Size, Mode: hdr.Mode, Uid: hdr.Uid, Gid: hdr.Gid,
 		Devmajor: hdr.Devmajor, Devminor: hdr.Devminor,
 		ModTime:    hdr.ModTime.Truncate(time.Second),
-		PAXRecords: map[string]string{},
+		PAXRecords: rootfs.Xattrs(hdr), // systemd sets the ACLs of the journal at boot
 	}
 	if plain.ModTime.After(newest) {
 		plain.ModTime = newest
-	}
-	for key, value := range hdr.PAXRecords {
-		// Such as file capabilities. squashfs cannot hold POSIX ACLs; systemd sets
-		// those of the journal at boot.
-		if strings.HasPrefix(key, "SCHILY.xattr.security.") || strings.HasPrefix(key, "SCHILY.xattr.user.") {
-			plain.PAXRecords[key] = value
-		}
 	}
 	return plain
 }

@@ -160,7 +160,7 @@ func (t *Tree) add(hdr *tar.Header, content io.Reader) error {
 		return badEntry(hdr.Name, err)
 	}
 	n := &Node{Type: hdr.Typeflag, Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid, Modified: hdr.ModTime,
-		xattrs: xattrs(hdr)}
+		xattrs: Xattrs(hdr)}
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		n.Type = tar.TypeReg
@@ -246,9 +246,9 @@ func (t *Tree) linked(hdr *tar.Header) (*Node, error) {
 	return p.node, nil
 }
 
-// xattrs returns the extended attributes of an entry that squashfs can hold, and that
-// mean something outside an overlay.
-func xattrs(hdr *tar.Header) map[string]string {
+// Xattrs returns the extended attributes of an entry that squashfs can hold, such as file
+// capabilities, and that mean something outside an overlay. squashfs cannot hold POSIX ACLs.
+func Xattrs(hdr *tar.Header) map[string]string {
 	kept := map[string]string{}
 	for key, value := range hdr.PAXRecords {
 		if strings.HasPrefix(key, "SCHILY.xattr.security.") || strings.HasPrefix(key, "SCHILY.xattr.user.") {
