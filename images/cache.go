@@ -33,7 +33,16 @@ func openCache(root string) (cache, error) {
 }
 
 // imagesDir is the subdirectory of images in the root of the cache.
-const imagesDir = "images"
+var imagesDir = dirOf(formatVersion)
+
+// dirOf returns the subdirectory for a version of the format. Two versions of this program
+// that share a cache would otherwise replace each other's images in turn.
+func dirOf(format int) string {
+	if format <= 2 {
+		return "images"
+	}
+	return fmt.Sprintf("images.%d", format)
+}
 
 func cacheRoot(root string) (string, error) {
 	if root == "" {

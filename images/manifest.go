@@ -23,7 +23,8 @@ import (
 )
 
 // formatVersion changes with the layout of an image's directory, and with what a
-// build puts into an image. Images of another version are built again.
+// build puts into an image. It need not change for a field of the manifest that programs
+// without it may ignore. Programs of another version have images of their own; see dirOf.
 const formatVersion = 2
 
 // Files of an image's directory.
@@ -135,11 +136,17 @@ func (m Manifest) encode() ([]byte, error) {
 func (m Manifest) seal() (string, error) {
 	m.Seal = ""
 	b, err := m.encode()
-	if err != nil {
-		return "", err
+	return digest(b), err
+}
+
+// sealOf returns the SHA-256 of an encoded manifest without its seal. It is that of the
+// bytes, so a field that a later version of this program has added makes no other seal.
+func sealOf(b []byte, seal string) string {
+	field := func(seal string) []byte { return fmt.Appendf(nil, `"seal": %q`, seal) }
+	if i := bytes.LastIndex(b, field(seal)); i >= 0 {
+		b = slices.Concat(b[:i], field(""), b[i+len(field(seal)):])
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
+	return digest(b)
 }
 
 // write seals the manifest and stores it in dir.
@@ -195,11 +202,7 @@ func parseManifest(b []byte) (Manifest, error) {
 	if m.Format != formatVersion {
 		return Manifest{}, damage(fmt.Sprintf("its format is %d, this program needs %d", m.Format, formatVersion))
 	}
-	seal, err := m.seal()
-	if err != nil {
-		return Manifest{}, damage("the manifest cannot be encoded again: " + err.Error())
-	}
-	if seal != m.Seal || digestFiles(m.Files) != m.Digest {
+	if sealOf(b, m.Seal) != m.Seal || digestFiles(m.Files) != m.Digest {
 		return Manifest{}, damage("the manifest was altered")
 	}
 	for _, f := range m.Files {

@@ -34,6 +34,29 @@ func TestManifestRoundTrip(t *testing.T) {
 	assert.NotEmpty(t, got.Seal)
 }
 
+// A program whose manifests have a field more, or an option that this one does not have,
+// can use the same cache.
+func TestManifestOfALaterProgram(t *testing.T) {
+	dir := t.TempDir()
+	m := sampleManifest()
+	require.NoError(t, m.write(dir))
+	path := filepath.Join(dir, manifestFile)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	later := strings.Replace(string(b), `  "suite"`, `  "later": "value",`+"\n"+`  "suite"`, 1)
+	require.NotEqual(t, string(b), later)
+	_, err = parseManifest([]byte(later))
+	require.EqualError(t, err, "the manifest was altered", "with the seal of another")
+	seal := sealOf([]byte(later), m.Seal)
+	later = strings.Replace(later, m.Seal, seal, 1)
+	got, err := parseManifest([]byte(later))
+	require.NoError(t, err)
+	m.Seal = seal
+	assert.Equal(t, m, got)
+	assert.NotEqual(t, dirOf(formatVersion), dirOf(formatVersion+1))
+	assert.Equal(t, "images", dirOf(2))
+}
+
 // What is written can be read again, whatever a guest has.
 func TestManifestIsBounded(t *testing.T) {
 	m := sampleManifest()
