@@ -99,14 +99,11 @@ func (b *builder) finish(ctx context.Context, dir string, t *tree) error {
 
 // runTools runs mmdebstrap and sqfstar, with filterTree between them.
 func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64, r *reporter) (*tree, error) {
-	g, err := newGroup()
+	g, end, err := b.newGroup(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer g.close()
-	g.silence = b.silence
-	defer g.bind(ctx)()
-
+	defer end()
 	sources, err := b.writeSources(scratch)
 	if err != nil {
 		return nil, err
@@ -119,6 +116,24 @@ func (b *builder) runTools(ctx context.Context, dir, scratch string, epoch int64
 	debs := g.command("mmdebstrap", b.mmdebstrapArgs(sources.dir)...)
 	debs.Env = append(b.withoutLogins(toolEnv(scratch, epoch)), "VMTEST_SOURCES="+sources.dir)
 	debs.ExtraFiles = []*os.File{logins}
+	return g.image(debs, dir, scratch, epoch, r)
+}
+
+// newGroup returns a group that ends with ctx. The caller calls end.
+func (b *builder) newGroup(ctx context.Context) (g *group, end func(), err error) {
+	if g, err = newGroup(); err != nil {
+		return nil, nil, err
+	}
+	g.silence = b.silence
+	unbind := g.bind(ctx)
+	return g, func() {
+		unbind()
+		g.close()
+	}, nil
+}
+
+// image runs mmdebstrap, and sqfstar for its output.
+func (g *group) image(debs *exec.Cmd, dir, scratch string, epoch int64, r *reporter) (*tree, error) {
 	ownMounts(debs.SysProcAttr)
 	pack := g.command("sqfstar", sqfstarArgs(filepath.Join(dir, rootFile), epoch)...)
 	pack.Env = toolEnv(scratch, epoch)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -84,19 +83,14 @@ func (d deb) copyTo(path string) error {
 		return fmt.Errorf("copy package file: %w", err)
 	}
 	defer f.Close()
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return fmt.Errorf("copy package file: %w", err)
-	}
-	defer out.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(out, h), f); err != nil {
+	if err := writeReadable(path, io.TeeReader(f, h)); err != nil {
 		return fmt.Errorf("copy package file: %w", err)
 	}
 	if hex.EncodeToString(h.Sum(nil)) != d.sha256 {
 		return fmt.Errorf("copy package file %s: it was changed while the image was built", d.path)
 	}
-	return errors.Join(out.Chmod(0o644), out.Close())
+	return nil
 }
 
 // control are fields of a package; see deb-control(5).
@@ -106,14 +100,17 @@ type control struct {
 	provides            []string // names
 }
 
+// controlLimit bounds what is read of a package's fields, in bytes.
+const controlLimit = 1 << 20
+
 // readControl returns the fields of a package file, and checks that it is one for this
 // host's processor. called is the file's name in errors.
 func readControl(ctx context.Context, path, called string) (control, error) {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--field", path, "Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides")
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	end := tail.NewBuffer(tailKept)
-	cmd.Stderr = end
-	out, err := cmd.Output()
+	end, out := tail.NewBuffer(tailKept), tail.NewBuffer(controlLimit)
+	cmd.Stdout, cmd.Stderr = out, end
+	err := cmd.Run()
 	if ctx.Err() != nil {
 		return control{}, ctx.Err()
 	}
@@ -125,8 +122,12 @@ func readControl(ctx context.Context, path, called string) (control, error) {
 		cause = strings.ReplaceAll(strings.TrimPrefix(cause, "dpkg-deb: error: "), path, called)
 		return control{}, &BuildError{Tool: "dpkg-deb", Cause: "package file " + called + ": " + cause, Tail: end.String(), Err: err}
 	}
-	c := parseControl(string(out))
-	if fault := c.check(); fault != "" {
+	c := parseControl(out.String())
+	fault := c.check()
+	if out.Written() > controlLimit {
+		fault = fmt.Sprintf("its fields have more than %d bytes", controlLimit)
+	}
+	if fault != "" {
 		return control{}, &BuildError{Tool: "dpkg-deb", Cause: "package file " + called + ": " + tail.Printable(fault)}
 	}
 	return c, nil

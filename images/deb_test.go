@@ -65,6 +65,10 @@ func TestReadControl(t *testing.T) {
 	require.ErrorAs(t, err, new(*BuildError))
 	assert.EqualError(t, err, "run dpkg-deb: package file ./foreign.deb: foreign is for "+other+", and guests are "+runtime.GOARCH)
 
+	endless := testDeb{name: "endless", depends: strings.Repeat("a (>= 1), ", controlLimit/10) + "a"}.make(t, dir)
+	_, err = readControl(t.Context(), endless, "./endless.deb")
+	assert.EqualError(t, err, "run dpkg-deb: package file ./endless.deb: its fields have more than 1048576 bytes")
+
 	require.NoError(t, os.Truncate(path, 100))
 	_, err = readControl(t.Context(), path, "./demo.deb")
 	require.ErrorAs(t, err, new(*BuildError))

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // buildOverlay fills dir with the image of a spec with package files. It installs them
@@ -115,23 +113,6 @@ func (i *Image) readable(scratch string) (root, kernel string, err error) {
 	return root, kernel, errors.Join(copyReadable(i.Root(), root), copyReadable(i.Kernel(), kernel))
 }
 
-func copyReadable(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return fmt.Errorf("copy image: %w", err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return fmt.Errorf("copy image: %w", err)
-	}
-	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		return fmt.Errorf("copy image: %w", err)
-	}
-	return errors.Join(out.Chmod(0o644), out.Close())
-}
-
 // overlayHook unpacks the image. The kernel is put where filterTree takes it from.
 const overlayHook = `--setup-hook=set -eu
 unsquashfs -q -n -f -d "$1" "$VMTEST_ROOT"
@@ -157,18 +138,12 @@ func (b *builder) overlayArgs() []string {
 
 // runOverlay runs mmdebstrap and sqfstar as runTools does.
 func (b *builder) runOverlay(ctx context.Context, dir, scratch string, epoch int64, r *reporter, env ...string) (*tree, error) {
-	g, err := newGroup()
+	g, end, err := b.newGroup(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer g.close()
-	g.silence = b.silence
-	defer g.bind(ctx)()
+	defer end()
 	debs := g.command("mmdebstrap", b.overlayArgs()...)
 	debs.Env = append(b.withoutLogins(toolEnv(scratch, epoch)), env...)
-	ownMounts(debs.SysProcAttr)
-	pack := g.command("sqfstar", sqfstarArgs(filepath.Join(dir, rootFile), epoch)...)
-	pack.Env = toolEnv(scratch, epoch)
-	asRootInNamespace(pack.SysProcAttr)
-	return g.flow(debs, pack, dir, time.Unix(epoch, 0), r)
+	return g.image(debs, dir, scratch, epoch, r)
 }

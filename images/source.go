@@ -113,35 +113,31 @@ func (p *plan) writeSources(scratch string) (*sourceFiles, error) {
 		return nil, fmt.Errorf("write package sources: %w", err)
 	}
 	f := &sourceFiles{dir: dir}
+	write := func(name string, data []byte) error {
+		if err := writeReadable(filepath.Join(dir, name), bytes.NewReader(data)); err != nil {
+			return fmt.Errorf("write package sources: %w", err)
+		}
+		return nil
+	}
 	var list bytes.Buffer
 	for i, s := range p.sources {
-		key := filepath.Join(dir, keyFile(i, s.Keyring))
-		fmt.Fprintf(&list, "deb [signed-by=%s] %s %s %s\n", key, s.aptURI(), s.Suite, strings.Join(s.Components, " "))
+		key := keyFile(i, s.Keyring)
+		fmt.Fprintf(&list, "deb [signed-by=%s] %s %s %s\n", filepath.Join(dir, key), s.aptURI(), s.Suite, strings.Join(s.Components, " "))
 		login, err := s.login()
 		if err != nil {
 			return nil, err
 		}
 		f.auth = append(f.auth, login...)
-		if err := writeReadable(key, p.keys[i]); err != nil {
+		if err := write(key, p.keys[i]); err != nil {
 			return nil, err
 		}
 	}
 	if p.recipe.Keyring != "" {
-		if err := writeReadable(filepath.Join(dir, keyFile(len(p.sources), p.recipe.Keyring)), p.keys[len(p.sources)]); err != nil {
+		if err := write(keyFile(len(p.sources), p.recipe.Keyring), p.keys[len(p.sources)]); err != nil {
 			return nil, err
 		}
 	}
-	return f, writeReadable(filepath.Join(dir, "sources.list"), list.Bytes())
-}
-
-func writeReadable(path string, data []byte) error {
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("write package sources: %w", err)
-	}
-	if err := os.Chmod(path, 0o644); err != nil { // whatever the umask is
-		return fmt.Errorf("write package sources: %w", err)
-	}
-	return nil
+	return f, write("sources.list", list.Bytes())
 }
 
 // login returns lines of apt_auth.conf(5), or nothing.
