@@ -1,6 +1,7 @@
 package images
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -106,14 +107,50 @@ func TestBuildWithBadPackages(t *testing.T) {
 	}
 }
 
+// sleeper is a command that no other process of the host runs.
+type sleeper struct{ command string }
+
+// newSleeper returns a sleeper, and asserts that count would see it.
+func newSleeper(t *testing.T) sleeper {
+	t.Helper()
+	s := sleeper{fmt.Sprintf("sleep 98765.%d", os.Getpid())}
+	args := strings.Fields(s.command)
+	cmd := exec.Command(args[0], args[1:]...)
+	require.NoError(t, cmd.Start()) // returns after its exec
+	assert.Equal(t, 1, s.count(t))
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	assert.Zero(t, s.count(t))
+	return s
+}
+
+// count returns how many processes of the host run the command, those in PID namespaces
+// too.
+func (s sleeper) count(t *testing.T) int {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	require.NotEmpty(t, dirs)
+	n := 0
+	for _, dir := range dirs {
+		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err == nil && strings.ReplaceAll(strings.TrimRight(string(args), "\x00"), "\x00", " ") == s.command {
+			n++
+		}
+	}
+	return n
+}
+
 func TestBuildWithDebs(t *testing.T) {
 	needBuilds(t)
 	dir := t.TempDir()
-	o := Options{Cache: t.TempDir()}
+	var texts []string
+	o := Options{Cache: t.TempDir(), Progress: func(p Progress) { texts = append(texts, p.Text) }}
 	d := demoDeb()
 	d.depends = "systemd, libc6 (>= 2.0) | nonesuch"
 	// What a script starts does not outlive the build, on the host least of all.
-	d.postinst += "setsid sleep 98765 >/dev/null 2>&1 </dev/null &\nread answer || echo nobody answers\n"
+	asleep := newSleeper(t)
+	d.postinst += "setsid " + asleep.command + " >/dev/null 2>&1 </dev/null &\nkill -0 $! && echo it sleeps\nread answer || echo nobody answers\n"
 	path := d.make(t, dir)
 	image, err := Open(t.Context(), Spec{Base: Default, Debs: []string{path}}, o)
 	require.NoError(t, err)
@@ -129,8 +166,9 @@ func TestBuildWithDebs(t *testing.T) {
 	assert.Len(t, image.Packages, len(base.Packages)+1)
 	assert.Equal(t, base.KernelVersion, image.KernelVersion)
 	assert.Equal(t, base.Modules, image.Modules)
-	left, err := exec.Command("pgrep", "-f", "^sleep 98765$").Output()
-	assert.Empty(t, string(left), "%v", err)
+	assert.Contains(t, texts, "it sleeps")
+	assert.Contains(t, texts, "nobody answers")
+	assert.Zero(t, asleep.count(t))
 
 	d.version = "1.1"
 	path = d.make(t, dir)
@@ -161,14 +199,13 @@ func TestBuildWithDebs(t *testing.T) {
 	c, err := openCache(o.Cache)
 	require.NoError(t, err)
 	hangs := demoDeb()
-	hangs.postinst = "sleep 98765\n"
+	hangs.postinst = asleep.command + "\n"
 	b, err := newBuilder(mustComplete(t, Spec{Base: Default, Debs: []string{hangs.make(t, dir)}}), o, c)
 	require.NoError(t, err)
 	b.silence = 20 * time.Second
 	_, err = c.open(t.Context(), b.name, b.inputs, &reporter{}, b.build)
 	assert.ErrorContains(t, err, `no output for 20s after "Setting up vmtest-demo (1.0) ..."`)
-	left, err = exec.Command("pgrep", "-f", "^sleep 98765$").Output()
-	assert.Empty(t, string(left), "%v", err)
+	assert.Zero(t, asleep.count(t))
 	list, err := List(o)
 	require.NoError(t, err)
 	assert.Len(t, list, 3, "nothing is kept of what failed")
