@@ -50,7 +50,7 @@ type Manifest struct {
 	SystemdMajor   int       `json:"systemdMajor"`          // as systemctl --version prints first
 	KernelVersion  string    `json:"kernelVersion"`         // as uname -r prints
 	Modules        []string  `json:"modules"`               // that the initrd loads, in this order
-	Packages       []Package `json:"packages"`              // sorted by name
+	Packages       []Package `json:"packages"`              // sorted by name; for an import see there
 	Units          string    `json:"unitDir,omitempty"`     // see UnitDir
 	Bin            string    `json:"binDir,omitempty"`      // see BinDir
 	// Imported is what Import made the image of: "directory", "tar archive", "OCI layout"

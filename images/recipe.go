@@ -27,6 +27,9 @@ import (
 //
 // It needs packages of the names that Debian's systemd, D-Bus, udev, kmod, ss, nc and netbase
 // have. In a file, paths are relative to the file's directory.
+//
+// Ubuntu 24.04 has been tried, and sid with a package of experimental, which is a Source
+// then. Packages names it as "NAME/experimental".
 type Recipe struct {
 	// Name is what images of this recipe are called, of lower-case letters, digits, dots
 	// and hyphens.
