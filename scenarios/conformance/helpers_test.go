@@ -24,7 +24,8 @@ import (
 
 // prepared is the machine of all rows.
 var prepared = vmtest.Template{
-	Name: "conformance",
+	Name:   "conformance",
+	Config: vmtest.Config{OpTimeout: patience},
 	Setup: func(t testing.TB, g *vmtest.Guest) {
 		g.InstallGo(t, "./cmd/probe", "/usr/local/bin/probe")
 	},
@@ -141,6 +142,18 @@ func (g *guest) log(unit string) string {
 func (g *guest) logs(unit, text string) {
 	g.t.Helper()
 	assert.Contains(g.t, g.log(unit), text, "the journal of %s", unit)
+}
+
+// said returns the first of some texts that the journal of a unit has, or "".
+func (g *guest) said(unit string, texts ...string) string {
+	g.t.Helper()
+	log := g.log(unit)
+	for _, text := range texts {
+		if strings.Contains(log, text) {
+			return text
+		}
+	}
+	return ""
 }
 
 // waitLog waits until the journal of a unit has a text.

@@ -97,3 +97,92 @@ func isNumber(text string) bool {
 	_, err := strconv.ParseUint(text, 10, 64)
 	return err == nil
 }
+
+func TestInstanceSlice(t *testing.T) {
+	conform(t, row.Row{
+		ID: "instance-slice", Claim: "instances are in a slice of their template",
+		See: "systemd.resource-control(5) Slice=",
+	}, func(g *guest) {
+		g.start("each.socket")
+		g.dial("/run/each.sock").report()
+		unit := g.instances("each@*.service", 1)[0]
+		g.is("Slice", g.show(unit, "Slice"), "system-each.slice")
+	})
+}
+
+func TestFailedInstance(t *testing.T) {
+	conform(t, row.Row{
+		ID: "instance-failed", Claim: "a failed instance stays loaded, unless its CollectMode= is inactive-or-failed",
+		See: "systemd.unit(5) CollectMode=",
+	}, func(g *guest) {
+		g.start("kept.socket", "gone.socket")
+		kept, gone := g.dial("/run/kept.sock"), g.dial("/run/gone.sock")
+		g.is("the clients", []string{kept.ask("exit 3"), gone.ask("exit 3")}, []string{"EOF", "EOF"})
+		unit := g.instances("kept@*.service", 1)[0]
+		g.state(unit, "failed")
+		g.is("Result and status", g.show(unit, "Result", "ExecMainStatus"), "exit-code 3")
+		g.instances("gone@*.service", 0)
+	})
+}
+
+func TestStopOfTheSocket(t *testing.T) {
+	conform(t, row.Row{
+		ID: "stop-instances", Claim: "a stop of a socket with Accept=yes leaves its instances serving",
+		See: "systemd.socket(5) Accept=",
+	}, func(g *guest) {
+		g.start("each.socket")
+		c := g.dial("/run/each.sock")
+		c.report()
+		g.Unit("each.socket").Stop(g.t)
+		g.is("socket", g.show("each.socket", "ActiveState", "NConnections"), "inactive 1")
+		g.is("answer", c.ask("hello"), "hello")
+	})
+}
+
+func TestCountersOverReload(t *testing.T) {
+	conform(t, row.Row{
+		ID: "counters-reload", Claim: "NAccepted and NConnections stay over a daemon-reload",
+		See: "systemctl(1) daemon-reload",
+	}, func(g *guest) {
+		g.start("count.socket")
+		c := g.dial("/run/count.sock")
+		c.report()
+		g.DaemonReload(g.t)
+		g.is("counters", g.show("count.socket", "NAccepted", "NConnections"), "1 1")
+		g.is("answer", c.ask("hello"), "hello")
+	})
+}
+
+func TestCountersOverRestart(t *testing.T) {
+	conform(t, row.Row{
+		ID: "counters-restart", Claim: "NAccepted and NConnections stay over a restart of the socket",
+		See: "systemctl(1) restart",
+	}, func(g *guest) {
+		g.start("count.socket")
+		g.dial("/run/count.sock").report()
+		g.Unit("count.socket").Restart(g.t)
+		g.is("counters", g.show("count.socket", "NAccepted", "NConnections"), "1 1")
+	})
+}
+
+func TestServiceWithAccept(t *testing.T) {
+	conform(t, row.Row{
+		ID: "service-accept", Claim: "Service= with Accept=yes is a bad setting",
+		See: "systemd.socket(5) Service=",
+	}, func(g *guest) {
+		g.is("start", g.tryStart("named.socket"), "Unit named.socket has a bad unit file setting.")
+		g.logs("named.socket", "Explicit service configuration for accepting socket units not supported")
+	})
+}
+
+func TestMaxConnectionsWithoutAccept(t *testing.T) {
+	conform(t, row.Row{
+		ID: "max-conn-accept-no", Claim: "MaxConnections= does nothing with Accept=no",
+		See: "systemd.socket(5) MaxConnections=",
+	}, func(g *guest) {
+		g.start("few.socket")
+		a, b := g.dial("/run/few.sock"), g.dial("/run/few.sock")
+		g.is("answers", []string{a.ask("one"), b.ask("two")}, []string{"one", "two"})
+		g.is("counters", g.show("few.socket", "NAccepted", "NConnections", "NRefused"), "0 0 0")
+	})
+}

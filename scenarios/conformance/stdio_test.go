@@ -29,3 +29,27 @@ func TestStandardInputNamed(t *testing.T) {
 		g.is("standard input", []any{in.Listens, in.Local}, []any{true, "/run/named.sock"})
 	})
 }
+
+func TestStandardInputListener(t *testing.T) {
+	conform(t, row.Row{
+		ID: "stdio-wait", Claim: "StandardInput=socket with Accept=no makes the one listener standard input",
+		See: "systemd.exec(5) StandardInput=",
+	}, func(g *guest) {
+		g.start("wait.socket")
+		in := g.dial("/run/wait.sock").report().FDs[0]
+		g.is("standard input", []any{in.Listens, in.Local}, []any{true, "/run/wait.sock"})
+	})
+}
+
+func TestStandardInputOfTwoListeners(t *testing.T) {
+	conform(t, row.Row{
+		ID: "stdio-wait-two", Claim: "StandardInput=socket with two listeners fails the service",
+		See: "systemd.exec(5) StandardInput=",
+	}, func(g *guest) {
+		g.start("two.socket")
+		g.dial("/run/one.sock")
+		g.state("two.socket", "failed")
+		g.is("Result of the socket", g.show("two.socket", "Result"), "service-start-limit-hit")
+		g.logs("two.service", "socket")
+	})
+}

@@ -12,7 +12,7 @@ import (
 
 const usage = `probe serves the sockets that systemd passes, or is a client.
 
-Usage: probe [-notify] [-wait PATH] [-idle DURATION] [-lines N]
+Usage: probe [-notify] [-store NAME] [-wait PATH] [-idle DURATION] [-lines N]
        probe dial [-bind PATH] [-reset] [-times N] NETWORK ADDRESS [MESSAGE...]
        probe xattr PATH NAME
 
@@ -46,6 +46,7 @@ func main() {
 type options struct {
 	notify bool
 	wait   string
+	store  string
 	idle   time.Duration
 	lines  int
 }
@@ -56,7 +57,8 @@ func parse(args []string) (options, error) {
 	flags.Usage = func() { fmt.Fprint(os.Stderr, usage) }
 	flags.BoolVar(&o.notify, "notify", false, "send READY=1 before serving")
 	flags.StringVar(&o.wait, "wait", "", "wait until `PATH` exists before that")
+	flags.StringVar(&o.store, "store", "", "put a descriptor of this `NAME` into systemd's store")
 	flags.DurationVar(&o.idle, "idle", 0, "exit when nothing has come for that long")
-	flags.IntVar(&o.lines, "lines", 0, "exit after so many lines or datagrams; 0 is never")
+	flags.IntVar(&o.lines, "lines", 0, "exit after that number of lines or datagrams; 0 is never")
 	return o, flags.Parse(args)
 }

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/scenarios/conformance/internal/probe"
@@ -45,10 +44,14 @@ func serve(args []string) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	if o.store != "" {
+		if err := store(o.store); err != nil {
+			return fmt.Errorf("store a descriptor: %w", err)
+		}
+	}
 	if o.notify {
-		fmt.Fprintln(os.Stderr, "sending READY=1")
-		if ok, err := daemon.SdNotify(false, daemon.SdNotifyReady); !ok || err != nil {
-			return fmt.Errorf("notify systemd: %t, %v", ok, err)
+		if err := ready(); err != nil {
+			return fmt.Errorf("notify systemd: %w", err)
 		}
 	}
 	if o.idle > 0 {
