@@ -14,6 +14,7 @@ func TestEchoWatchdog(t *testing.T) {
 	g := startEchoGuest(t, "../echo/units/watchdog")
 	g.EnableNow(t, echoSocket)
 	connect(t, g, "tcp", echoAddress).echo(t, "first")
+	assertShow(t, g, echoService, properties{"WatchdogUSec": shipped["watchdog"][echoService]["WatchdogUSec"]})
 	pid := mainPID(t, g)
 	g.Unit(echoService).Kill(t, syscall.SIGSTOP)
 	waitShow(t, g, echoService, "NRestarts", "1")
