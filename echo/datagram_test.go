@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -146,16 +147,59 @@ func TestIdleServerLosesNoDatagram(t *testing.T) {
 	}
 }
 
-func TestDatagramsPutOffTheIdleTimeout(t *testing.T) {
+// packets is a datagram socket on the fake clock of a synctest bubble.
+type packets struct {
+	net.PacketConn
+	in, out chan string
+
+	mu      sync.Mutex
+	expired chan struct{} // closed by a deadline
+}
+
+func (p *packets) ReadFrom(buf []byte) (int, net.Addr, error) {
+	p.mu.Lock()
+	expired := p.expired
+	p.mu.Unlock()
+	select {
+	case message := <-p.in:
+		return copy(buf, message), p.LocalAddr(), nil
+	case <-expired:
+		return 0, nil, os.ErrDeadlineExceeded
+	}
+}
+
+func (p *packets) WriteTo(message []byte, _ net.Addr) (int, error) {
+	p.out <- string(message)
+	return len(message), nil
+}
+
+// SetDeadline takes every deadline but the zero time as past.
+func (p *packets) SetDeadline(deadline time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if deadline.IsZero() {
+		p.expired = make(chan struct{})
+	} else {
+		close(p.expired)
+	}
+	return nil
+}
+
+func (p *packets) Close() error        { return nil }
+func (p *packets) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9091} }
+
+func TestIdleTimeoutStartsAfterTheLastDatagram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var conns openConns
-		began := time.Now()
-		idle := make(chan time.Duration, 1)
-		defer conns.whenIdle(5*time.Second, func() { idle <- time.Since(began) })()
+		const idle = 5 * time.Second
+		p := &packets{in: make(chan string), out: make(chan string)}
+		r := start(t, Server{IdleTimeout: idle}, Sockets{Datagrams: []Datagram{{PacketConn: p, Name: "packets"}}})
 		for range 3 {
 			time.Sleep(4 * time.Second)
-			conns.touch()
+			p.in <- "ping"
+			assert.Equal(t, "ping", <-p.out)
 		}
-		assert.Equal(t, 17*time.Second, <-idle, "idle time of 5 s after a datagram at 12 s")
+		last := time.Now()
+		require.NoError(t, r.wait(t))
+		assert.Equal(t, idle, time.Since(last), "end after the last datagram")
 	})
 }

@@ -92,7 +92,8 @@ func TestClientAsIdleTimerFires(t *testing.T) {
 		assert.NoError(t, err)
 		accepted <- conn
 	}}
-	r := start(t, Server{IdleTimeout: 50 * time.Millisecond}, sockets)
+	// With a bound of 2, the accept that the timer has ended must not count.
+	r := start(t, Server{IdleTimeout: 50 * time.Millisecond, MaxConnections: 2}, sockets)
 	first := <-accepted
 	second := dial(t, "tcp", address)
 	ping(t, second)

@@ -36,7 +36,7 @@ func TestWatchdogOfServerThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
 		stop := watchdog(nil, func() { <-stuck })
-		time.Sleep(time.Hour)
+		time.Sleep(30 * time.Second)
 		assert.Empty(t, m.queued(t))
 		close(stuck)
 		stop()
