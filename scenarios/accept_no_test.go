@@ -105,7 +105,7 @@ func TestAcceptNoStop(t *testing.T) {
 	assertShow(t, g, echoService, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "MainPID": "0"})
 	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening"})
 	drain := waitEcho(t, g, "drain", anyEntry)
-	assert.Equal(t, "0", drain.Fields["ECHO_CONNECTIONS"], "connections open at SIGTERM, in %q", drain.Message)
+	assert.Equal(t, "0", drain.Field("ECHO_CONNECTIONS"), "connections open at SIGTERM, in %q", drain.Message)
 
 	c = connect(t, g, "tcp", echoAddress)
 	c.echo(t, "client after the stop")

@@ -44,8 +44,8 @@ func TestAcceptYes(t *testing.T) {
 	accepts := echoEvents(t, g, "accept")
 	assert.ElementsMatch(t, pids, field(accepts, "_PID"), "processes that accepted a connection")
 	for _, e := range accepts {
-		assert.Equal(t, "127.0.0.1", e.Fields["ECHO_REMOTE_ADDR"], "REMOTE_ADDR in %q", e.Message)
-		assert.Equal(t, e.Fields["ECHO_PEER"], "127.0.0.1:"+e.Fields["ECHO_REMOTE_PORT"], "REMOTE_PORT and the peer of the connection in %q", e.Message)
+		assert.Equal(t, "127.0.0.1", e.Field("ECHO_REMOTE_ADDR"), "REMOTE_ADDR in %q", e.Message)
+		assert.Equal(t, e.Field("ECHO_PEER"), "127.0.0.1:"+e.Field("ECHO_REMOTE_PORT"), "REMOTE_PORT and the peer of the connection in %q", e.Message)
 	}
 
 	open[0].finish(t)

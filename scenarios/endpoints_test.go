@@ -24,8 +24,8 @@ func TestListenIPv6(t *testing.T) {
 	c := connect(t, g, "tcp", "[::1]:9092")
 	c.echo(t, "over IPv6")
 	accept := waitEcho(t, g, "accept", anyEntry)
-	assert.Equal(t, "::1", accept.Fields["ECHO_REMOTE_ADDR"], "REMOTE_ADDR in %q", accept.Message)
-	assert.Equal(t, "[::1]:"+accept.Fields["ECHO_REMOTE_PORT"], accept.Fields["ECHO_PEER"], "peer of the connection")
+	assert.Equal(t, "::1", accept.Field("ECHO_REMOTE_ADDR"), "REMOTE_ADDR in %q", accept.Message)
+	assert.Equal(t, "[::1]:"+accept.Field("ECHO_REMOTE_PORT"), accept.Field("ECHO_PEER"), "peer of the connection")
 	assertShow(t, g, echoSocket, properties{"NAccepted": "1", "NConnections": "1"})
 	c.finish(t)
 	waitShow(t, g, echoSocket, "NConnections", "0")
@@ -56,9 +56,9 @@ func TestListenUnixPath(t *testing.T) {
 	c.finish(t)
 	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running"})
 	listen := waitEcho(t, g, "listen", anyEntry)
-	assert.Equal(t, path, listen.Fields["ECHO_ADDRESS"], "address of the inherited listener")
+	assert.Equal(t, path, listen.Field("ECHO_ADDRESS"), "address of the inherited listener")
 	// FileDescriptorName= is by default the name of the socket unit.
-	assert.Equal(t, echoSocket, listen.Fields["ECHO_LISTENER"], "name of the inherited listener")
+	assert.Equal(t, echoSocket, listen.Field("ECHO_LISTENER"), "name of the inherited listener")
 
 	systemctl(t, g, "stop", echoSocket, echoService)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success"})
@@ -99,7 +99,7 @@ func TestListenerNames(t *testing.T) {
 	}
 	named := make(map[string]string)
 	for _, e := range echoEvents(t, g, "listen") {
-		named[e.Fields["ECHO_ADDRESS"]] = e.Fields["ECHO_LISTENER"]
+		named[e.Field("ECHO_ADDRESS")] = e.Field("ECHO_LISTENER")
 	}
 	assert.Equal(t, addresses, named, "names of the listeners by address")
 	assert.ElementsMatch(t, []string{"public", "public", "admin"}, field(echoEvents(t, g, "accept"), "ECHO_LISTENER"), "listeners that accepted")

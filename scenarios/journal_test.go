@@ -69,7 +69,7 @@ func echoQuery(event string) vmtest.JournalQuery {
 func field(entries []vmtest.Entry, name string) []string {
 	values := make([]string, len(entries))
 	for i, e := range entries {
-		values[i] = e.Fields[name]
+		values[i] = e.Field(name)
 	}
 	return values
 }

@@ -79,7 +79,7 @@ func TestPythonDaemon(t *testing.T) {
 	assertShow(t, g, "hello.service", properties{"ActiveState": "active", "Type": "notify", "DynamicUser": "yes"})
 	entries := g.Journal(t, vmtest.JournalQuery{Unit: "hello.service"})
 	require.NotEmpty(t, entries)
-	assert.Equal(t, "systemd", entries[len(entries)-1].Fields["HELLO_NAME"])
+	assert.Equal(t, "systemd", entries[len(entries)-1].Field("HELLO_NAME"))
 }
 
 // gunicorn inherits the listener of a socket unit, and its workers serve an application.

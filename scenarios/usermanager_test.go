@@ -48,8 +48,8 @@ func TestUserSocket(t *testing.T) {
 	conn := connect(t, alice, "unix", path)
 	conn.echo(t, "hello")
 	entry := alice.WaitJournal(t, vmtest.JournalQuery{Match: []string{"MESSAGE=serving in " + fmt.Sprintf("/run/user/%d", uid)}}, nil)
-	assert.Equal(t, fmt.Sprint(uid), entry.Fields["_UID"])
-	service := entry.Fields["_SYSTEMD_USER_UNIT"]
+	assert.Equal(t, fmt.Sprint(uid), entry.Field("_UID"))
+	service := entry.Field("_SYSTEMD_USER_UNIT")
 	assert.True(t, strings.HasPrefix(service, "demo-user@"), service)
 	alice.Unit(service).Wait(t, "running")
 	conn.Close()

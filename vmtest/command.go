@@ -162,3 +162,15 @@ func (c *capture) Write(p []byte) (int, error) {
 	c.more += len(p) - n
 	return len(p), nil
 }
+
+// runTo runs a command that must exit with 0, and writes its standard output to stdout.
+func (m *Machine) runTo(ctx context.Context, args []string, stdout io.Writer) error {
+	_, err := m.run(ctx, Command{Args: args, Stdout: stdout})
+	if err != nil && !isExit(err) && !errors.As(err, new(*StartError)) {
+		err = errors.Unwrap(err) // without the command, which the caller did not choose
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return errors.Join(cause, err)
+	}
+	return err
+}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -22,8 +24,8 @@ const (
 )
 
 // evidence returns what a guest shows about a failure: the units that failed on top, and
-// below them what systemd and the journal have. A guest that is gone or stuck yields only
-// its console. evidence uses the time that is kept back for it, also after ctx has ended.
+// below them what systemd and the journal have. A guest that is gone or stuck yields its
+// console and the journal that had arrived. evidence uses the time that is kept back for it, also after ctx has ended.
 func evidence(ctx context.Context, m *Machine) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
 	defer cancel()
@@ -32,10 +34,7 @@ func evidence(ctx context.Context, m *Machine) string {
 	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
 		r.notes = append(r.notes, h.String())
 	}
-	whole := h.Answers()
-	if whole {
-		whole = r.journal(ctx, m)
-	}
+	whole := r.journal(ctx, m, h.Answers())
 	if h.PID1Answers() {
 		whole = r.units(ctx, m) && whole
 	}
@@ -49,7 +48,7 @@ func evidence(ctx context.Context, m *Machine) string {
 type summary struct {
 	title  string
 	notes  []string                // lines for the top
-	failed []systemd.Failure       // according to the journal
+	failed []journal.Failure       // according to the journal
 	looks  map[string]systemd.Look // at units that failed
 	parts  []string                // sections, from the top
 	end    string                  // the section of the journal, which comes last
@@ -89,19 +88,24 @@ func (r *summary) missing(title string, err error) {
 }
 
 // journal adds what was logged since the machine began, and the units that failed
-// according to that. It reports whether the journal answered.
-func (r *summary) journal(ctx context.Context, m *Machine) bool {
-	entries, all, err := m.journal().Since(ctx, m.vm.Origin(), journalRead)
-	if err != nil {
-		r.missing("journal", err)
-		return false
-	}
-	r.failed = systemd.Failures(entries)
-	lines := systemd.Lines(entries)
+// according to that. If the guest does not answer, that is what had arrived from it.
+func (r *summary) journal(ctx context.Context, m *Machine, answers bool) (whole bool) {
 	title := "journal since the test began"
-	if m.vm.Rebooted() {
-		title = "journal of this boot"
+	whole = answers
+	if answers {
+		if err := m.vm.SyncJournal(ctx); err != nil {
+			r.missing("journal", public(err))
+			whole = false
+		}
 	}
+	if !whole {
+		title += ", as far as it arrived"
+	}
+	entries, all := m.vm.Journal().Since(m.vm.Origin(), journalRead)
+	entries = slices.DeleteFunc(entries, journal.OfSync)
+	r.notes = append(r.notes, m.vm.Journal().Losses(m.vm.Origin())...)
+	r.failed = journal.Failures(entries)
+	lines := journal.Lines(entries)
 	switch {
 	case len(lines) > journalShown:
 		lines = lines[len(lines)-journalShown:]
@@ -110,7 +114,7 @@ func (r *summary) journal(ctx context.Context, m *Machine) bool {
 		title += fmt.Sprintf(", last %d entries", journalRead)
 	}
 	r.end = indented(title, lines)
-	return true
+	return whole
 }
 
 // units adds what systemd shows of units, and reports whether it answered.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -33,7 +34,7 @@ func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
 	r := summary{
 		title:  "evidence",
 		notes:  []string{"the guest is slow"},
-		failed: []systemd.Failure{{Unit: "a.service", Times: 5, Last: "status 217/USER"}, {Unit: "b.socket", Times: 1, Last: "resources"}},
+		failed: []journal.Failure{{Unit: "a.service", Times: 5, Last: "status 217/USER"}, {Unit: "b.socket", Times: 1, Last: "resources"}},
 		looks:  map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
 		end:    indented("journal", []string{"line"}),
 	}

@@ -143,14 +143,15 @@ func (f *Files) probe() qemu.Machine {
 // CPUs.
 func (f *Files) Machine() qemu.Machine {
 	return qemu.Machine{
-		Arch:       f.Image.Arch,
-		Accel:      f.Accel,
-		Kernel:     f.Kernel,
-		Initrd:     f.Initrd,
-		Cmdline:    f.KernelArgs,
-		Root:       f.Root,
-		RootSerial: guest.RootSerial,
-		PortName:   guest.PortName,
+		Arch:            f.Image.Arch,
+		Accel:           f.Accel,
+		Kernel:          f.Kernel,
+		Initrd:          f.Initrd,
+		Cmdline:         f.KernelArgs,
+		Root:            f.Root,
+		RootSerial:      guest.RootSerial,
+		PortName:        guest.PortName,
+		JournalPortName: guest.JournalPortName,
 	}
 }
 

@@ -36,6 +36,10 @@ func control(name string, payload []byte) ([]byte, error) {
 		return nil, w.apply()
 	case KernelLogRequest:
 		return readKernelLog(payload)
+	case JournalRequest:
+		return nil, startJournal(payload)
+	case JournalTailsRequest:
+		return journalTails("/")
 	default:
 		return nil, fmt.Errorf("no such request: %s", name)
 	}

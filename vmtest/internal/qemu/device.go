@@ -66,20 +66,30 @@ func (c serialConsole) args(a *args) {
 	a.add("-serial", "chardev:console")
 }
 
-// LinkID is the name of the guest link's port, and of the stream behind it, in QEMU's
-// commands and events.
-const LinkID = "link"
+// LinkID and JournalID are the names of the guest link's port and of the journal's, and of
+// the streams behind them, in QEMU's commands and events.
+const (
+	LinkID    = "link"
+	JournalID = "journal"
+)
+
+// portBus is the device that the virtio-serial ports belong to. Port 0 is for a console.
+type portBus struct{ ports int }
+
+func (b portBus) args(a *args) {
+	a.add("-device", fmt.Sprintf("virtio-serial-pci,max_ports=%d", 1+b.ports))
+}
 
 // port is a virtio-serial port on an inherited stream socket.
 type port struct {
 	file *os.File
-	name string
+	id   string // in QEMU's commands and events
+	name string // in the guest
 }
 
 func (p port) args(a *args) {
-	a.add("-device", "virtio-serial-pci,max_ports=2")
-	a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d", LinkID, a.inherit(p.file)))
-	a.add("-device", fmt.Sprintf("virtserialport,id=%s,chardev=%s,name=%s", LinkID, LinkID, escape(p.name)))
+	a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d", p.id, a.inherit(p.file)))
+	a.add("-device", fmt.Sprintf("virtserialport,id=%s,chardev=%s,name=%s", p.id, p.id, escape(p.name)))
 }
 
 // monitor is QMP on an inherited stream socket.

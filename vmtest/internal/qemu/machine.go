@@ -30,8 +30,9 @@ type Machine struct {
 	Disk       *os.File
 	DiskSerial string
 
-	// PortName is the name of the virtio-serial port that carries the guest link.
-	PortName string
+	// PortName is the name of the virtio-serial port that carries the guest link, and
+	// JournalPortName that of the one that carries the journal.
+	PortName, JournalPortName string
 
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
@@ -63,7 +64,7 @@ type RAM struct {
 const tbSize = 128
 
 // wires are QEMU's ends of a machine's streams.
-type wires struct{ console, link, monitor *os.File }
+type wires struct{ console, link, journal, monitor *os.File }
 
 // commandLine returns QEMU's arguments and the files that they refer to.
 func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
@@ -105,7 +106,9 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	for _, d := range []device{
 		entropy{},
 		panicNotifier{arch.panics},
-		port{file: w.link, name: m.PortName},
+		portBus{ports: 2},
+		port{file: w.link, id: LinkID, name: m.PortName},
+		port{file: w.journal, id: JournalID, name: m.JournalPortName},
 		serialConsole{w.console},
 		monitor{w.monitor},
 	} {

@@ -17,10 +17,11 @@ import (
 )
 
 // Process is a running QEMU and the host's ends of its streams. The caller closes the
-// streams; Kill closes them too.
+// streams; Kill closes them too, but for Journal, which may still have to be read.
 type Process struct {
 	Console net.Conn      // what the guest writes to its serial console
 	Link    net.Conn      // the guest link's virtio-serial port
+	Journal net.Conn      // the journal's virtio-serial port
 	Monitor *net.UnixConn // QMP
 
 	cmd    *exec.Cmd
@@ -67,24 +68,19 @@ func Start(m Machine) (*Process, error) {
 	p := &Process{stderr: tail.NewBuffer(stderrKept), done: make(chan struct{})}
 	var w wires
 	defer func() {
-		for _, f := range []*os.File{w.console, w.link, w.monitor} {
+		for _, f := range []*os.File{w.console, w.link, w.journal, w.monitor} {
 			if f != nil {
 				f.Close()
 			}
 		}
 	}()
-	if p.Console, w.console, err = Wire("console"); err == nil {
-		if p.Link, w.link, err = Wire("link"); err == nil {
-			p.Monitor, w.monitor, err = Wire("monitor")
-		}
-	}
-	if err != nil {
-		p.closeWires()
+	if err := p.wire(&w); err != nil {
+		p.closeAll()
 		return nil, err
 	}
 	list, files, err := m.commandLine(w)
 	if err != nil {
-		p.closeWires()
+		p.closeAll()
 		return nil, err
 	}
 	p.cmd = exec.Command(path, list...)
@@ -95,7 +91,7 @@ func Start(m Machine) (*Process, error) {
 	// ends QEMU.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := startFromLastingThread(p.cmd); err != nil {
-		p.closeWires()
+		p.closeAll()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	go func() {
@@ -165,6 +161,34 @@ func (p *Process) Kill() {
 	p.mu.Unlock()
 	<-p.done
 	p.closeWires()
+}
+
+// wire makes the streams.
+func (p *Process) wire(w *wires) (err error) {
+	for _, s := range []struct {
+		name   string
+		ours   *net.Conn
+		theirs **os.File
+	}{
+		{"console", &p.Console, &w.console},
+		{"link", &p.Link, &w.link},
+		{"journal", &p.Journal, &w.journal},
+	} {
+		conn, file, err := Wire(s.name)
+		if err != nil {
+			return err
+		}
+		*s.ours, *s.theirs = conn, file
+	}
+	p.Monitor, w.monitor, err = Wire("monitor")
+	return err
+}
+
+func (p *Process) closeAll() {
+	p.closeWires()
+	if p.Journal != nil {
+		p.Journal.Close()
+	}
 }
 
 func (p *Process) closeWires() {

@@ -68,7 +68,7 @@ func (e *OutdatedError) Error() string { return e.Reason }
 
 // Format is the version of this layout. It belongs into each key, so that programs with
 // another one do not replace each other's snapshots.
-const Format = 3
+const Format = 4
 
 const (
 	ramName    = "ram"

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"github.com/stretchr/testify/require"
 )
 
 // fakeSystemd answers D-Bus as PID 1 does on its private socket, as far as these tests
@@ -234,4 +236,11 @@ func unescape(path godbus.ObjectPath) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+func requirePrintable(t *testing.T, text string) {
+	t.Helper()
+	for _, r := range text {
+		require.False(t, unicode.IsControl(r) && r != '\n' && r != '\t', "%q in %q", r, text)
+	}
 }

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 )
+
+// Run runs a command in the guest and writes its standard output to stdout.
+type Run func(ctx context.Context, args []string, stdout io.Writer) error
 
 // Shower shows properties of units as systemctl show prints them.
 type Shower struct {

@@ -21,7 +21,7 @@ func Boot(ctx context.Context, s Spec) (*Machine, error) {
 		What: "not up", Time: s.BootTimeout, Name: "Config.BootTimeout", Pace: started.Pace,
 	})
 	defer cancel()
-	m, err := start(ctx, s, s.machine())
+	m, err := start(ctx, s, s.machine(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,9 @@ func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn, close
 	}
 	if state != "running" {
 		return m.bootError(ctx, doing, m.explainState(ctx, state))
+	}
+	if err := m.openJournal(ctx); err != nil {
+		return m.bootError(ctx, doing, err)
 	}
 	// As for a fork, so that both are alike for a test.
 	if err := m.wake(ctx, time.Time{}); err != nil {

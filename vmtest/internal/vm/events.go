@@ -18,15 +18,16 @@ type eventLog struct {
 
 // events are the events so far.
 type events struct {
-	portOpened int       // how often the agent opened the guest link's port
-	portClosed int       // how often it closed the port, or died
-	openedAt   int       // portClosed when it opened the port last
-	migration  string    // last status of a migration, in or out
-	panicked   bool      // the guest's kernel reported a panic to QEMU
-	shutdown   string    // why QEMU ends (its ShutdownCause)
-	stopped    time.Time // when the guest was stopped last
-	resumed    time.Time // when it was resumed last
-	over       bool      // QEMU sends no more
+	portOpened    int       // how often the agent opened the guest link's port
+	portClosed    int       // how often it closed the port, or died
+	openedAt      int       // portClosed when it opened the port last
+	journalClosed int       // how often journalctl closed the journal's port, or died
+	migration     string    // last status of a migration, in or out
+	panicked      bool      // the guest's kernel reported a panic to QEMU
+	shutdown      string    // why QEMU ends (its ShutdownCause)
+	stopped       time.Time // when the guest was stopped last
+	resumed       time.Time // when it was resumed last
+	over          bool      // QEMU sends no more
 }
 
 func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
@@ -43,6 +44,10 @@ func (seen *events) add(e qmp.Event) {
 	switch e.Event {
 	case "VSERPORT_CHANGE":
 		switch {
+		case e.Data["id"] == qemu.JournalID:
+			if e.Data["open"] != true {
+				seen.journalClosed++
+			}
 		case e.Data["id"] != qemu.LinkID:
 		case e.Data["open"] == true:
 			seen.portOpened++

@@ -12,9 +12,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // fakeAgent plays the guest's agent and the PID 1 behind it. It runs nothing.
@@ -187,6 +189,10 @@ func (a *fakeAgent) control(req *ssh.Request) (bool, []byte) {
 			return false, []byte("not now")
 		}
 		return true, nil
+	case guest.JournalRequest + wire.Domain:
+		return a.machine.journal.start(req.Payload)
+	case guest.JournalTailsRequest + wire.Domain:
+		return true, a.machine.journal.tails()
 	case guest.KernelLogRequest + wire.Domain:
 		return true, a.kernelLog()
 	}
@@ -218,11 +224,20 @@ func (a *fakeAgent) channel(channel ssh.NewChannel) {
 		a.machine.hang("dial")
 		return
 	}
+	if bytes.Contains(channel.ExtraData(), []byte(systemd.JournaldSocket)) && a.machine.journal.absent() {
+		channel.Reject(wire.RejectionReason(unix.ECONNREFUSED), "connection refused")
+		return
+	}
 	ch, requests, err := channel.Accept()
 	if err != nil {
 		return
 	}
 	defer ch.Close()
+	if bytes.Contains(channel.ExtraData(), []byte(systemd.JournaldSocket)) {
+		go ssh.DiscardRequests(requests)
+		a.machine.journal.synchronize(ch)
+		return
+	}
 	if channel.ChannelType() == "direct-streamlocal@openssh.com" {
 		go ssh.DiscardRequests(requests)
 		a.playPID1(ch)

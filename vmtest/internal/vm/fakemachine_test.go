@@ -55,6 +55,7 @@ type fakeMachine struct {
 	silentAgent bool
 
 	agent   *fakeAgent
+	journal fakeJournal
 	stopped *fakeSession // of the machine that was stopped last when this one began
 
 	// hung has what the guest was asked and never answers: "dial" of silentSocket,
@@ -193,6 +194,7 @@ func (m *fakeMachine) reset() {
 	m.mu.Lock()
 	action := m.rebootAction
 	m.mu.Unlock()
+	m.killJournal()
 	m.agent.die()
 	if action != "reset" {
 		m.end("guest-reset")
@@ -204,6 +206,7 @@ func (m *fakeMachine) reset() {
 
 // softReboot plays a guest whose user space reboots.
 func (m *fakeMachine) softReboot() {
+	m.killJournal()
 	m.agent.die()
 	m.port(true)
 }
@@ -241,6 +244,7 @@ func (m *fakeMachine) closeStreams() bool {
 	}
 	m.monitor.Close()
 	m.console.Close()
+	m.journal.plug(nil)
 	m.agent.die()
 	m.agent.unplug()
 	m.link.Close()

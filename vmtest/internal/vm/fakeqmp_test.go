@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
 // run plays the machine until the host closes the monitor.
@@ -74,6 +76,7 @@ func (m *fakeMachine) answer(name string, arguments json.RawMessage, id any) {
 // execute does what QEMU does.
 func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, error) {
 	var args struct {
+		ID      string
 		Fdname  string
 		Reboot  string
 		Backend struct {
@@ -100,7 +103,12 @@ func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, erro
 	case "getfd":
 		m.files[args.Fdname], m.files[""] = m.files[""], nil
 	case "chardev-change":
-		m.agent.connect(streamOf(m.t, m.files[args.Backend.Data.Addr.Data.Str]))
+		stream := streamOf(m.t, m.files[args.Backend.Data.Addr.Data.Str])
+		if args.ID == qemu.JournalID {
+			m.journal.plug(stream)
+			break
+		}
+		m.agent.connect(stream)
 	case "migrate":
 		go m.migrateOut(m.files[migrationFile])
 	case "migrate-incoming":
@@ -108,6 +116,7 @@ func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, erro
 	case "query-migrate":
 		return map[string]any{"status": "failed", "error-desc": m.failure}, nil
 	case "cont":
+		m.journal.resume(m.host.logged())
 		go func() {
 			m.event("RESUME", nil)
 			if m.stopped == nil {
@@ -117,7 +126,7 @@ func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, erro
 			m.agent.resume(m.link, *m.stopped)
 		}()
 	case "stop":
-		m.host.save(m.agent.saved())
+		m.host.save(m.agent.saved(), m.journal.logged())
 		go m.event("STOP", nil)
 	case "qmp_capabilities", "migrate-set-capabilities", "migrate-set-parameters", "closefd":
 	default:

@@ -45,7 +45,11 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 		What: "no fork", Time: i.BootTimeout, Name: "Config.BootTimeout", Pace: started.Pace,
 	})
 	defer cancel()
-	m, err := start(ctx, spec, s.machine())
+	entries, err := s.entries()
+	if err != nil {
+		return nil, &unloadableError{err}
+	}
+	m, err := start(ctx, spec, s.machine(), entries)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,9 @@ func (s *Snapshot) openState() (*os.File, error) {
 
 // comeAlive resumes the copy from the devices' state and makes it a machine of its own.
 func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) error {
-	closed := m.events.now().portClosed
+	seen := m.events.now()
+	closed := seen.portClosed
+	m.stream.used, m.stream.closed = true, seen.journalClosed
 	if err := m.loadDevices(ctx, state); err != nil {
 		return err
 	}
@@ -115,8 +121,8 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	if err != nil {
 		return err
 	}
-	m.origin = s.moment.Journal
 	m.follow(client, closed)
+	m.followJournal(m.stream.closed)
 	return m.wake(ctx, s.moment.Stopped)
 }
 
@@ -136,7 +142,7 @@ func (m *Machine) reopen(ctx context.Context, opened int) (conn net.Conn, closed
 	if closed, err = m.events.waitPort(ctx, opened); err != nil {
 		return nil, 0, fmt.Errorf("wait until the agent waits for a host: %w", err)
 	}
-	conn, err = m.rewire(ctx)
+	conn, err = m.rewire(ctx, qemu.LinkID)
 	return conn, closed, err
 }
 

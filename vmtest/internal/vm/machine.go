@@ -15,6 +15,7 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
@@ -32,8 +33,11 @@ type Machine struct {
 	console *tail.Buffer
 	events  *eventLog
 	began   time.Time
-	origin  systemd.Moment // of a fork
-	resumed bool           // the guest was saved, and continues here
+	resumed bool // the guest was saved, and continues here
+
+	journal *journal.Store
+	origin  int // entries of journal when the machine was forked
+	stream  journalStream
 
 	rebooted atomic.Bool // the guest's kernel was started again
 	// restarting is set while the session is going to end, and the machine is not. It is set
@@ -51,6 +55,7 @@ type Machine struct {
 
 	consoleDone chan struct{} // closed once all of the console has been read
 	eventsDone  chan struct{} // closed once all of QEMU's events have been seen
+	journalDone chan struct{} // closed once all of the journal has been read
 	closeOnce   sync.Once
 }
 
@@ -58,8 +63,9 @@ type Machine struct {
 // moment, and for other short answers.
 const exitTime = 2 * time.Second
 
-// start runs QEMU and connects to its monitor.
-func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
+// start runs QEMU and connects to its monitor. entries are those of the guest's journal so
+// far; nil is none.
+func start(ctx context.Context, s Spec, d qemu.Machine, entries *journal.Store) (*Machine, error) {
 	run := qemu.Start
 	if s.Disk != nil {
 		run = func(d qemu.Machine) (*qemu.Process, error) { return s.Disk.run(s.Files.Image, d) }
@@ -70,7 +76,12 @@ func start(ctx context.Context, s Spec, d qemu.Machine) (*Machine, error) {
 	}
 	m := newMachine(s, process)
 	m.resumed = d.Incoming
+	if entries != nil {
+		m.journal, m.origin = entries, entries.Len()
+	}
 	go m.readConsole()
+	m.readJournal(process.Journal)
+	go m.endJournal()
 	m.monitor, err = qmp.NewClient(ctx, process.Monitor)
 	if err != nil {
 		close(m.eventsDone)
@@ -97,6 +108,8 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		users:       make(map[uint32]*Units),
 		consoleDone: make(chan struct{}),
 		eventsDone:  make(chan struct{}),
+		journal:     journal.NewStore(),
+		journalDone: make(chan struct{}),
 	}
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
@@ -113,10 +126,6 @@ func (m *Machine) Began() time.Time { return m.began }
 // Resumed returns when QEMU resumed the guest last, by the host's clock. It is the zero time
 // if the guest was never stopped.
 func (m *Machine) Resumed() time.Time { return m.events.now().resumed }
-
-// Origin returns the end of the journal of the machine that this one was forked from. It is
-// the zero Moment if this one was booted.
-func (m *Machine) Origin() systemd.Moment { return m.origin }
 
 // Rebooted reports whether Reboot has started the guest's kernel again. The journal of its
 // present boot then begins later than the machine.
@@ -147,6 +156,7 @@ func (m *Machine) closeBy(by string) {
 			m.monitor.Close()
 		}
 		m.consoleRead()
+		m.journalRead()
 	})
 }
 

@@ -23,7 +23,7 @@ func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
 	require.NoError(t, os.WriteFile(binary, []byte(script), 0o755))
 	_, console := io.Pipe()
 	s := Spec{Files: someFiles(), Instance: Instance{Console: console}}
-	_, err := start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
+	_, err := start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512}, nil)
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU runs")

@@ -100,7 +100,7 @@ func (m *Machine) restart(ctx context.Context, verb, by string) (err error) {
 	}
 	m.endSession(why)
 	m.restarting.Store(nil) // the end of the next session is the guest's doing
-	conn, err := m.rewire(ctx)
+	conn, err := m.rewire(ctx, qemu.LinkID)
 	if err != nil {
 		return m.bootError(ctx, verb, err)
 	}
@@ -121,31 +121,29 @@ func refused(err error) bool {
 	return true
 }
 
-// rewire gives the guest link's port a new stream, without what the last session left on
-// the old one.
-func (m *Machine) rewire(ctx context.Context) (net.Conn, error) {
-	ours, theirs, err := qemu.Wire("link")
+// rewire gives a port a new stream, without what is left on the old one.
+func (m *Machine) rewire(ctx context.Context, id string) (net.Conn, error) {
+	ours, theirs, err := qemu.Wire(id)
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	const name = "link"
-	err = m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": name}, nil, theirs)
+	err = m.monitor.Execute(ctx, "getfd", map[string]string{"fdname": id}, nil, theirs)
 	if err == nil {
 		err = m.monitor.Execute(ctx, "chardev-change", map[string]any{
-			"id": qemu.LinkID,
+			"id": id,
 			"backend": map[string]any{
 				"type": "socket",
 				"data": map[string]any{
 					"server": false,
-					"addr":   map[string]any{"type": "fd", "data": map[string]string{"str": name}},
+					"addr":   map[string]any{"type": "fd", "data": map[string]string{"str": id}},
 				},
 			},
 		}, nil, nil)
 	}
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("connect to the guest link again: %w", err)
+		return nil, fmt.Errorf("connect to the guest's port %s again: %w", id, err)
 	}
 	return ours, nil
 }

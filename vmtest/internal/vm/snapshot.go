@@ -11,7 +11,9 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/memo"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
@@ -26,6 +28,8 @@ type Snapshot struct {
 	spec   Spec
 	moment moment
 
+	restored memo.Memo[struct{}, *journal.Store]
+
 	using  sync.RWMutex     // read-locked while a fork uses the files
 	files  *snapshots.Files // the memory has Spec.Memory MiB and is sparse
 	closed bool
@@ -34,7 +38,7 @@ type Snapshot struct {
 // moment is what the host needs of the moment in which a snapshot was made.
 type moment struct {
 	Stopped time.Time      `json:"stopped"`
-	Journal systemd.Moment `json:"journal"` // the end of the journal
+	Journal journal.Record `json:"journal"` // up to the moment
 	Session link.Handshake `json:"session"` // the session that the agent of a fork is in
 	Next    systemd.Elapse `json:"next"`    // what systemd starts next by the clock
 }
@@ -82,9 +86,23 @@ func newSnapshot(s Spec, files *snapshots.Files) (*Snapshot, error) {
 	return &Snapshot{spec: s, files: files, moment: at}, nil
 }
 
+// maxMoment bounds a moment, in bytes. Most of it is the journal.
+const maxMoment = 64 << 20
+
+// entries returns the entries of the journal up to the moment, for one fork.
+func (s *Snapshot) entries() (*journal.Store, error) {
+	entries, err := s.restored.Get(context.Background(), struct{}{}, func() (*journal.Store, error) {
+		return journal.Restore(s.moment.Journal)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entries.Clone(), nil
+}
+
 func readMoment(files *snapshots.Files) (moment, error) {
 	var at moment
-	data := io.NewSectionReader(files.Moment, 0, 1<<20)
+	data := io.NewSectionReader(files.Moment, 0, maxMoment)
 	if err := json.NewDecoder(data).Decode(&at); err != nil {
 		return at, fmt.Errorf("read the moment of a snapshot: %w", err)
 	}
@@ -146,16 +164,13 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 	if err != nil {
 		return m.bootError(ctx, "snapshot", err)
 	}
-	if err := json.NewEncoder(files.Moment).Encode(at); err != nil {
-		return fmt.Errorf("snapshot: write moment: %w", err)
-	}
 	if err := files.RAM.Truncate(int64(m.spec.Memory) << 20); err != nil {
 		return fmt.Errorf("snapshot: make room for memory: %w", err)
 	}
 	d := m.spec.machine()
 	d.RAM = &qemu.RAM{File: files.RAM}
 	d.Incoming = true
-	still, err := start(ctx, Spec{Files: m.spec.Files}, d)
+	still, err := start(ctx, Spec{Files: m.spec.Files}, d, nil)
 	if err != nil {
 		return err
 	}
@@ -171,6 +186,13 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 			return fmt.Errorf("snapshot %s: %w: %w", m.spec.image(), full, err)
 		}
 		return still.saveError(m.spec.image(), err)
+	}
+	m.closeBy("Snapshot") // the journal is read to its end then
+	if at.Journal, err = m.journal.Record(); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if err := json.NewEncoder(files.Moment).Encode(at); err != nil {
+		return fmt.Errorf("snapshot: write moment: %w", err)
 	}
 	return nil
 }
@@ -207,7 +229,7 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
 		return at, nil, fmt.Errorf("read timers: %w", err)
 	}
-	if at.Journal, err = m.journalEnd(ctx); err != nil {
+	if err := m.SyncJournal(ctx); err != nil {
 		return at, nil, err
 	}
 	// It reads what every command needs from the disk, so that no fork has to.
@@ -243,17 +265,4 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	err = m.events.wait(ctx, func(seen events) bool { return !seen.stopped.IsZero() })
 	at.Stopped, at.Session = m.events.now().stopped, recorded
 	return at, hostEnd, err
-}
-
-// journalEnd returns the moment of the last entry in the guest's journal. Nothing in the
-// journal is half-written then.
-func (m *Machine) journalEnd(ctx context.Context) (systemd.Moment, error) {
-	j := systemd.Journal{Run: func(ctx context.Context, args []string, stdout io.Writer) error {
-		return m.Exec(ctx, link.Command{Args: args, Stdout: stdout, Stderr: io.Discard})
-	}}
-	end, err := j.End(ctx)
-	if err != nil {
-		return end, fmt.Errorf("read the end of the journal: %w", err)
-	}
-	return end, nil
 }

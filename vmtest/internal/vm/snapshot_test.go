@@ -148,7 +148,7 @@ func TestOneChangeAtATime(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
 	enter := sync.OnceFunc(func() { close(inside) })
 	fake.setCommand(func(args []string) int {
-		if args[0] == "journalctl" {
+		if args[0] == "udevadm" {
 			enter()
 			<-release
 		}

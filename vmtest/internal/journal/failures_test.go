@@ -1,4 +1,4 @@
-package systemd
+package journal
 
 import (
 	"fmt"
@@ -8,11 +8,11 @@ import (
 )
 
 func exited(unit, start, message string) Entry {
-	return Entry{Message: message, Fields: map[string]string{"_PID": "1", "MESSAGE_ID": unitProcessExit, "UNIT": unit, "INVOCATION_ID": start}}
+	return entry("MESSAGE", message, "_PID", "1", "MESSAGE_ID", unitProcessExit, "UNIT", unit, "INVOCATION_ID", start)
 }
 
 func failedWith(unit, start, result string) Entry {
-	return Entry{Fields: map[string]string{"_PID": "1", "MESSAGE_ID": unitFailureResult, "UNIT": unit, "INVOCATION_ID": start, "UNIT_RESULT": result}}
+	return entry("_PID", "1", "MESSAGE_ID", unitFailureResult, "UNIT", unit, "INVOCATION_ID", start, "UNIT_RESULT", result)
 }
 
 func TestFailures(t *testing.T) {
@@ -30,7 +30,7 @@ func TestFailures(t *testing.T) {
 		"control":     {[]Entry{exited("a.service", "1", "Control process exited, code=exited, status=3/NOTIMPLEMENTED"), exited("a.service", "1", "Main process exited, code=killed, status=15/TERM"), failedWith("a.service", "1", "exit-code")}, "[a.service failed once: status 3/NOTIMPLEMENTED]"},
 		"well":        {[]Entry{exited("a.service", "1", "Main process exited, code=exited, status=0/SUCCESS"), failedWith("a.service", "1", "protocol")}, "[a.service failed once: protocol]"},
 		"exited only": {[]Entry{exited("a.service", "1", user)}, "[]"},
-		"a liar":      {[]Entry{{Fields: map[string]string{"_PID": "7", "MESSAGE_ID": unitFailureResult, "UNIT": "a.service", "UNIT_RESULT": "signal"}}}, "[]"},
+		"a liar":      {[]Entry{entry("_PID", "7", "MESSAGE_ID", unitFailureResult, "UNIT", "a.service", "UNIT_RESULT", "signal")}, "[]"},
 		"unsafe":      {[]Entry{failedWith("a.service", "1", "\x1b[2Jx\x07")}, "[a.service failed once: x\ufffd]"},
 		"given up, in 262": {[]Entry{
 			exited("b.service", "1", user), failedWith("b.service", "1", "exit-code"), failedWith("b.service", "1", "start-limit-hit"),

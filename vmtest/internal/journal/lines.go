@@ -1,4 +1,4 @@
-package systemd
+package journal
 
 import (
 	"fmt"
@@ -14,6 +14,12 @@ const longestBlock = 20
 // IDs, counters and times.
 var numbers = regexp.MustCompile(`[0-9]+`)
 
+// OfSync reports whether journald logged e because it was asked to synchronize, as this
+// framework does before it reads.
+func OfSync(e Entry) bool {
+	return e.Identifier == "systemd-journald" && strings.HasPrefix(e.Message, "Received client request to sync journal")
+}
+
 // Lines returns entries as lines, safe to print. Of a block of lines that repeats, such as
 // those of a service that restarts, it has the first occurrence and the number of the
 // others. Lines are equal if they differ in numbers only. Blocks are equal if they have
@@ -21,7 +27,7 @@ var numbers = regexp.MustCompile(`[0-9]+`)
 func Lines(entries []Entry) []string {
 	keys := make([]string, len(entries))
 	for i, e := range entries {
-		keys[i] = numbers.ReplaceAllString(e.Fields["SYSLOG_IDENTIFIER"]+": "+e.Message, "0")
+		keys[i] = numbers.ReplaceAllString(e.Identifier+": "+e.Message, "0")
 	}
 	var lines []string
 	for i := 0; i < len(entries); {

@@ -1,4 +1,4 @@
-package systemd
+package journal
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 func logged(messages ...string) []Entry {
 	var entries []Entry
 	for _, m := range messages {
-		entries = append(entries, Entry{Time: time.UnixMilli(0), Message: m, Fields: map[string]string{"SYSLOG_IDENTIFIER": "systemd", "_PID": "1"}})
+		entries = append(entries, Entry{Time: time.UnixMilli(0), Message: m, Identifier: "systemd", PID: 1})
 	}
 	return entries
 }

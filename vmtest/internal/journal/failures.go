@@ -1,4 +1,4 @@
-package systemd
+package journal
 
 import (
 	"fmt"
@@ -13,10 +13,6 @@ const (
 	unitProcessExit   = "98e322203f7a4ed290d09fe03c09fe15" // has EXIT_CODE and EXIT_STATUS
 	unitFailureResult = "d9b373ed55a64feb8242e02dbe79a49c" // has UNIT_RESULT
 )
-
-// lineFields are the fields that a Failure and a line of an entry are made of. journalctl
-// adds the time stamps, the cursor and _BOOT_ID by itself.
-var lineFields = []string{"MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER", "_PID", "UNIT", "UNIT_RESULT", "INVOCATION_ID"}
 
 // Failure is what the journal shows of a unit that failed.
 type Failure struct {
@@ -65,8 +61,8 @@ func Failures(entries []Entry) []Failure {
 	var failed []*failing
 	units := make(map[string]*failing)
 	for _, e := range entries {
-		name, id := e.Fields["UNIT"], e.Fields["MESSAGE_ID"]
-		if e.Fields["_PID"] != "1" || name == "" || id != unitProcessExit && id != unitFailureResult {
+		name, id := e.Field("UNIT"), e.MessageID
+		if e.PID != 1 || name == "" || id != unitProcessExit && id != unitFailureResult {
 			continue
 		}
 		u := units[name]
@@ -91,14 +87,14 @@ func Failures(entries []Entry) []Failure {
 }
 
 func (u *failing) processExited(e Entry) {
-	start := e.Fields["INVOCATION_ID"]
+	start := e.Field("INVOCATION_ID")
 	if end := how(e.Message); end != "" && u.ends[start] == "" {
 		u.ends[start] = end
 	}
 }
 
 func (u *failing) failed(e Entry) {
-	start, result := e.Fields["INVOCATION_ID"], e.Fields["UNIT_RESULT"]
+	start, result := e.Field("INVOCATION_ID"), e.Field("UNIT_RESULT")
 	// When PID 1 gives up starting a unit again, it repeats the last result, or reports
 	// start-limit-hit, of the last start.
 	if u.results[start] && start != "" {

@@ -1,0 +1,114 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// decode returns the entries of a stream that comes in parts of that size.
+func decode(stream string, size int) (raws []string, dropped int, rest string, err error) {
+	var d decoder
+	for len(stream) > 0 && err == nil {
+		n := min(size, len(stream))
+		err = d.write([]byte(stream[:n]), func(raw []byte, cut bool) {
+			if cut {
+				dropped++
+				return
+			}
+			raws = append(raws, string(raw))
+		})
+		stream = stream[n:]
+	}
+	return raws, dropped, string(d.rest()), err
+}
+
+func TestDecodeInParts(t *testing.T) {
+	one := export("A", "1", "BINARY", "x\n\ny=\x00", "B", "2")
+	two := export("C", strings.Repeat("z", 70_000), "C", strings.Repeat("\n", 70_000))
+	three := export("D", "\x00")
+	stream := one + "\n\n" + two + three
+	for _, size := range []int{1, 2, 7, 32 << 10, len(stream)} {
+		raws, dropped, rest, err := decode(stream+"E=not comple", size)
+		require.NoError(t, err)
+		assert.Zero(t, dropped)
+		assert.Equal(t, []string{one, two, three}, raws, "parts of %d bytes", size)
+		assert.Equal(t, "E=not comple", rest)
+	}
+}
+
+func TestEntryThatIsTooLarge(t *testing.T) {
+	small := export("A", "1")
+	huge := "HUGE\n" + string(binary.LittleEndian.AppendUint64(nil, maxEntry+1)) + strings.Repeat("x", maxEntry+1) + "\nB=2\n\n"
+	many := strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20) + "\n"
+	for _, size := range []int{1 << 20, 100 << 20} {
+		raws, dropped, rest, err := decode(small+huge+small+many+small, size)
+		require.NoError(t, err)
+		assert.Equal(t, 2, dropped)
+		assert.Equal(t, []string{small, small, small}, raws)
+		assert.Empty(t, rest)
+	}
+}
+
+func TestRubbishIsNoStream(t *testing.T) {
+	sized := func(n uint64, value string) string {
+		return "A\n" + string(binary.LittleEndian.AppendUint64(nil, n)) + value
+	}
+	for want, stream := range map[string]string{
+		"a field has no name":               "=1\n",
+		"no line feed after its 3 bytes":    sized(3, "abcd"),
+		"has 1099511627777 bytes":           sized(1<<40+1, ""),
+		"a field has more than 64 bytes":    strings.Repeat("A", 65),
+		`has a line of more than 16 MiB`:    "A=" + strings.Repeat("x", maxEntry),
+		`the name of a field has more than`: "Failed to open the journal, as journalctl could say in a long line of text",
+	} {
+		_, _, _, err := decode(stream, 1<<20)
+		assert.ErrorContains(t, err, want)
+		assert.ErrorContains(t, err, "read journal: ")
+	}
+}
+
+// What a guest sends neither stops the host other than by an error, nor gets a control
+// character to a terminal.
+func FuzzStore(f *testing.F) {
+	f.Add(export(stamped(1, "MESSAGE", "\x1b[2Jx", "_PID", "1", "_PID", "2", "UNIT", "a.service")...), 3)
+	f.Add(export(stamped(1, "MESSAGE", "\xff", "MESSAGE_ID", unitFailureResult, "_PID", "1", "UNIT", "a.service")...), 100)
+	f.Add(export(stamped(3)...)+export(stamped(1)...)+"A\n\x05\x00\x00\x00\x00\x00\x00\x00abc", 5)
+	f.Add("A=1\nB\n\xff\xff\xff\xff\xff\xff\xff\xff", 1)
+	f.Fuzz(func(t *testing.T, stream string, size int) {
+		size = min(max(size, 1), 1<<16)
+		whole, parts := NewStore(), NewStore()
+		_, wholeErr := whole.Write([]byte(stream))
+		var partsErr error
+		for rest := stream; len(rest) > 0 && partsErr == nil; {
+			n := min(size, len(rest))
+			_, partsErr = parts.Write([]byte(rest[:n]))
+			rest = rest[n:]
+		}
+		require.Equal(t, fmt.Sprint(wholeErr), fmt.Sprint(partsErr))
+		entries, err := whole.Select(Query{}, nil)
+		require.NoError(t, err)
+		again, _ := parts.Select(Query{}, nil)
+		require.Equal(t, entries, again)
+		about, err := whole.Select(Query{Unit: "a.service"}, nil)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(about), len(entries))
+		for _, line := range append(Lines(entries), whole.Losses(0)...) {
+			requirePrintable(t, line)
+		}
+		for _, failure := range Failures(entries) {
+			requirePrintable(t, fmt.Sprint(failure))
+		}
+		if wholeErr == nil {
+			r, err := whole.Record()
+			require.NoError(t, err)
+			restored, err := Restore(r)
+			require.NoError(t, err)
+			require.Equal(t, whole.Len(), restored.Len())
+		}
+	})
+}

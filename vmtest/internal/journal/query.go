@@ -1,0 +1,197 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Query selects entries of the guest's journal. The zero value selects all entries of the
+// present boot. vmtest.JournalQuery documents the fields.
+type Query struct {
+	Unit         string
+	By           string
+	About        string
+	Match        []string
+	Contains     string
+	After        string
+	Last         int
+	EarlierBoots bool
+}
+
+// selection is a Query that has been checked.
+type selection struct {
+	Query
+	units []matches // each must accept
+	match matches
+	after Place
+}
+
+// check returns what q selects. The units are the system's if user is nil, or those of the
+// user's systemd.
+func (q Query) check(user *uint32) (selection, error) {
+	s := selection{Query: q}
+	var err error
+	if s.match, err = parseMatches(q.Match); err != nil {
+		return s, err
+	}
+	by, about := byUnit, aboutUnit
+	if user != nil {
+		by = func(unit string) matches { return byUserUnit(unit, *user) }
+		about = func(unit string) matches { return aboutUserUnit(unit, *user) }
+	}
+	if q.Unit != "" {
+		s.units = append(s.units, append(by(q.Unit), about(q.Unit)...))
+	}
+	if q.By != "" {
+		s.units = append(s.units, by(q.By))
+	}
+	if q.About != "" {
+		s.units = append(s.units, about(q.About))
+	}
+	if q.After != "" {
+		var ok bool
+		if s.after, ok = placeOf(q.After); !ok {
+			return s, fmt.Errorf("%q is not the cursor of an entry", q.After)
+		}
+	}
+	return s, nil
+}
+
+func (s selection) accept(e Entry) bool {
+	for _, unit := range s.units {
+		if !unit.accept(e) {
+			return false
+		}
+	}
+	return s.match.accept(e) && strings.Contains(e.Message, s.Contains)
+}
+
+// start returns the number of the first entry after the cursor.
+func (st *Store) start(s selection) int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if s.After == "" {
+		return st.first
+	}
+	for i, e := range st.entries {
+		if e.place.Sequence == s.after.Sequence && e.place.Number > s.after.Number {
+			return st.first + i
+		}
+	}
+	if _, known := st.tails[s.after.Sequence]; !known {
+		return st.first // the entries of another sequence come after it
+	}
+	return st.end()
+}
+
+// Select returns the entries that q selects of those that have arrived, oldest first. user
+// is the UID of the user whose units q names, nil for the system's.
+func (st *Store) Select(q Query, user *uint32) ([]Entry, error) {
+	s, err := q.check(user)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	entries, _, _, _ := st.since(st.start(s))
+	boot := st.presentBoot()
+	var found []Entry
+	for i := len(entries) - 1; i >= 0 && (s.Last == 0 || len(found) < s.Last); i-- {
+		if !s.EarlierBoots && entries[i].boot != boot {
+			continue
+		}
+		if e, err := parseEntry(entries[i].raw); err == nil && s.accept(e) {
+			found = append(found, e)
+		}
+	}
+	reverse(found)
+	return found, nil
+}
+
+func reverse(entries []Entry) {
+	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
+		entries[i], entries[j] = entries[j], entries[i]
+	}
+}
+
+func (st *Store) presentBoot() string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.boot
+}
+
+// Wait returns the first entry that q selects and match accepts, among those that have
+// arrived and those still to come. The Last of q counts those that have arrived.
+func (st *Store) Wait(ctx context.Context, q Query, user *uint32, match func(Entry) bool) (Entry, error) {
+	e, err := st.wait(ctx, q, user, match)
+	if err != nil {
+		return Entry{}, fmt.Errorf("wait for %s in the journal: %w", q, err)
+	}
+	return e, nil
+}
+
+func (st *Store) wait(ctx context.Context, q Query, user *uint32, match func(Entry) bool) (Entry, error) {
+	s, err := q.check(user)
+	if err != nil {
+		return Entry{}, err
+	}
+	from, seen := st.start(s), 0
+	var last Entry
+	look := func(e Entry) bool {
+		last = e
+		seen++
+		return match(e)
+	}
+	if q.Last > 0 {
+		from = max(from, st.Len())
+		there, err := st.Select(q, user)
+		if err != nil {
+			return Entry{}, err
+		}
+		for _, e := range there {
+			if look(e) {
+				return e, nil
+			}
+		}
+	}
+	for {
+		entries, next, changed, end := st.since(from)
+		boot := st.presentBoot()
+		for _, raw := range entries {
+			if !s.EarlierBoots && raw.boot != boot {
+				continue
+			}
+			if e, err := parseEntry(raw.raw); err == nil && s.accept(e) && look(e) {
+				return e, nil
+			}
+		}
+		from = next
+		if end == nil {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				end = context.Cause(ctx)
+			}
+		}
+		if seen == 0 {
+			return Entry{}, fmt.Errorf("%w; there was no such entry", end)
+		}
+		return Entry{}, fmt.Errorf("%w; of %d such entries none matched, the last is: %s", end, seen, last)
+	}
+}
+
+// String names what is selected, for an error.
+func (q Query) String() string {
+	text := "an entry"
+	for _, part := range []struct{ words, value string }{
+		{"of", q.Unit}, {"by", q.By}, {"about", q.About}, {"with", strings.Join(q.Match, " ")},
+	} {
+		if part.value != "" {
+			text += " " + part.words + " " + part.value
+		}
+	}
+	if q.Contains != "" {
+		text += fmt.Sprintf(" that contains %q", q.Contains)
+	}
+	return text
+}

@@ -1,0 +1,149 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// put adds entries with these numbers and messages m1, m2, ... to a store.
+func put(t *testing.T, s *Store, numbers ...int) {
+	t.Helper()
+	for _, n := range numbers {
+		_, err := s.Write([]byte(export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n))...)))
+		require.NoError(t, err)
+	}
+}
+
+func of(t *testing.T, numbers ...int) *Store {
+	t.Helper()
+	s := NewStore()
+	put(t, s, numbers...)
+	return s
+}
+
+func messages(entries []Entry) string {
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Message)
+	}
+	return strings.Join(all, " ")
+}
+
+func all(t *testing.T, s *Store) string {
+	t.Helper()
+	entries, err := s.Select(Query{}, nil)
+	require.NoError(t, err)
+	return messages(entries)
+}
+
+// A stream that begins again may repeat entries, and an incomplete one is left out.
+func TestStreamBeginsAgain(t *testing.T) {
+	s := of(t, 1, 2)
+	_, err := s.Write([]byte("__CURSOR=" + c(3) + "\nMESS"))
+	require.NoError(t, err)
+	s.Begin()
+	put(t, s, 2, 3)
+	assert.Equal(t, "m1 m2 m3", all(t, s))
+	assert.Equal(t, c(3), s.Last())
+	assert.Empty(t, s.Losses(0))
+}
+
+func TestEntriesThatDidNotArrive(t *testing.T) {
+	s := of(t, 1, 2)
+	at := s.Len()
+	put(t, s, 6, 7)
+	assert.Equal(t, []string{"3 entries did not arrive before 03:04:05.000 : m6; they were removed before they were read"}, s.Losses(0))
+	assert.Len(t, s.Losses(at), 1)
+	assert.Empty(t, s.Losses(at+1))
+	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8)...)))
+	require.NoError(t, err)
+	require.Len(t, s.Losses(0), 2)
+	assert.Contains(t, s.Losses(0)[1], "an entry was dropped: parse journal timestamp")
+}
+
+func TestWaitTails(t *testing.T) {
+	s := of(t, 1, 2)
+	require.NoError(t, s.WaitTails(t.Context(), []Place{{"1", 2}}))
+	done := make(chan error, 1)
+	go func() { done <- s.WaitTails(t.Context(), []Place{{"1", 2}, {"1", 4}}) }()
+	put(t, s, 3)
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait for the last entry (%v)", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	put(t, s, 4)
+	require.NoError(t, <-done)
+
+	late := errors.New("the time is up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(late)
+	assert.EqualError(t, s.WaitTails(ctx, []Place{{"1", 9}, {"2", 3}}), "the time is up; 5 entries of the journal have not arrived")
+	gone := errors.New("the guest is gone")
+	s.End(gone)
+	assert.ErrorIs(t, s.WaitTails(t.Context(), []Place{{"1", 9}}), gone)
+	assert.Equal(t, "m1 m2 m3 m4", all(t, s), "after the end")
+}
+
+func TestStoreIsBounded(t *testing.T) {
+	s := NewStore()
+	big := strings.Repeat("x", 1<<20)
+	for n := 1; n <= 140; n++ {
+		_, err := s.Write([]byte(export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n), "BIG", big)...)))
+		require.NoError(t, err)
+	}
+	entries, err := s.Select(Query{}, nil)
+	require.NoError(t, err)
+	assert.Less(t, len(entries), 129)
+	assert.Equal(t, "m140", entries[len(entries)-1].Message)
+	losses := s.Losses(0)
+	require.Len(t, losses, 1)
+	assert.Equal(t, fmt.Sprintf("the oldest %d entries were dropped, because the host keeps 128 MiB", 140-len(entries)), losses[0])
+	assert.Equal(t, 140, s.Len())
+	r, err := s.Record()
+	require.NoError(t, err)
+	restored, err := Restore(r)
+	require.NoError(t, err)
+	assert.Equal(t, 15, restored.Len(), "of 16 MiB")
+}
+
+func TestRecord(t *testing.T) {
+	s := of(t, 1, 2)
+	half := export(stamped(3, "MESSAGE", "m3")...)
+	_, err := s.Write([]byte(half[:40]))
+	require.NoError(t, err)
+	r, err := s.Record()
+	require.NoError(t, err)
+	restored, err := Restore(r)
+	require.NoError(t, err)
+	a, b := restored.Clone(), restored.Clone()
+	_, err = a.Write([]byte(half[40:]))
+	require.NoError(t, err)
+	assert.Equal(t, "m1 m2 m3", all(t, a))
+	assert.Equal(t, "m1 m2", all(t, b), "a clone has its own")
+	none, err := Restore(Record{})
+	require.NoError(t, err)
+	assert.Zero(t, none.Len())
+	_, err = Restore(Record{Entries: []byte("rubbish")})
+	assert.ErrorContains(t, err, "restore journal: ")
+}
+
+func TestSince(t *testing.T) {
+	s := of(t, 1, 2, 3, 4)
+	for _, test := range []struct {
+		from, most int
+		want       string
+		all        bool
+	}{{0, 9, "m1 m2 m3 m4", true}, {2, 9, "m3 m4", true}, {2, 1, "m4", false}, {4, 9, "", true}} {
+		entries, whole := s.Since(test.from, test.most)
+		assert.Equal(t, test.want, messages(entries), "%+v", test)
+		assert.Equal(t, test.all, whole, "%+v", test)
+	}
+}
