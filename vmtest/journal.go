@@ -94,6 +94,13 @@ func (m *Machine) JournalEnd(ctx context.Context) (string, error) {
 	return m.vm.Journal().Last(), nil
 }
 
+// JournalLosses returns what is known about entries since the machine began that should
+// have come and did not, a line each: those that journald did not take ("Suppressed 7
+// messages from demo.service", see RateLimitBurst= in journald.conf(5)), those that the
+// guest removed before they were read (journalctl --vacuum-size), and those that this host
+// dropped.
+func (m *Machine) JournalLosses() []string { return m.vm.Journal().Losses(m.vm.Origin()) }
+
 // WaitJournal returns the first entry that q selects and match accepts, among those that
 // are there and those still to come, until ctx ends. A nil match accepts all. An entry
 // arrives up to a quarter of a second after it was logged.
@@ -143,8 +150,3 @@ func (g *Guest) WaitJournal(t testing.TB, q JournalQuery, match func(Entry) bool
 	t.Helper()
 	return get(t, g, func(ctx context.Context) (Entry, error) { return g.Machine.WaitJournal(ctx, q, match) })
 }
-
-// JournalLosses returns what is known about entries since the machine began that should
-// have come and did not, a line each: those that the guest removed before they were read
-// (journalctl --vacuum-size), and those that this host dropped.
-func (m *Machine) JournalLosses() []string { return m.vm.Journal().Losses(m.vm.Origin()) }

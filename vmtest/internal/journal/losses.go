@@ -12,6 +12,18 @@ type loss struct {
 	text   string
 }
 
+// Messages of journald about entries that it did not take, by their MESSAGE_ID (systemd's
+// sd-messages.h).
+const (
+	journalDropped = "a596d6fe7bfa4994828e72309e95d61e" // Suppressed N messages from UNIT
+	journalMissed  = "e9bf28e6e834481bb6f48f548ad13606" // Missed N kernel messages
+)
+
+// ofLoss reports whether journald says in e that it did not take entries.
+func ofLoss(e Entry) bool {
+	return (e.MessageID == journalDropped || e.MessageID == journalMissed) && e.Field("_TRANSPORT") == "driver"
+}
+
 // maxLosses bounds the notes.
 const maxLosses = 1000
 
@@ -27,8 +39,8 @@ func (s *Store) outgrow() {
 }
 
 // Losses returns what is known about entries that should have come from a number on and are
-// not here, safe to print: those that the guest removed before they were read, and those
-// that this host dropped.
+// not here, safe to print: those that journald did not take, those that the guest removed
+// before they were read, and those that this host dropped.
 func (s *Store) Losses(from int) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -113,6 +113,15 @@ func reverse(entries []Entry) {
 	}
 }
 
+// LossesAfter returns the Losses after a cursor, or all if it is "".
+func (st *Store) LossesAfter(cursor string) []string {
+	s, err := Query{After: cursor}.check(nil)
+	if err != nil || cursor == "" {
+		return st.Losses(0)
+	}
+	return st.Losses(st.start(s))
+}
+
 func (st *Store) presentBoot() string {
 	st.mu.Lock()
 	defer st.mu.Unlock()

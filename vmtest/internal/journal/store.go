@@ -88,6 +88,9 @@ func (s *Store) add(raw []byte, dropped bool) {
 	if known && place.Number > last+1 {
 		s.lose("%d entries did not arrive before %s; they were removed before they were read", place.Number-last-1, e)
 	}
+	if ofLoss(e) {
+		s.lose("journald: %s", e.Message)
+	}
 	s.tails[place.Sequence], s.boot = place.Number, e.Boot
 	s.entries = append(s.entries, stored{raw, place, e.Boot})
 	s.size += len(raw)

@@ -68,6 +68,21 @@ func TestEntriesThatDidNotArrive(t *testing.T) {
 	assert.Contains(t, s.Losses(0)[1], "an entry was dropped: parse journal timestamp")
 }
 
+// journald says what it did not take. A unit can say so, too, but not as journald.
+func TestEntriesThatJournaldDidNotTake(t *testing.T) {
+	s := NewStore()
+	for i, pairs := range [][]string{
+		{"MESSAGE", "Suppressed 7 messages from a.service", "MESSAGE_ID", journalDropped, "_TRANSPORT", "driver"},
+		{"MESSAGE", "Missed 3 kernel messages", "MESSAGE_ID", journalMissed, "_TRANSPORT", "driver"},
+		{"MESSAGE", "Suppressed 8 messages from b.service", "MESSAGE_ID", journalDropped, "_TRANSPORT", "journal"},
+		{"MESSAGE", "Journal started", "_TRANSPORT", "driver"},
+	} {
+		_, err := s.Write([]byte(export(stamped(i+1, pairs...)...)))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []string{"journald: Suppressed 7 messages from a.service", "journald: Missed 3 kernel messages"}, s.Losses(0))
+}
+
 func TestWaitTails(t *testing.T) {
 	s := of(t, 1, 2)
 	require.NoError(t, s.WaitTails(t.Context(), []Place{{"1", 2}}))

@@ -25,12 +25,13 @@ const journaldAbsence = 10 * time.Second
 const maxReply = 64 << 10
 
 // SyncJournald returns when journald has written all that was logged before the call. dial
-// connects to JournaldSocket. It waits while journald is started again.
+// connects to JournaldSocket. It waits while journald is started again. Only ctx bounds the
+// answer, because journald may have much to write.
 //
 // journald's Synchronize answers after all that was queued in its sockets
 // (synchronize_second_half in journald's sources; systemd 243 and later).
 func SyncJournald(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
-	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no answer of journald", Time: journaldAbsence})
+	absence, cancel := deadline.Within(ctx, deadline.Limit{What: "no journald", Time: journaldAbsence})
 	defer cancel()
 	for {
 		err := callSync(ctx, dial)
@@ -39,8 +40,8 @@ func SyncJournald(ctx context.Context, dial func(context.Context) (net.Conn, err
 		}
 		select {
 		case <-time.After(redialPause):
-		case <-ctx.Done():
-			return fmt.Errorf("%w; %w", err, context.Cause(ctx))
+		case <-absence.Done():
+			return fmt.Errorf("%w; %w", err, context.Cause(absence))
 		}
 	}
 }

@@ -1,0 +1,109 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// What a unit logged and what was logged about it are told apart, since a point.
+func TestJournalExpectations(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.WriteFile(t, unitFile(g, "talk.service"), []byte("[Service]\nType=oneshot\nExecStart=/bin/echo first\nExecStart=/bin/echo second\n"), 0o644)
+	g.Run(t, "systemctl", "start", "talk.service")
+	since := g.JournalEnd(t)
+	g.Run(t, "systemctl", "start", "talk.service")
+
+	own := g.Journal(t, vmtest.JournalQuery{By: "talk.service", After: since})
+	require.Equal(t, "first, second", messages(own))
+	about := g.ExpectEntry(t, vmtest.JournalQuery{About: "talk.service", After: since, Contains: "Starting"})
+	assert.Equal(t, []string{"talk.service", "init.scope"}, []string{about.About, about.Unit})
+	assert.Equal(t, own[0].Invocation, about.Invocation, "the same run")
+	assert.Equal(t, []any{"talk.service", "", 6, "echo"}, []any{own[0].Unit, own[0].About, own[0].Priority, own[0].Identifier})
+	assert.Less(t, about.Monotonic, own[1].Monotonic)
+	g.ExpectOrder(t,
+		vmtest.JournalQuery{About: "talk.service", After: since, Contains: "Starting"},
+		vmtest.JournalQuery{By: "talk.service", Contains: "first"},
+		vmtest.JournalQuery{By: "talk.service", Contains: "second"})
+	g.ExpectNoEntry(t, vmtest.JournalQuery{By: "talk.service", After: own[1].Cursor})
+
+	_, err := g.Machine.ExpectOrder(t.Context(),
+		vmtest.JournalQuery{By: "talk.service", Contains: "second", After: since},
+		vmtest.JournalQuery{By: "talk.service", Contains: "first"})
+	require.ErrorAs(t, err, new(*vmtest.EntryError))
+	assert.ErrorContains(t, err, `the journal does not have an entry by talk.service that contains "first" after `)
+	err = g.Machine.ExpectNoEntry(t.Context(), vmtest.JournalQuery{By: "talk.service", After: since})
+	assert.ErrorContains(t, err, "the journal has an entry by talk.service: ")
+}
+
+// Fields may be binary, large, and occur several times.
+func TestJournalFields(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	large := strings.Repeat("x", 200<<10)
+	g.WriteFile(t, "/tmp/entry", []byte("MESSAGE=fields\nTWICE=1\nTWICE=2\nLARGE="+large+"\n"), 0o644)
+	g.Exec(t, vmtest.Command{Args: []string{"logger", "--journald=/tmp/entry"}})
+	e := g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"MESSAGE=fields"}})
+	assert.Equal(t, [][]byte{[]byte("1"), []byte("2")}, e.Fields["TWICE"])
+	assert.Equal(t, large, e.Field("LARGE"))
+	say(t, g, "binary", "a\xff\x1b[2Jb")
+	e = g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"SYSLOG_IDENTIFIER=binary"}})
+	assert.Equal(t, "a\xff\x1b[2Jb", e.Message)
+	assert.NotContains(t, e.String(), "\x1b")
+}
+
+// 60,000 lines in a burst arrive all, in order, and rotation, a vacuum, a restart of
+// journald and the death of journalctl lose none and repeat none.
+func TestJournalStreamIsWhole(t *testing.T) {
+	t.Parallel()
+	// journald writes some hundred lines a second on a slow host without KVM.
+	g := vmtest.Start(t, vmtest.Config{OpTimeout: 10 * time.Minute})
+	g.Run(t, "mkdir", "-p", "/run/systemd/journald.conf.d")
+	g.WriteFile(t, "/run/systemd/journald.conf.d/burst.conf", []byte("[Journal]\nRateLimitIntervalSec=0\n"), 0o644)
+	g.Run(t, "systemctl", "restart", "systemd-journald.service")
+	n := 0
+	count := func(lines int) {
+		t.Helper()
+		since := g.JournalEnd(t)
+		g.Run(t, "sh", "-c", fmt.Sprintf("seq %d %d | systemd-cat --identifier=burst", n+1, n+lines))
+		entries := g.Journal(t, vmtest.JournalQuery{Match: []string{"SYSLOG_IDENTIFIER=burst"}, After: since})
+		require.Len(t, entries, lines)
+		for _, e := range entries {
+			n++
+			require.Equal(t, fmt.Sprint(n), e.Message)
+		}
+	}
+	count(60_000)
+	g.Run(t, "journalctl", "--rotate")
+	count(10)
+	g.Run(t, "journalctl", "--rotate", "--vacuum-size=1M")
+	count(10)
+	g.Run(t, "systemctl", "restart", "systemd-journald.service")
+	count(10)
+	g.Run(t, "systemctl", "kill", "--signal=KILL", "systemd-journald.service")
+	count(10)
+	g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = journalctl ] && kill -9 ${p#/proc/}; done; true`}})
+	count(10)
+	g.Run(t, "date", "--set=2020-01-01")
+	count(10)
+	assert.Empty(t, g.Machine.JournalLosses())
+}
+
+// A guest that has gone leaves its journal.
+func TestJournalOfAGuestThatIsGone(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	say(t, g, "demo", "before the end")
+	g.Exec(t, vmtest.Command{Args: []string{"systemctl", "--no-block", "poweroff"}})
+	assert.Equal(t, vmtest.EndingPoweroff, g.WaitEnding(t))
+	e := g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"SYSLOG_IDENTIFIER=demo"}})
+	assert.Equal(t, "before the end", e.Message)
+	g.ExpectEntry(t, vmtest.JournalQuery{After: e.Cursor, Contains: "Stopping"})
+}
