@@ -23,6 +23,7 @@ func TestPortInUse(t *testing.T) {
 	g.Verify(t, unitFile(g, echoSocket), unitFile(g, "holder.socket"))
 	systemctl(t, g, "start", "holder.socket")
 
+	g.AnnounceFailure(t, echoSocket)
 	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
 	assert.Equal(t, 1, start.ExitCode, "exit status of systemctl start")
 	assertShow(t, g, echoSocket, properties{"ActiveState": "failed", "SubState": "failed", "Result": "resources"})
@@ -48,6 +49,7 @@ func TestMissingBinary(t *testing.T) {
 	assert.Contains(t, found, "Command "+program+" is not executable: No such file or directory", "systemd-analyze verify")
 	systemctl(t, g, "start", echoSocket)
 
+	g.AnnounceFailure(t, echoTemplate)
 	c := connect(t, g, "tcp", echoAddress)
 	c.finish(t) // accepted, and closed without a byte
 	waitShow(t, g, echoSocket, "NConnections", "0")
@@ -115,6 +117,7 @@ func TestTypo(t *testing.T) {
 	assert.Contains(t, found, place+"Unknown key", "systemd-analyze verify")
 	assert.Contains(t, found, "'"+typo+"'", "systemd-analyze verify")
 
+	g.AnnounceEntry(t, vmtest.JournalQuery{About: echoSocket, Contains: "Unit has no Listen setting"})
 	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
 	assert.Equal(t, 1, start.ExitCode, "exit status of systemctl start")
 	assert.Contains(t, string(start.Stderr), "Unit demo-echo.socket has a bad unit file setting.", "stderr of systemctl start")

@@ -141,6 +141,7 @@ func TestNoUserManager(t *testing.T) {
 	assert.EqualError(t, err, `start systemd of user "nobody-such": no user "nobody-such" in /etc/passwd`)
 
 	g.AddUser(t, vmtest.User{Name: "alice"})
+	g.AnnounceFailure(t, "user@1000.service")
 	_, err = g.Machine.Run(t.Context(), "systemctl", "start", "user@1000.service")
 	require.ErrorContains(t, err, "exit status 1", "without AsUser's drop-in")
 	g.AsUser(t, "alice") // although systemd has loaded the unit without it

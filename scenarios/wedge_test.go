@@ -132,8 +132,14 @@ func TestStoppedQEMU(t *testing.T) { // not parallel, because it finds its QEMU 
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
+	for _, text := range []string{"Memory cgroup out of memory: Killed process", "Out of memory: Killed process"} {
+		g.AnnounceEntry(t, vmtest.JournalQuery{Match: []string{"_TRANSPORT=kernel"}, Contains: text})
+	}
+	if g.Machine.Image().SystemdMajor >= 253 { // scopes have OOMPolicy= from then on
+		g.AnnounceFailure(t, "hungry.scope")
+	}
 	for _, args := range [][]string{
-		{"systemd-run", "--quiet", "--scope", "--property=MemoryMax=32M", "tail", "/dev/zero"},
+		{"systemd-run", "--quiet", "--scope", "--unit=hungry", "--property=MemoryMax=32M", "tail", "/dev/zero"},
 		{"sh", "-c", "dd if=/dev/zero of=/dev/null bs=440M; exit $?"},
 	} {
 		_, err := g.Machine.Run(t.Context(), args...)

@@ -37,7 +37,7 @@ func machineHere(t *testing.T) *Machine {
 	process, err := qemu.Start(qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512})
 	require.NoError(t, err)
 	t.Cleanup(process.Kill)
-	return &Machine{vm: vm.Of(process, client, runtime.GOARCH)}
+	return newMachine(vm.Of(process, client, runtime.GOARCH), Config{})
 }
 
 // A Result has the zero ExitCode only if the command exited with 0.

@@ -84,6 +84,10 @@ type Config struct {
 	// program on the host. See Timeouts in the package's documentation.
 	OpTimeout time.Duration
 
+	// LogUnexpected makes a test log what is unexpected in its guest at its end, instead of
+	// failing; see Machine.Unexpected. $VMTEST_LOG_UNEXPECTED=1 sets it for all machines.
+	LogUnexpected bool
+
 	// Console, if not nil, gets all that the guest writes to its serial console, as raw
 	// bytes. Its Write is called on a goroutine of its own. A Write that blocks blocks
 	// the guest, and one that fails gets no more.
@@ -117,6 +121,7 @@ func (c Config) complete() (Config, error) {
 		c.Image = names[0]
 	}
 	c.Untrimmed = c.Untrimmed || os.Getenv("VMTEST_UNTRIMMED") == "1"
+	c.LogUnexpected = c.LogUnexpected || os.Getenv("VMTEST_LOG_UNEXPECTED") == "1"
 	c.ColdBoot = c.ColdBoot || c.Disk != nil
 	if c.Memory == 0 {
 		c.Memory = defaultMemory

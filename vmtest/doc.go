@@ -44,12 +44,29 @@
 // # Errors
 //
 // errors.As finds the type of an error: *[UnitError] for a unit, *[PropertyError] for a
-// property that the guest's systemd does not have, *[ExitError] and *[StartError] for a
-// command, *[VerifyError] for findings, *[ConnError] for a read or a write that timed out,
-// *[GuestError] for a guest that is gone or does not answer, and *[HostError] for what the
-// host lacks. errors.Is finds context.DeadlineExceeded in a call that timed out,
-// [ErrStateUnreachable] in a wait that nothing can end, [ErrNoUnit] if a unit does not exist,
-// and syscall.ECONNREFUSED in a Dial that was refused.
+// property that the guest's systemd does not have, *[EntryError] for what the journal lacks
+// or should not have, *[ExitError] and *[StartError] for a command, *[VerifyError] for
+// findings, *[ConnError] for a read or a write that timed out, *[GuestError] for a guest that
+// is gone or does not answer, and *[HostError] for what the host lacks. errors.Is finds
+// context.DeadlineExceeded in a call that timed out, [ErrStateUnreachable] in a wait that
+// nothing can end, [ErrNoUnit] if a unit does not exist, and syscall.ECONNREFUSED in a Dial
+// that was refused.
+//
+// # The journal, and what is unexpected
+//
+// The guest sends its journal to the host as it is written, so [Guest.Journal] and
+// [Guest.ExpectEntry] run no program in the guest. At its end a test fails for what went wrong
+// in its guest since the machine began and was not announced: a unit that failed, a core
+// dump, an oops or a warning of the kernel, a process killed for lack of memory, a job that
+// was dropped because of an ordering cycle, an entry of priority err or worse by or about a
+// unit under test. [Machine.Unexpected] tells more. A test announces what it makes happen:
+//
+//	g.AnnounceFailure(t, "demo.service")
+//	g.AnnounceEntry(t, vmtest.JournalQuery{By: "demo.service", Contains: "cannot bind"})
+//
+// An announcement that does not come true fails the test as well. Config.LogUnexpected turns
+// all of this down to a line in the log. What guests of this module's images print by
+// themselves has nothing of the kind, so there is no list of exceptions.
 //
 // # Guests
 //
@@ -113,6 +130,8 @@
 //	VMTEST_REQUIRE=1      fail tests that would be skipped because the host lacks something
 //	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
+//	VMTEST_LOG_UNEXPECTED=1
+//	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest
 //	                      trim" lists what other guests leave out
 //	VMTEST_ACCEL          kvm, tcg, or auto, the default: KVM where it runs the image's

@@ -16,6 +16,7 @@ import (
 // What Copy, CopyFS, WriteFile and InstallGo write belongs to root, or on a machine of AsUser
 // to the user. They make missing directories above it, with mode 0755.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
+	m.announced.testFile(guestPath)
 	return m.inputs.Path(hostPath, func() error {
 		return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
 			return s.Files(m.owner()).CopyIn(ctx, hostPath, guestPath)
@@ -27,6 +28,7 @@ func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
 // exist. Modes are those that fsys reports; an embed.FS reports 0444, and
 // an fstest.MapFS without Mode 0000, which only root can read.
 func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error {
+	m.announced.testFS(fsys, guestDir)
 	return m.inputs.FS(fsys, func() error {
 		return public(m.vm.With(ctx, "copy files into", func(ctx context.Context, s *link.Client) error {
 			return s.Files(m.owner()).CopyFS(ctx, fsys, guestDir)
@@ -45,6 +47,7 @@ func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error
 // WriteFile writes a file in the guest with the permissions of mode, or replaces it. It
 // makes missing directories, as Copy does. No process there sees a part of the file.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
+	m.announced.testFile(guestPath)
 	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
 		return s.Files(m.owner()).WriteFile(ctx, guestPath, data, mode)
 	}))

@@ -67,6 +67,9 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	}
 	t.Cleanup(func() {
 		t.Helper() // puts the evidence under the line that started the machine
+		if !t.Failed() {
+			g.judge(t)
+		}
 		if t.Failed() {
 			t.Log(evidence(context.Background(), g.Machine))
 		}

@@ -75,7 +75,7 @@ func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machin
 	if err != nil {
 		return nil, public(err)
 	}
-	return &Machine{vm: m, config: config}, nil
+	return newMachine(m, config), nil
 }
 
 // preparation describes to package vm how change makes the machine.

@@ -56,7 +56,7 @@ func launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, public(err)
 	}
-	return &Machine{vm: m, config: config}, nil
+	return newMachine(m, config), nil
 }
 
 func start(ctx context.Context, config Config, spec vm.Spec) (*vm.Machine, error) {

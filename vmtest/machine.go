@@ -22,6 +22,12 @@ type Machine struct {
 	slot   *slots.Hold    // nil if the machine's test holds it
 	inputs *inputs.Record // of what a template is prepared of; nil if this prepares none
 	user   *passwd.User   // see AsUser; nil for the system
+
+	announced *announced
+}
+
+func newMachine(m *vm.Machine, config Config) *Machine {
+	return &Machine{vm: m, config: config, announced: new(announced)}
 }
 
 // Image describes the image that the guest runs.

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"io"
+	"maps"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type Snapshot struct {
 	snapshot *vm.Snapshot
 	config   Config
+	tested   map[string]bool // units under test
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The machine may be a fork itself,
@@ -27,7 +29,9 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	config := m.config
 	config.Console, config.Hostname = nil, "" // those of the machine that was
-	return &Snapshot{s, config}, nil
+	m.announced.mu.Lock()
+	defer m.announced.mu.Unlock()
+	return &Snapshot{s, config, maps.Clone(m.announced.tested)}, nil
 }
 
 // Close gives up the snapshot. Machines that were forked from it run on.
@@ -89,5 +93,7 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, public(err)
 	}
-	return &Machine{vm: m, config: config}, nil
+	fork := newMachine(m, config)
+	fork.announced.tested = maps.Clone(s.tested)
+	return fork, nil
 }

@@ -23,7 +23,10 @@ type MachineUnit struct {
 }
 
 // Unit returns the unit of that name, such as "demo-echo.socket".
-func (m *Machine) Unit(name string) *MachineUnit { return &MachineUnit{m, name} }
+func (m *Machine) Unit(name string) *MachineUnit {
+	m.announced.test(name)
+	return &MachineUnit{m, name}
+}
 
 // Name returns the name of the unit.
 func (u *MachineUnit) Name() string { return u.name }
@@ -43,6 +46,9 @@ func (u *MachineUnit) Name() string { return u.name }
 func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 	saw, err := u.machine.units().WaitUnit(ctx, u.name, state)
 	if err == nil {
+		if state == "failed" {
+			u.machine.announced.seeFailure(u.name)
+		}
 		return nil
 	}
 	e := &UnitError{Op: "wait", Want: state}
@@ -112,6 +118,7 @@ func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	if job, ok := errors.AsType[*systemd.JobError](err); ok {
 		e.JobResult = job.Result
 	}
+	u.machine.announced.seeFailure(u.name)
 	if gone := u.addEvidence(ctx, e); gone != nil { // which may be the unit's doing
 		e.Err = fmt.Errorf("%w; %w", e.Err, gone)
 		return e.plain()

@@ -19,6 +19,7 @@ type Failure struct {
 	Unit  string
 	Times int    // the number of its starts that failed
 	Last  string // why it failed last, such as "status 217/USER"
+	Entry Entry  // the last report that it failed
 }
 
 // String returns the failure in one line, safe to print.
@@ -61,8 +62,8 @@ func Failures(entries []Entry) []Failure {
 	var failed []*failing
 	units := make(map[string]*failing)
 	for _, e := range entries {
-		name, id := e.Field("UNIT"), e.MessageID
-		if e.PID != 1 || name == "" || id != unitProcessExit && id != unitFailureResult {
+		name, id := managedUnit(e), e.MessageID
+		if name == "" || id != unitProcessExit && id != unitFailureResult {
 			continue
 		}
 		u := units[name]
@@ -86,15 +87,27 @@ func Failures(entries []Entry) []Failure {
 	return failures
 }
 
+// managedUnit returns the unit that a systemd reports about in e: PID 1, or the systemd of a
+// user, which is in its own init.scope. It returns "" for all other entries.
+func managedUnit(e Entry) string {
+	switch {
+	case e.PID == 1:
+		return e.Field("UNIT")
+	case e.Field("_SYSTEMD_USER_UNIT") == "init.scope":
+		return e.Field("USER_UNIT")
+	}
+	return ""
+}
+
 func (u *failing) processExited(e Entry) {
-	start := e.Field("INVOCATION_ID")
+	start := e.Invocation
 	if end := how(e.Message); end != "" && u.ends[start] == "" {
 		u.ends[start] = end
 	}
 }
 
 func (u *failing) failed(e Entry) {
-	start, result := e.Field("INVOCATION_ID"), e.Field("UNIT_RESULT")
+	start, result := e.Invocation, e.Field("UNIT_RESULT")
 	// When PID 1 gives up starting a unit again, it repeats the last result, or reports
 	// start-limit-hit, of the last start.
 	if u.results[start] && start != "" {
@@ -102,6 +115,7 @@ func (u *failing) failed(e Entry) {
 	}
 	u.results[start] = true
 	u.Times++
+	u.Entry = e
 	switch end := u.ends[start]; {
 	case end == "":
 		u.Last = result

@@ -34,9 +34,10 @@ func TestEntriesAreTheLastAfterACursor(t *testing.T) {
 
 func TestEntriesOfABoot(t *testing.T) {
 	s := of(t, 1, 2)
-	_, err := s.Write([]byte(export("__CURSOR", "s=1;i=3;b=z", "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "z", "MESSAGE", "again")))
+	_, err := s.Write([]byte(export("__CURSOR", "s=1;i=9;b=z", "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "z", "MESSAGE", "again")))
 	require.NoError(t, err)
 	assert.Equal(t, "again", all(t, s))
+	assert.Empty(t, s.Losses(0), "what the other boot logged at its end is not known")
 	entries, err := s.Select(Query{EarlierBoots: true, After: c(1)}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, "m2 again", messages(entries))

@@ -85,7 +85,8 @@ func (s *Store) add(raw []byte, dropped bool) {
 	if known && place.Number <= last {
 		return // a stream that begins again repeats an entry
 	}
-	if known && place.Number > last+1 {
+	// A reboot ends the stream before the journal, which a disk keeps.
+	if known && place.Number > last+1 && e.Boot == s.boot {
 		s.lose("%d entries did not arrive before %s; they were removed before they were read", place.Number-last-1, e)
 	}
 	if ofLoss(e) {

@@ -280,6 +280,12 @@ func (m *Machine) killBy(by string) {
 	m.process.Kill()
 }
 
+// Saved reports whether Snapshot has ended the machine.
+func (m *Machine) Saved() bool {
+	ended := m.ended.Load()
+	return ended != nil && ended.By == "Snapshot"
+}
+
 // Of returns a machine without a monitor, for tests: its session is with an agent
 // anywhere, on a system of that architecture.
 func Of(process *qemu.Process, session *link.Client, arch string) *Machine {

@@ -1,0 +1,93 @@
+package vmtest
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/vm"
+)
+
+// entryOf returns an entry in the journal export format.
+func entryOf(number, fields string) string {
+	return "__CURSOR=s=1;i=" + number + ";b=b\n__REALTIME_TIMESTAMP=1\n__MONOTONIC_TIMESTAMP=1\n_BOOT_ID=b\n" + fields + "\n"
+}
+
+const (
+	failedUnit = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c\n_PID=1\nUNIT=demo@1.service\nUNIT_RESULT=timeout\n"
+	saysFailed = "MESSAGE=Failed to start demo\nPRIORITY=3\n_PID=1\nUNIT=demo@1.service\n"
+	ownError   = "MESSAGE=cannot serve\nPRIORITY=3\n_SYSTEMD_UNIT=demo@1.service\nSYSLOG_IDENTIFIER=demo\n"
+)
+
+// withJournal returns a machine with these entries in its journal.
+func withJournal(t *testing.T, entries ...string) *Machine {
+	t.Helper()
+	m := newMachine(vm.Of(nil, nil, "amd64"), Config{})
+	for i, e := range entries {
+		_, err := m.vm.Journal().Write([]byte(entryOf(string(rune('1'+i)), e)))
+		require.NoError(t, err)
+	}
+	return m
+}
+
+func TestUnexpected(t *testing.T) {
+	const (
+		failed   = "demo@1.service failed once: timeout"
+		logged   = "demo@1.service logged an error: 00:00:00.000 demo: cannot serve"
+		about    = "demo@1.service has an error: 00:00:00.000 [1]: Failed to start demo"
+		noEntry  = "the journal does not have an entry by demo@1.service, as AnnounceEntry announced"
+		noFailed = "other.service did not fail, as AnnounceFailure announced"
+	)
+	for name, test := range map[string]struct {
+		entries  []string
+		announce func(*Machine)
+		want     []string
+	}{
+		"nothing":              {nil, nil, nil},
+		"not under test":       {[]string{failedUnit, saysFailed, ownError}, nil, []string{failed}},
+		"named":                {[]string{ownError}, func(m *Machine) { m.Unit("demo@1.service") }, []string{logged}},
+		"its template's file":  {[]string{ownError}, func(m *Machine) { m.announced.testFile("/etc/systemd/system/demo@.service") }, []string{logged}},
+		"another file":         {[]string{ownError}, func(m *Machine) { m.announced.testFile("/srv/demo@.service") }, nil},
+		"a failure":            {[]string{failedUnit, saysFailed}, func(m *Machine) { m.AnnounceFailure("demo@1.service") }, nil},
+		"a template's failure": {[]string{failedUnit, saysFailed}, func(m *Machine) { m.AnnounceFailure("demo@.service") }, nil},
+		"a failure that was seen": {[]string{failedUnit, saysFailed, ownError}, func(m *Machine) {
+			m.Unit("demo@1.service")
+			m.announced.seeFailure("demo@1.service")
+		}, []string{logged}},
+		"seen, and did not fail": {[]string{saysFailed}, func(m *Machine) { m.Unit("demo@1.service"); m.announced.seeFailure("demo@1.service") }, nil},
+		"no failure":             {nil, func(m *Machine) { m.AnnounceFailure("other.service") }, []string{noFailed}},
+		"an entry": {[]string{ownError}, func(m *Machine) {
+			m.Unit("demo@1.service")
+			m.AnnounceEntry(JournalQuery{By: "demo@1.service", Contains: "cannot"})
+		}, nil},
+		"another entry": {[]string{saysFailed}, func(m *Machine) {
+			m.Unit("demo@1.service")
+			m.AnnounceEntry(JournalQuery{By: "demo@1.service"})
+		}, []string{about, noEntry}},
+	} {
+		m := withJournal(t, test.entries...)
+		if test.announce != nil {
+			test.announce(m)
+		}
+		assert.Equal(t, test.want, m.unexpected(), name)
+	}
+	assert.Error(t, newMachine(nil, Config{}).AnnounceFailure("demo"))
+	assert.Error(t, newMachine(nil, Config{}).AnnounceEntry(JournalQuery{Unit: "demo"}))
+	m := withJournal(t, "MESSAGE=x\n")
+	_, err := m.vm.Journal().Write([]byte(entryOf("9", "MESSAGE=y\n")))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"the journal is not whole: 7 entries did not arrive before 00:00:00.000 : y; they were removed before they were read"}, m.unexpected())
+}
+
+func TestUnitsUnderTest(t *testing.T) {
+	var a announced
+	a.testFS(fstest.MapFS{"a.service": {}, "b.socket.d/c.conf": {}, "d/e.timer": {}}, "/etc/systemd/system")
+	a.testFS(fstest.MapFS{"f.service": {}}, "/srv")
+	for unit, want := range map[string]bool{"a.service": true, "e.timer": true, "c.conf": false, "f.service": false, "b.socket": true} {
+		assert.Equal(t, want, a.isTested(unit), unit)
+	}
+	assert.Equal(t, "a@.service", templateOf("a@x@y.z.service"))
+	assert.Equal(t, "a.service", templateOf("a.service"))
+}

@@ -1,0 +1,91 @@
+package vmtest
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
+)
+
+// Unexpected returns what the journal has since the machine began that the caller has not
+// announced, and what it announced that did not come true, a line each:
+//
+//   - a unit that failed (AnnounceFailure),
+//   - a core dump, an oops or a warning of the kernel, a process that was killed for lack of
+//     memory, a job that systemd dropped because of an ordering cycle (AnnounceEntry),
+//   - an entry of priority err or worse by or about a unit under test (AnnounceEntry): one
+//     that was named to Unit, EnableNow or Disable, or whose file was written by Copy, CopyFS
+//     or WriteFile,
+//   - entries that were lost; see JournalLosses.
+//
+// A test fails at its end with these lines, or logs them if Config.LogUnexpected is set. It
+// does not look at a machine that it made a Snapshot of. A guest that does not answer any
+// more has only what had arrived from it.
+func (m *Machine) Unexpected(ctx context.Context) ([]string, error) {
+	err := m.vm.SyncJournal(ctx)
+	return m.unexpected(), public(err)
+}
+
+// unexpected is Unexpected for what has arrived.
+func (m *Machine) unexpected() []string {
+	a, from := m.announced, m.vm.Origin()
+	entries, _ := m.vm.Journal().Since(from, math.MaxInt)
+	findings := journal.Findings(entries, a.isTested)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	expected := make(map[string]bool) // by cursor
+	selected := make([]int, len(a.entries))
+	for i, q := range a.entries {
+		q.EarlierBoots = true
+		found, err := m.vm.Journal().Select(journal.Query(q), a.users[i])
+		if err != nil {
+			continue // and then it did not come true
+		}
+		for _, e := range found {
+			expected[e.Cursor] = true
+			selected[i]++
+		}
+	}
+	var texts []string
+	for _, f := range findings {
+		if !a.expects(f, expected) {
+			texts = append(texts, f.String())
+		}
+	}
+	texts = append(texts, a.unmet(findings, selected)...)
+	for _, loss := range m.vm.Journal().Losses(from) {
+		texts = append(texts, "the journal is not whole: "+loss)
+	}
+	return texts
+}
+
+// mostUnexpected bounds the lines that a test shows of what is unexpected.
+const mostUnexpected = 20
+
+// judge fails a test at its end, or logs, for what is unexpected in its guest.
+func (g *Guest) judge(t testing.TB) {
+	t.Helper()
+	if g.Machine.vm.Saved() {
+		return
+	}
+	test, cancel := testContext(t)
+	defer cancel()
+	ctx, cancel := deadline.Within(test, deadline.Limit{What: "no answer", Time: deadline.Reserve / 2, Pace: g.Machine.vm.Pace})
+	defer cancel()
+	lines, _ := g.Machine.Unexpected(ctx) // a guest that does not answer is the test's own affair
+	if len(lines) == 0 {
+		return
+	}
+	if rest := len(lines) - mostUnexpected; rest > 0 {
+		lines = append(lines[:mostUnexpected], "and more")
+	}
+	text := "unexpected in the guest (see Machine.Unexpected):\n  | " + strings.Join(lines, "\n  | ")
+	if g.Machine.config.LogUnexpected {
+		t.Log(text)
+		return
+	}
+	t.Error(text)
+}
