@@ -22,7 +22,7 @@ func TestEchoBound(t *testing.T) {
 	waiting := connect(t, g, "tcp", echoAddress)
 	waiting.send(t, "above the bound")
 	full := waitEcho(t, g, "full", anyEntry)
-	assert.Equal(t, fmt.Sprint(bound), full.Fields["ECHO_CONNECTIONS"])
+	assert.Equal(t, fmt.Sprint(bound), full.Field("ECHO_CONNECTIONS"))
 	assert.Len(t, echoEvents(t, g, "accept"), bound)
 	open[0].finish(t)
 	waiting.expect(t, "above the bound")

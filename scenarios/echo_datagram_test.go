@@ -28,6 +28,6 @@ func TestEchoDatagrams(t *testing.T) {
 	assert.Equal(t, []string{"udp", "unixgram"}, field(echoEvents(t, g, "listen"), "ECHO_NETWORK"), "sockets of the service")
 
 	echoClient(t, g, "--unbound", "unixgram", "/run/demo-echo/datagrams", "no answer")
-	dropped := waitEcho(t, g, "datagram", func(e vmtest.Entry) bool { return e.Fields["ECHO_ERROR"] != "" })
-	assert.Contains(t, dropped.Fields["ECHO_ERROR"], "the sender's socket is not bound")
+	dropped := waitEcho(t, g, "datagram", func(e vmtest.Entry) bool { return e.Field("ECHO_ERROR") != "" })
+	assert.Contains(t, dropped.Field("ECHO_ERROR"), "the sender's socket is not bound")
 }

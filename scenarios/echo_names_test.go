@@ -18,7 +18,7 @@ func TestEchoNames(t *testing.T) {
 	assert.Equal(t, "\"third\"\n", echoClient(t, g, "udp", echoAddress, "third"))
 	networks := map[string]string{}
 	for _, e := range echoEvents(t, g, "listen") {
-		networks[e.Fields["ECHO_LISTENER"]] = e.Fields["ECHO_NETWORK"]
+		networks[e.Field("ECHO_LISTENER")] = e.Field("ECHO_NETWORK")
 	}
 	assert.Equal(t, map[string]string{"stream": "tcp", "packets": "unixpacket", "datagrams": "udp"}, networks)
 	assert.Equal(t, []string{"packets", "stream"}, field(echoEvents(t, g, "accept"), "ECHO_LISTENER"))

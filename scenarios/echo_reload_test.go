@@ -37,7 +37,7 @@ func TestEchoReload(t *testing.T) {
 			}
 			second.expect(t, "second")
 			reload := waitEcho(t, g, "reload", anyEntry)
-			assert.Equal(t, "2", reload.Fields["ECHO_MAX_CONNECTIONS"])
+			assert.Equal(t, "2", reload.Field("ECHO_MAX_CONNECTIONS"))
 			assert.Equal(t, pid, mainPID(t, g), "process after the reload")
 			assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running"})
 		})

@@ -39,6 +39,6 @@ func TestEchoStore(t *testing.T) {
 	rest, err := io.ReadAll(c)
 	assert.NoError(t, err)
 	assert.Empty(t, rest)
-	waitEcho(t, g, "close", func(e vmtest.Entry) bool { return e.Fields["_PID"] == pids[2] })
+	waitEcho(t, g, "close", func(e vmtest.Entry) bool { return e.Field("_PID") == pids[2] })
 	assertShow(t, g, echoService, properties{"NFileDescriptorStore": "0", "ActiveState": "inactive"})
 }

@@ -25,7 +25,7 @@ import (
 // prepared is the machine of all rows.
 var prepared = vmtest.Template{
 	Name:   "conformance",
-	Config: vmtest.Config{OpTimeout: patience},
+	Config: vmtest.Config{OpTimeout: patience, LogUnexpected: true}, // units fail in many rows
 	Setup: func(t testing.TB, g *vmtest.Guest) {
 		g.InstallGo(t, "./cmd/probe", "/usr/local/bin/probe")
 	},
