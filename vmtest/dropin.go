@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -21,12 +22,12 @@ import (
 // because of it, that is a *[UnitError], and the file stays. A text with a NUL, or with a
 // line that is longer than systemd reads, is an fs.ErrInvalid, and nothing is written.
 func (u *MachineUnit) WriteDropIn(ctx context.Context, name, text string) error {
+	if err := checkUnitText(text); err != nil {
+		return fmt.Errorf("write drop-in %s of %s: %w", tail.Printable(name), tail.Printable(u.name), err)
+	}
 	file, err := u.dropIn(name)
 	if err != nil {
 		return err
-	}
-	if err := checkUnitText(text); err != nil {
-		return fmt.Errorf("write drop-in %s of %s: %w", name, u.name, err)
 	}
 	if err := u.machine.WriteFile(ctx, file, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write drop-in: %w", err)
