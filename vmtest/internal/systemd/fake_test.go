@@ -93,7 +93,9 @@ func (f *fakeSystemd) changed(name string, props map[string]any) {
 	for k, v := range props {
 		values[k] = godbus.MakeVariant(v)
 	}
-	f.emit(objectPath(name), "org.freedesktop.DBus.Properties", "PropertiesChanged", unitInterface, values, []string{})
+	const of, member = "org.freedesktop.DBus.Properties", "PropertiesChanged"
+	f.emit(objectPath(name), of, member, typeInterface(name), map[string]godbus.Variant{}, []string{})
+	f.emit(objectPath(name), of, member, unitInterface, values, []string{})
 }
 
 // managerSignal announces something in the name of the manager.

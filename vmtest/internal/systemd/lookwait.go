@@ -21,7 +21,24 @@ type lookWait struct {
 	// silent says that systemd announces no change of what look looks at.
 	silent bool
 
+	// announced, if not nil, reports whether changes that a signal announces are what is
+	// waited for, so that no further look is needed.
+	announced func(changed map[string]godbus.Variant) bool
+	at        godbus.Sequence // of the last look, among the signals
+	// general says that look looks only at what all units have. systemd announces a change
+	// of what the unit's type has before that.
+	general bool
+
+	seen     bool // the unit was there at some time
+	over     bool // as a signal announced
 	starters []starter
+}
+
+// exists reports whether the unit is there, or was at an earlier look. One without a file
+// is unloaded when it ends.
+func (w *lookWait) exists(p properties) bool {
+	w.unit, w.seen = p.text("Id"), w.seen || p.missing() == nil
+	return w.seen
 }
 
 // silentPause is the time between two looks at what systemd does not announce.
@@ -34,7 +51,7 @@ func (m *Manager) lookAgain(ctx context.Context, w *lookWait) error {
 			if done || err != nil {
 				return err
 			}
-			if err := w.pause(ctx, s); err != nil {
+			if err := w.pause(ctx, s); err != nil || w.over {
 				return err
 			}
 		}
@@ -62,6 +79,17 @@ func (w *lookWait) pause(ctx context.Context, s *signals) error {
 // concerns reports whether a signal is about the unit, an instance of it, what may start it,
 // or unit files.
 func (w *lookWait) concerns(s *godbus.Signal) bool {
+	of, changed := changeOf(s)
+	if w.general && of != "" && of != unitInterface {
+		return false
+	}
+	if w.announced != nil && s.Path == objectPath(w.unit) && s.Sequence > w.at && w.announced(changed) {
+		w.over = true
+		return true
+	}
+	if active, _ := changed["ActiveState"].Value().(string); w.general && s.Path == objectPath(w.unit) && s.Sequence > w.at && moving(active) {
+		return false // another signal comes
+	}
 	switch s.Name {
 	case managerInterface + ".Reloading":
 		return len(s.Body) == 1 && s.Body[0] == false // unit files were read again
@@ -94,11 +122,16 @@ func instancePrefix(unit string) string {
 	return ""
 }
 
+// moving reports whether a unit is on its way to another state, which systemd announces.
+func moving(activeState string) bool {
+	return slices.Contains([]string{"activating", "deactivating", "reloading", "refreshing"}, activeState)
+}
+
 // stays returns why a unit with the properties p does not change by itself any more, or nil
 // if it may: it is down, has no job, nothing that is active may start it, and no connection
 // of it is open.
 func (w *lookWait) stays(ctx context.Context, c *connection, p properties) error {
-	w.unit, w.starters = p.text("Id"), nil
+	w.starters = nil
 	if isKernelType(w.unit) || !p.down() || p.job() != 0 {
 		return nil
 	}
@@ -113,7 +146,7 @@ func (w *lookWait) stays(ctx context.Context, c *connection, p properties) error
 		}
 	}
 	switch {
-	case p.missing() != nil:
+	case !w.exists(p):
 		return neverComes{}
 	case p["ActiveState"] == "failed":
 		return unreachable("the unit failed, and nothing will start it")

@@ -209,3 +209,81 @@ func TestWaitInstances(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
+
+// A unit without a file, which is gone when it has ended, was there.
+func TestWaitForAUnitThatEndsForGood(t *testing.T) {
+	for name, wait := range map[string]func(ctx context.Context, m *Manager) error{
+		"property": func(ctx context.Context, m *Manager) error {
+			return second(m.WaitProperty(ctx, "a.service", "SubState", "dead"))
+		},
+		"settled": func(ctx context.Context, m *Manager) error { return second(m.WaitSettled(ctx, "a.service")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+				f.unit("a.service", "deactivating", "stop-sigterm", nil)
+				waited := inBackground(func() error { return wait(t.Context(), m) })
+				synctest.Wait()
+				require.Empty(t, waited)
+				f.mu.Lock()
+				delete(f.units, "a.service")
+				delete(f.loaded, "a.service")
+				f.mu.Unlock()
+				f.changed("a.service", props{"ActiveState": "inactive"})
+				assert.NoError(t, <-waited)
+			})
+		})
+	}
+}
+
+// A signal that announces what is waited for needs no further look.
+func TestWaitsTakeWhatSignalsAnnounce(t *testing.T) {
+	for name, wait := range announcedWaits {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+				f.unit("a.service", "activating", "start", nil)
+				waited := inBackground(func() error { return wait(t.Context(), m) })
+				synctest.Wait()
+				require.Empty(t, waited)
+				looks := f.count("Get") + f.count("GetAll")
+				f.set("a.service", props{"ActiveState": "active", "SubState": "running"})
+				assert.NoError(t, <-waited)
+				assert.Equal(t, looks, f.count("Get")+f.count("GetAll"))
+			})
+		})
+	}
+}
+
+var announcedWaits = map[string]func(context.Context, *Manager) error{
+	"unit": func(ctx context.Context, m *Manager) error { return second(m.WaitUnit(ctx, "a.service", "running")) },
+	"property": func(ctx context.Context, m *Manager) error {
+		return second(m.WaitProperty(ctx, "a.service", "SubState", "running"))
+	},
+}
+
+// A signal that is older than the last look counts for nothing.
+func TestWaitsIgnoreOldSignals(t *testing.T) {
+	for name, wait := range announcedWaits {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+				f.unit("a.service", "deactivating", "stop", nil)
+				before := func(method string) {
+					f.on[method] = func(args []any) ([]any, error) {
+						f.changed("a.service", props{"ActiveState": "active", "SubState": "running"})
+						f.mu.Lock()
+						delete(f.on, method)
+						f.mu.Unlock()
+						body, _, err := f.method(objectPath("a.service"), method, args)
+						return body, err
+					}
+				}
+				before("GetAll")
+				before("Get")
+				waited := inBackground(func() error { return wait(t.Context(), m) })
+				synctest.Wait()
+				assert.Empty(t, waited, "it took an old signal")
+				f.set("a.service", props{"ActiveState": "active", "SubState": "running"})
+				assert.NoError(t, <-waited)
+			})
+		})
+	}
+}

@@ -57,20 +57,37 @@ func (c *connection) existing(ctx context.Context, unit, name string) (godbus.Va
 // property returns a property of the interface of a unit's type, or of the one that all
 // units have.
 func (c *connection) property(ctx context.Context, unit, name string) (godbus.Variant, error) {
-	if !propertyName.MatchString(name) {
-		return godbus.Variant{}, fmt.Errorf("%q is not the name of a property", name)
+	r := &reading{unit: unit, name: name}
+	value, _, err := r.read(ctx, c)
+	return value, err
+}
+
+// reading reads a property of a unit, once or again.
+type reading struct {
+	unit, name string
+	of         string // the interface that has it, once that is known
+}
+
+// read returns the value, and the place of the answer among the signals.
+func (r *reading) read(ctx context.Context, c *connection) (godbus.Variant, godbus.Sequence, error) {
+	if r.of != "" {
+		return c.getAt(ctx, r.unit, r.of, r.name)
 	}
-	for _, of := range []string{typeInterface(unit), unitInterface} {
-		value, err := c.get(ctx, unit, of, name)
+	if !propertyName.MatchString(r.name) {
+		return godbus.Variant{}, 0, fmt.Errorf("%q is not the name of a property", r.name)
+	}
+	for _, of := range []string{typeInterface(r.unit), unitInterface} {
+		value, at, err := c.getAt(ctx, r.unit, of, r.name)
 		if !isUnknownProperty(err) {
-			return value, err
+			r.of = of
+			return value, at, err
 		}
 	}
 	version, err := c.version(ctx)
 	if err != nil {
-		return godbus.Variant{}, err
+		return godbus.Variant{}, 0, err
 	}
-	return godbus.Variant{}, &PropertyError{unit, name, version}
+	return godbus.Variant{}, 0, &PropertyError{r.unit, r.name, version}
 }
 
 // typeInterface returns the D-Bus interface of a unit's type.
@@ -86,16 +103,23 @@ func isUnknownProperty(err error) bool {
 }
 
 // get reads a property of an interface of a unit.
-func (c *connection) get(ctx context.Context, unit, of, name string) (value godbus.Variant, err error) {
+func (c *connection) get(ctx context.Context, unit, of, name string) (godbus.Variant, error) {
+	value, _, err := c.getAt(ctx, unit, of, name)
+	return value, err
+}
+
+// getAt is get that also returns the place of the answer among the signals.
+func (c *connection) getAt(ctx context.Context, unit, of, name string) (value godbus.Variant, at godbus.Sequence, err error) {
 	object := c.raw.Object(managerName, objectPath(unit))
-	err = object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, of, name).Store(&value)
+	call := object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, of, name)
+	err = call.Store(&value)
 	if err != nil && err == ctx.Err() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return value, fmt.Errorf("read %s of %s: %w", name, unit, c.ended(err))
+		return value, 0, fmt.Errorf("read %s of %s: %w", name, unit, c.ended(err))
 	}
-	return value, nil
+	return value, call.ResponseSequence, nil
 }
 
 // Properties returns all properties of a unit. A unit that does not exist is an ErrNoUnit.

@@ -134,3 +134,13 @@ func unitOf(s *godbus.Signal) string {
 	name, _ := s.Body[i].(string)
 	return name
 }
+
+// changeOf returns the interface and the properties that a signal announces as changed.
+func changeOf(s *godbus.Signal) (of string, changed map[string]godbus.Variant) {
+	if s.Name != "org.freedesktop.DBus.Properties.PropertiesChanged" || len(s.Body) < 2 {
+		return "", nil
+	}
+	of, _ = s.Body[0].(string)
+	changed, _ = s.Body[1].(map[string]godbus.Variant)
+	return of, changed
+}

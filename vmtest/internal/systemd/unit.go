@@ -66,11 +66,31 @@ type properties map[string]any
 
 // unit reads the properties of a unit. systemd loads it if it is not loaded.
 func (c *connection) unit(ctx context.Context, name string) (properties, error) {
-	p, err := c.typed.GetUnitPropertiesContext(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("read properties of %s: %w", name, c.ended(err))
+	p, _, err := c.unitAt(ctx, name)
+	return p, err
+}
+
+// unitAt is unit that also returns the place of the answer among the signals.
+func (c *connection) unitAt(ctx context.Context, name string) (properties, godbus.Sequence, error) {
+	object := c.raw.Object(managerName, objectPath(name))
+	call := object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, unitInterface)
+	var values map[string]godbus.Variant
+	err := call.Store(&values)
+	if err != nil && err == ctx.Err() {
+		err = context.Cause(ctx)
 	}
-	return p, nil
+	if err != nil {
+		return nil, 0, fmt.Errorf("read properties of %s: %w", name, c.ended(err))
+	}
+	return plainValues(values), call.ResponseSequence, nil
+}
+
+func plainValues(values map[string]godbus.Variant) properties {
+	p := make(properties, len(values))
+	for name, value := range values {
+		p[name] = value.Value()
+	}
+	return p
 }
 
 // allProperties reads the properties of all interfaces of a unit.

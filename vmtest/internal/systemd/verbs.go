@@ -141,15 +141,9 @@ func (j *pendingJob) await(ctx context.Context, c *connection, s *signals) error
 // record keeps the properties that a signal announces. systemd unloads a unit that did not start,
 // and with it forgets which condition was false.
 func (j *pendingJob) record(s *godbus.Signal) {
-	if s.Name != "org.freedesktop.DBus.Properties.PropertiesChanged" || len(s.Body) < 2 || s.Body[0] != unitInterface {
-		return
+	if of, changed := changeOf(s); of == unitInterface {
+		j.changes[s.Path] = plainValues(changed)
 	}
-	changed, _ := s.Body[1].(map[string]godbus.Variant)
-	p := make(properties, len(changed))
-	for name, value := range changed {
-		p[name] = value.Value()
-	}
-	j.changes[s.Path] = p
 }
 
 // started returns an error if the unit did not start because a condition was false. unit

@@ -51,7 +51,8 @@ type unitWait struct {
 	unit, want string
 
 	saw      UnitState
-	loaded   bool // the unit was there at some time
+	at       godbus.Sequence // of saw, among the signals
+	loaded   bool            // the unit was there at some time
 	starters []starter
 }
 
@@ -67,16 +68,20 @@ func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 		if err := s.next(ctx, w.concerns); err != nil {
 			return err
 		}
+		if w.reached() { // as the signal said
+			return nil
+		}
 	}
 }
 
 // look reads the unit once, and reports whether the wait is over: the unit has reached the
 // state, or err says why it does not.
 func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err error) {
-	p, err := c.unit(ctx, w.unit)
+	p, at, err := c.unitAt(ctx, w.unit)
 	if err != nil {
 		return false, err
 	}
+	w.at = at
 	w.note(p)
 	switch {
 	case w.reached():
@@ -151,7 +156,17 @@ func (w *unitWait) settled() error {
 }
 
 // concerns reports whether the unit, or what may start it, can have changed with a signal.
+// It notes the states that a signal announces, so that no further look is needed if the
+// unit has reached the one that is waited for.
 func (w *unitWait) concerns(s *godbus.Signal) bool {
+	of, changed := changeOf(s)
+	if of != "" && of != unitInterface {
+		return false // states are announced for all units by the same interface
+	}
+	if p := plainValues(changed); s.Path == objectPath(w.saw.ID) && s.Sequence > w.at && p.text("ActiveState") != "" && p.text("SubState") != "" {
+		w.saw.ActiveState, w.saw.SubState, w.loaded = p.text("ActiveState"), p.text("SubState"), true
+		return w.reached() || !moving(w.saw.ActiveState)
+	}
 	if s.Name == managerInterface+".Reloading" {
 		return len(s.Body) == 1 && s.Body[0] == false // unit files were read again
 	}

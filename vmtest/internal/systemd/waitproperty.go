@@ -19,21 +19,31 @@ func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any)
 		return nil, err
 	}
 	w := &lookWait{unit: unit, silent: silent.MatchString(name)}
-	w.look = func(ctx context.Context, c *connection) (bool, error) {
-		value, err := c.property(ctx, unit, name)
-		if err != nil {
-			return false, err
+	w.announced = func(changed map[string]godbus.Variant) bool {
+		value, ok := changed[name]
+		if !ok {
+			return false
 		}
 		saw = value.Value()
 		same, err := equal(value, want)
+		return same && err == nil
+	}
+	property := &reading{unit: unit, name: name}
+	w.look = func(ctx context.Context, c *connection) (bool, error) {
+		value, at, err := property.read(ctx, c)
 		if err != nil {
+			return false, err
+		}
+		saw, w.at, w.general = value.Value(), at, property.of == unitInterface
+		same, err := equal(value, want)
+		if err != nil || same && w.seen {
 			return true, err
 		}
 		p, err := c.unit(ctx, unit)
 		switch {
 		case err != nil:
 			return false, err
-		case same && p.missing() == nil:
+		case w.exists(p) && same:
 			return true, nil
 		case grows(name, value, want):
 			return true, unreachable("it only grows")
@@ -45,12 +55,12 @@ func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any)
 			return false, nil
 		}
 		// What has just ended may have been what changed it. Look again after it.
-		again, lookErr := c.property(ctx, unit, name)
+		again, _, lookErr := property.read(ctx, c)
 		if lookErr != nil {
 			return false, lookErr
 		}
 		saw = again.Value()
-		if same, _ := equal(again, want); same && p.missing() == nil {
+		if same, _ := equal(again, want); same && w.exists(p) {
 			return true, nil
 		}
 		return true, err
@@ -72,7 +82,7 @@ func (m *Manager) WaitProperties(ctx context.Context, unit string, met func(map[
 		if err != nil {
 			return false, err
 		}
-		if saw = p; p.missing() == nil && met(p) {
+		if saw = p; w.exists(p) && met(p) {
 			return true, nil
 		}
 		if err = w.stays(ctx, c, p); err == nil {
@@ -83,7 +93,7 @@ func (m *Manager) WaitProperties(ctx context.Context, unit string, met func(map[
 			return false, lookErr
 		}
 		saw = again
-		return true, orNil(again.missing() == nil && met(again), err)
+		return true, orNil(w.exists(again) && met(again), err)
 	}
 	err = m.lookAgain(ctx, w)
 	return saw, err
@@ -101,8 +111,7 @@ func orNil(ok bool, err error) error {
 // returns the properties that it saw last.
 func (m *Manager) WaitSettled(ctx context.Context, unit string) (saw map[string]any, err error) {
 	return m.WaitProperties(ctx, unit, func(p map[string]any) bool {
-		moving := []any{"activating", "deactivating", "reloading", "refreshing"}
-		return JobOf(p) == 0 && !slices.Contains(moving, p["ActiveState"])
+		return JobOf(p) == 0 && !moving(properties(p).text("ActiveState"))
 	})
 }
 
