@@ -53,7 +53,7 @@ func TestAcceptNoRestart(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
 	copyUnits(t, g, "testdata/long-drain")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 	assertShow(t, g, echoService, properties{
 		"DropInPaths": unitFile(g, "demo-echo.service.d/drain.conf"), "TimeoutStopUSec": "3min",
 	})
@@ -93,7 +93,7 @@ func TestAcceptNoRestart(t *testing.T) {
 func TestAcceptNoStop(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-no")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 	c := connect(t, g, "tcp", echoAddress)
 	c.echo(t, "first client")
 	c.finish(t)
@@ -111,7 +111,7 @@ func TestAcceptNoStop(t *testing.T) {
 	c.echo(t, "client after the stop")
 	assert.NotEqual(t, oldPID, mainPID(t, g), "MainPID after the stop")
 
-	systemctl(t, g, "stop", echoSocket)
+	g.Unit(echoSocket).Stop(t)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead"})
 	assertShow(t, g, echoService, properties{"ActiveState": "active", "SubState": "running"})
 	c.echo(t, "client after the stop of the socket")

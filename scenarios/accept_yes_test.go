@@ -34,12 +34,12 @@ func TestAcceptYes(t *testing.T) {
 	assertShow(t, g, echoSocket, properties{
 		"SubState": "listening", "NAccepted": fmt.Sprint(clients), "NConnections": fmt.Sprint(clients), "NRefused": "0",
 	})
-	running := listUnits(t, g, "active", echoInstances)
+	running := g.Unit(echoTemplate).Instances(t)
 	assert.Len(t, running, clients, "instances while %d clients are connected", clients)
 	var pids []string
-	for _, unit := range running {
-		assertShow(t, g, unit, properties{"ActiveState": "active", "SubState": "running", "StandardInput": "socket"})
-		pids = append(pids, show(t, g, unit, "MainPID"))
+	for _, instance := range running {
+		assert.Equal(t, "running", instance.SubState, instance.Name)
+		pids = append(pids, fmt.Sprint(instance.MainPID))
 	}
 	accepts := echoEvents(t, g, "accept")
 	assert.ElementsMatch(t, pids, field(accepts, "_PID"), "processes that accepted a connection")
@@ -49,18 +49,16 @@ func TestAcceptYes(t *testing.T) {
 	}
 
 	open[0].finish(t)
-	waitShow(t, g, echoSocket, "NConnections", fmt.Sprint(clients-1))
+	g.Unit(echoSocket).WaitProperty(t, "NConnections", clients-1)
 	open[1].echo(t, "still served")
-	assert.Len(t, listUnits(t, g, "active", echoInstances), clients-1, "instances after one client has left")
+	g.Unit(echoTemplate).WaitInstances(t, clients-1)
 
 	for _, c := range open[1:] {
 		c.finish(t)
 	}
-	waitShow(t, g, echoSocket, "NConnections", "0")
-	waitGone(t, g, echoInstances)
-	assertShow(t, g, echoSocket, properties{
-		"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(clients), "NConnections": "0",
-	})
+	g.Unit(echoTemplate).WaitInstances(t, 0)
+	s := g.Unit(echoSocket).State(t)
+	assert.Equal(t, [3]any{"listening", clients, 0}, [3]any{s.SubState, s.NAccepted, s.NConnections}, "%v", s)
 	// Each echoes 20 bytes of "hello from client N\n"; one also "still served\n".
 	assert.ElementsMatch(t, []string{"20", "33", "20"}, field(echoEvents(t, g, "close"), "ECHO_BYTES"), "bytes echoed by each instance")
 }
@@ -70,15 +68,15 @@ func TestAcceptYes(t *testing.T) {
 func TestAcceptYesStopSocket(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/accept-yes")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 	open := connect(t, g, "tcp", echoAddress)
 	open.echo(t, "before")
 
-	systemctl(t, g, "stop", echoSocket)
+	g.Unit(echoSocket).Stop(t)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success", "NConnections": "1"})
 	refused := g.Exec(t, vmtest.Command{Args: []string{"nc", "-N", "127.0.0.1", "9091"}})
 	assert.Equal(t, 1, refused.ExitCode, "exit status of nc after the stop of the socket")
 	open.echo(t, "after")
 	open.finish(t)
-	waitGone(t, g, echoInstances)
+	g.Unit(echoTemplate).WaitInstances(t, 0)
 }

@@ -28,7 +28,7 @@ func TestListenIPv6(t *testing.T) {
 	assert.Equal(t, "[::1]:"+accept.Field("ECHO_REMOTE_PORT"), accept.Field("ECHO_PEER"), "peer of the connection")
 	assertShow(t, g, echoSocket, properties{"NAccepted": "1", "NConnections": "1"})
 	c.finish(t)
-	waitShow(t, g, echoSocket, "NConnections", "0")
+	g.Unit(echoSocket).WaitProperty(t, "NConnections", 0)
 
 	v4 := g.Exec(t, vmtest.Command{Args: []string{"nc", "-N", "127.0.0.1", "9092"}})
 	assert.Equal(t, 1, v4.ExitCode, "exit status of nc to the same port of 127.0.0.1")
@@ -60,7 +60,8 @@ func TestListenUnixPath(t *testing.T) {
 	// FileDescriptorName= is by default the name of the socket unit.
 	assert.Equal(t, echoSocket, listen.Field("ECHO_LISTENER"), "name of the inherited listener")
 
-	systemctl(t, g, "stop", echoSocket, echoService)
+	g.Unit(echoSocket).Stop(t)
+	g.Unit(echoService).Stop(t)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "inactive", "SubState": "dead", "Result": "success"})
 	gone := g.Exec(t, vmtest.Command{Args: []string{"stat", path}})
 	assert.Equal(t, 1, gone.ExitCode, "exit status of stat %s after RemoveOnStop=", path)

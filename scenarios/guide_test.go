@@ -42,21 +42,21 @@ func followGuide(t *testing.T, g *vmtest.Guest) {
 		"Listen": "127.0.0.1:9091 (Stream)", "ActiveState": "active", "SubState": "listening",
 		"Accept": "yes", "UnitFileState": enabledState(g), "NAccepted": "0", "NConnections": "0",
 	})
-	assert.Empty(t, listUnits(t, g, "active", echoInstances), "instances before the first connection")
+	assert.Empty(t, g.Unit(echoTemplate).Instances(t), "instances before the first connection")
 
 	for n := 1; n <= 2; n++ {
 		echo := g.Run(t, "sh", "-c", `printf 'socket activation works\n' | nc -N 127.0.0.1 9091`)
 		assert.Equal(t, "socket activation works\n", echo, "output of nc for connection %d", n)
-		waitShow(t, g, echoSocket, "NConnections", "0")
+		g.Unit(echoSocket).WaitProperty(t, "NConnections", 0)
 		assertShow(t, g, echoSocket, properties{
 			"ActiveState": "active", "SubState": "listening", "NAccepted": fmt.Sprint(n), "NConnections": "0",
 		})
-		status := systemctl(t, g, "status", "--no-pager", "--full", echoSocket)
+		status := g.Unit(echoSocket).Status(t)
 		assertStatus(t, status, "Active:", "active (listening) since")
 		assertStatus(t, status, "Listen:", "127.0.0.1:9091 (Stream)")
 		assertStatus(t, status, "Accepted:", fmt.Sprintf("%d; Connected: 0;", n))
 	}
-	waitGone(t, g, echoInstances)
+	g.Unit(echoTemplate).WaitInstances(t, 0)
 	assertJournal(t, g, echoSocket, texts.listening)
 
 	out = guideCommand(t, g, "disable")

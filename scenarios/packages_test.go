@@ -59,7 +59,7 @@ func TestPackagedSSHSocket(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "alice\n", string(out))
 	if show(t, g, "ssh.socket", "Accept") == "yes" {
-		assert.Len(t, listUnits(t, g, "active", "ssh@*.service"), 1)
+		assert.Len(t, g.Unit("ssh@.service").Instances(t), 1)
 	} else {
 		assertShow(t, g, "ssh.service", properties{"ActiveState": "active", "TriggeredBy": "ssh.socket"})
 	}
@@ -94,7 +94,7 @@ func authorize(t *testing.T, g *vmtest.Guest, user vmtest.User) ssh.Signer {
 func TestPackagedRpcbindSocket(t *testing.T) {
 	t.Parallel()
 	g := startPackaged(t)
-	systemctl(t, g, "stop", "rpcbind.service")
+	g.Unit("rpcbind.service").Stop(t)
 	assertShow(t, g, "rpcbind.socket", properties{"SubState": "listening"})
 	assertShow(t, g, "rpcbind.service", properties{"ActiveState": "inactive"})
 	assert.Contains(t, g.Run(t, "rpcinfo", "-p", "127.0.0.1"), "portmapper")

@@ -18,7 +18,7 @@ import (
 func TestShow(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/show")
-	systemctl(t, g, "start", "lines.service")
+	g.Unit("lines.service").Start(t)
 	for _, names := range [][]string{nil, {"ExecStart", "ExecStop", "ActiveState", "SubState"}} {
 		p := g.Unit("lines.service").Show(t, names...)
 		assert.Equal(t, "active", p["ActiveState"], "asked for %v", names)

@@ -21,7 +21,7 @@ func TestPortInUse(t *testing.T) {
 	g := startGuest(t, "testdata/port-in-use")
 	// Nothing is wrong with the files.
 	g.Verify(t, unitFile(g, echoSocket), unitFile(g, "holder.socket"))
-	systemctl(t, g, "start", "holder.socket")
+	g.Unit("holder.socket").Start(t)
 
 	g.AnnounceFailure(t, echoSocket)
 	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
@@ -33,8 +33,8 @@ func TestPortInUse(t *testing.T) {
 	assertJournal(t, g, echoSocket, "Failed to create listening socket ("+echoAddress+"): Address already in use")
 	assertShow(t, g, "holder.socket", properties{"ActiveState": "active", "SubState": "listening", "NAccepted": "0"})
 
-	systemctl(t, g, "stop", "holder.socket")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit("holder.socket").Stop(t)
+	g.Unit(echoSocket).Start(t)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "Result": "success"})
 }
 
@@ -47,22 +47,19 @@ func TestMissingBinary(t *testing.T) {
 	g := startGuest(t, "testdata/missing-binary")
 	found := verifyError(t, g, echoTemplate, echoSocket)
 	assert.Contains(t, found, "Command "+program+" is not executable: No such file or directory", "systemd-analyze verify")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 
 	g.AnnounceFailure(t, echoTemplate)
 	c := connect(t, g, "tcp", echoAddress)
 	c.finish(t) // accepted, and closed without a byte
-	waitShow(t, g, echoSocket, "NConnections", "0")
+	g.Unit(echoSocket).WaitProperty(t, "NConnections", 0)
 	assertShow(t, g, echoSocket, properties{
 		"ActiveState": "active", "SubState": "listening", "Result": "success", "NAccepted": "1", "NConnections": "0",
 	})
-	failed := listUnits(t, g, "failed", "demo-echo*")
-	require.Len(t, failed, 1, "failed units")
-	instance := failed[0]
-	assert.True(t, strings.HasPrefix(instance, "demo-echo@"), "failed unit is an instance of the service: %s", instance)
-	assertShow(t, g, instance, properties{
-		"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "203",
-	})
+	instances := g.Unit(echoTemplate).Instances(t)
+	require.Len(t, instances, 1)
+	instance := instances[0].Name
+	assert.Equal(t, instance+" is failed (failed), result exit-code, exit status 203", instances[0].String())
 
 	// From a process that ends at once.
 	assertJournal(t, g, instance, "Failed at step EXEC spawning "+program+": No such file or directory")
@@ -82,7 +79,7 @@ func TestMissingTemplate(t *testing.T) {
 	found := verifyError(t, g, echoSocket)
 	assert.Contains(t, found, "demo-echo.socket: service demo-echo@", "systemd-analyze verify")
 	assert.Contains(t, found, "not loaded, socket cannot be started", "systemd-analyze verify")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "Accept": "yes"})
 
 	c := connect(t, g, "tcp", echoAddress)
@@ -133,11 +130,11 @@ func TestTypo(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	g := startGuest(t, "testdata/no-answer")
-	systemctl(t, g, "start", echoSocket)
+	g.Unit(echoSocket).Start(t)
 
 	c := connect(t, g, "tcp", echoAddress)
 	c.send(t, "is anybody there?")
-	waitShow(t, g, echoSocket, "NConnections", "1")
+	g.Unit(echoSocket).WaitProperty(t, "NConnections", 1)
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Second)))
 	n, err := c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "read of an answer")
@@ -146,20 +143,21 @@ func TestNoAnswer(t *testing.T) {
 	assertShow(t, g, echoSocket, properties{
 		"ActiveState": "active", "SubState": "listening", "NAccepted": "1", "NConnections": "1",
 	})
-	running := listUnits(t, g, "active", echoInstances)
-	require.Len(t, running, 1, "active instances")
-	assertShow(t, g, running[0], properties{"ActiveState": "active", "SubState": "running", "Result": "success"})
-	command := g.ReadFile(t, "/proc/"+show(t, g, running[0], "MainPID")+"/cmdline")
+	running := g.Unit(echoTemplate).Instances(t)
+	require.Len(t, running, 1, "instances")
+	instance := g.Unit(running[0].Name)
+	assert.Equal(t, instance.Name()+" is active (running), result success", running[0].String())
+	command := g.ReadFile(t, fmt.Sprintf("/proc/%d/cmdline", running[0].MainPID))
 	assert.Equal(t, g.Machine.Image().BinDir()+"/sleep\x00infinity\x00", string(command), "what the instance runs")
-	entries := g.Journal(t, vmtest.JournalQuery{Unit: running[0]})
+	entries := g.Journal(t, vmtest.JournalQuery{Unit: instance.Name()})
 	assertLine(t, entries, "the journal of the instance", "Started ")
 	assertNoLine(t, entries, "the journal of the instance", "Failed")
 
 	// The client's leaving does not end an instance that does not read either.
 	require.NoError(t, c.Close())
-	assert.Equal(t, running, listUnits(t, g, "active", echoInstances), "active instances after the client has gone")
-	systemctl(t, g, "stop", running[0])
-	waitGone(t, g, echoInstances)
+	assert.Equal(t, "running", instance.State(t).SubState, "after the client has gone")
+	instance.Stop(t)
+	g.Unit(echoTemplate).WaitInstances(t, 0)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "active", "SubState": "listening", "NConnections": "0"})
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -56,11 +55,10 @@ func copyUnitsTo(t testing.TB, g *vmtest.Guest, dir, to string) {
 
 // Names and address of most units in these tests.
 const (
-	echoSocket    = "demo-echo.socket"
-	echoService   = "demo-echo.service"  // Accept=no
-	echoTemplate  = "demo-echo@.service" // Accept=yes
-	echoInstances = "demo-echo@*.service"
-	echoAddress   = "127.0.0.1:9091"
+	echoSocket   = "demo-echo.socket"
+	echoService  = "demo-echo.service"  // Accept=no
+	echoTemplate = "demo-echo@.service" // Accept=yes
+	echoAddress  = "127.0.0.1:9091"
 )
 
 // startGuest starts a guest and copies the unit files in dir to it. It needs no
@@ -112,18 +110,4 @@ func assertShow(t testing.TB, g *vmtest.Guest, unit string, want properties) {
 func show(t testing.TB, g *vmtest.Guest, unit, property string) string {
 	t.Helper()
 	return g.Unit(unit).Show(t, property)[property]
-}
-
-// listUnits returns the names of the units in a state, such as "active", that match
-// a pattern.
-func listUnits(t testing.TB, g *vmtest.Guest, state, pattern string) []string {
-	t.Helper()
-	out := systemctl(t, g, "list-units", "--plain", "--no-legend", "--no-pager", "--full", "--state="+state, pattern)
-	var units []string
-	for line := range strings.Lines(out) {
-		if fields := strings.Fields(line); len(fields) > 0 {
-			units = append(units, fields[0])
-		}
-	}
-	return units
 }

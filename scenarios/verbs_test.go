@@ -26,13 +26,13 @@ func TestUnitVerbs(t *testing.T) {
 	u := g.Unit("running.service")
 	u.Start(t)
 	assertShow(t, g, u.Name(), properties{"ActiveState": "active", "SubState": "running"})
-	pid := show(t, g, u.Name(), "MainPID")
+	pid := u.State(t).MainPID
 	u.Start(t)
-	assert.Equal(t, pid, show(t, g, u.Name(), "MainPID"), "a start of an active unit")
+	assert.Equal(t, pid, u.State(t).MainPID, "a start of an active unit")
 	u.Reload(t)
 	g.Run(t, "test", "-e", "/run/reloaded")
 	u.Restart(t)
-	assert.NotEqual(t, pid, show(t, g, u.Name(), "MainPID"), "a restart")
+	assert.NotEqual(t, pid, u.State(t).MainPID, "a restart")
 
 	u.Kill(t, syscall.SIGKILL)
 	err := g.Machine.Unit(u.Name()).Wait(t.Context(), "inactive")

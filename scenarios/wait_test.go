@@ -1,56 +1,14 @@
 package scenarios
 
 import (
-	"context"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/dbus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
 )
-
-// waitShow waits until a property of a unit has a value, written as systemctl
-// show prints it.
-//
-// systemd announces no change of NConnections and NAccepted. It announces the instances
-// that they count, and each signal is a reason to look again.
-func waitShow(t testing.TB, g *vmtest.Guest, unit, property, want string) {
-	t.Helper()
-	waitSystemd(t, g, fmt.Sprintf("%s of %s to be %s", property, unit, want),
-		func(ctx context.Context, systemd *dbus.Conn) (string, bool, error) {
-			all, err := systemd.GetAllPropertiesContext(ctx, unit)
-			got := fmt.Sprint(all[property])
-			return got, got == want, err
-		})
-}
-
-// waitGone waits until systemd has no unit left that matches the pattern, not even
-// a failed one.
-func waitGone(t testing.TB, g *vmtest.Guest, pattern string) {
-	t.Helper()
-	waitSystemd(t, g, "all units "+pattern+" to be gone",
-		func(ctx context.Context, systemd *dbus.Conn) (string, bool, error) {
-			units, err := systemd.ListUnitsByPatternsContext(ctx, nil, []string{pattern})
-			var left []string
-			for _, u := range units {
-				left = append(left, u.Name+" "+u.ActiveState)
-			}
-			return strings.Join(left, ", "), len(left) == 0, err
-		})
-}
-
-// waitSystemd calls look until it reports that it is done, for patience at most.
-func waitSystemd(t testing.TB, g *vmtest.Guest, what string, look func(context.Context, *dbus.Conn) (state string, ok bool, err error)) {
-	t.Helper()
-	ctx, cancel := vmtest.WithTimeout(t.Context(), patience)
-	defer cancel()
-	require.NoError(t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
-}
 
 // A wait for a guest that goes away reports that, and not the error of D-Bus.
 func TestWaitForAGuestThatGoes(t *testing.T) {
