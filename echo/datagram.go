@@ -58,7 +58,8 @@ func reply(conn net.PacketConn, message []byte, to net.Addr) error {
 		return err
 	}
 	cerr := raw.Control(func(fd uintptr) {
-		err = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, &unix.SockaddrUnix{Name: client.Name})
+		// Like all sockets of package net, fd does not block.
+		err = unix.Sendto(int(fd), message, 0, &unix.SockaddrUnix{Name: client.Name})
 	})
 	return errors.Join(os.NewSyscallError("sendto", err), cerr)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -39,4 +40,31 @@ func TestSequentialPacketTooLong(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.wait(t))
 	assert.Regexp(t, `msg="connection broken".*error="message of more than 65536 bytes"`, r.log.String())
+}
+
+// Connections share nothing: each client gets its own messages.
+func TestSequentialPacketsOfSeveralClients(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	sockets, err := Sort([]*os.File{listenerFile(t, "unixpacket", path, "packets")})
+	require.NoError(t, err)
+	r := start(t, Server{}, sockets)
+	var clients sync.WaitGroup
+	for i := range 8 {
+		client := dial(t, "unixpacket", path)
+		clients.Go(func() {
+			for range 100 {
+				message := strings.Repeat(itoa(i), 1000)
+				_, err := client.Write([]byte(message))
+				assert.NoError(t, err)
+				buf := make([]byte, maxMessage)
+				n, err := client.Read(buf)
+				assert.NoError(t, err)
+				assert.Equal(t, message, string(buf[:n]), "message of client %d", i)
+			}
+			assert.NoError(t, client.Close())
+		})
+	}
+	clients.Wait()
+	r.stop()
+	require.NoError(t, r.wait(t))
 }

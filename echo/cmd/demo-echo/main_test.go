@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -37,6 +38,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "become daemon:", become(path))
 		os.Exit(125)
 	}
+	// go test takes a result from its cache if the test binary is the same. Without this
+	// use, that would have none of the daemon's code.
+	runtime.KeepAlive(main)
 	code, err := buildAndRun(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
