@@ -117,6 +117,21 @@
 // equal files from equal sources, set SOURCE_DATE_EPOCH for dpkg-deb(1), and for a Go
 // program build with -trimpath.
 //
+// # Versions of systemd
+//
+// VMTEST_IMAGE=debian-11,debian-14 chooses the images of a run. A test that calls
+// [EachImage] runs on each of them, as a subtest with the image's name:
+//
+//	func TestMyDaemon(t *testing.T) {
+//		vmtest.EachImage(t, func(t *testing.T) {
+//			g := vmtest.Start(t, vmtest.Config{})
+//			g.NeedSystemd(t, 253, "OpenFile=")
+//			...
+//		})
+//	}
+//
+// [Guest.NeedSystemd] skips it where systemd is too old for what it tests.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image

@@ -13,18 +13,8 @@ import (
 
 // EachImage runs test once for each image of $VMTEST_IMAGE, in order, as a subtest with
 // the image's name. In test and its own subtests a [Config] without an image, and a
-// [Template] of such a Config, have that image:
-//
-//	func TestDeferTrigger(t *testing.T) {
-//		vmtest.EachImage(t, func(t *testing.T) {
-//			g := vmtest.Start(t, vmtest.Config{})
-//			g.NeedSystemd(t, 258, "DeferTrigger=")
-//			...
-//		})
-//	}
-//
-// With VMTEST_IMAGE=debian-12,debian-14 the first subtest is then skipped, and the reason
-// names the directive.
+// [Template] of such a Config, have that image. The package's documentation has an
+// example. An image that does not exist fails t.
 func EachImage(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	names, err := imagesOfRun()
