@@ -5,5 +5,5 @@
 //	go test ./scenarios                          # on debian-13
 //	VMTEST_IMAGE=debian-12 go test ./scenarios   # on another image
 //
-// Begin with guide_test.go.
+// Begin with guide_test.go. Directory conformance has tests of systemd itself.
 package scenarios
