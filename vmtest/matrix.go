@@ -21,6 +21,24 @@ func EachImage(t *testing.T, test func(t *testing.T)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(names) > 1 && !skips() {
+		// The subtests share the slot of t, so that they do not wait for one each.
+		ctx, cancel := testContext(t)
+		defer cancel()
+		config, err := Config{}.complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot, err := acquireSlot(ctx, t.Name(), config)
+		if err != nil {
+			t.Fatalf("start machines: %v", err)
+		}
+		defer func() {
+			if err := slot.Release(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			imageOfTest.Store(t.Name(), name)

@@ -13,6 +13,7 @@ import (
 // test.
 func TestEachImage(t *testing.T) {
 	t.Setenv("VMTEST_IMAGE", "debian-12,./built,debian-11")
+	t.Setenv("VMTEST_SKIP", "1") // takes no slot
 	var ran []string
 	EachImage(t, func(t *testing.T) {
 		ran = append(ran, t.Name()+" "+Config{}.forTest(t).Image)

@@ -15,3 +15,6 @@ func skip(t testing.TB) {
 		t.Skip("needs a virtual machine, which VMTEST_SKIP=1 does not start")
 	}
 }
+
+// skips reports whether skip skips.
+func skips() bool { return testing.Short() || os.Getenv("VMTEST_SKIP") == "1" }
