@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -68,6 +69,27 @@ func (g *guest) is(what string, seen, claimed any, differences ...known) {
 		}
 	}
 	if assert.Equal(g.t, want, seen, what) && !reflect.DeepEqual(want, claimed) {
+		if seen == "" {
+			seen = "nothing"
+		}
 		g.differs = append(g.differs, fmt.Sprintf("%s: %v", what, seen))
+	}
+}
+
+// Each directory of testdata is of a row.
+func TestUnitsAreUsed(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	var source strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		source.Write(data)
+	}
+	dirs, err := os.ReadDir("testdata")
+	require.NoError(t, err)
+	for _, dir := range dirs {
+		used := strings.Contains(source.String(), `ID: "`+dir.Name()+`"`)
+		assert.True(t, used, "no row has the units in testdata/%s", dir.Name())
 	}
 }

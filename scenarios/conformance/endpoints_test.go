@@ -143,6 +143,16 @@ func TestMessageQueue(t *testing.T) {
 	})
 }
 
+func TestMessageQueueSize(t *testing.T) {
+	conform(t, row.Row{
+		ID: "message-queue-size", Claim: "MessageQueueMessageSize= takes a suffix such as K",
+		See: "systemd.socket(5) MessageQueueMaxMessages=",
+	}, func(g *guest) {
+		g.start("queue.socket")
+		g.is("MessageQueueMessageSize", g.show("queue.socket", "MessageQueueMessageSize"), "1024", before(262, "0"))
+	})
+}
+
 func TestSpecial(t *testing.T) {
 	conform(t, row.Row{
 		ID: "special", Claim: "ListenSpecial= opens a file and passes it when it can be read",
