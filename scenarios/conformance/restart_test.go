@@ -35,15 +35,15 @@ func TestCrash(t *testing.T) {
 		See: "systemd.socket(5)",
 	}, func(g *guest) {
 		g.start("crash.socket")
-		first := g.dial("/run/crash.sock")
-		pid := first.report().PID
-		g.Unit("crash.service").Kill(g.t, syscall.SIGSTOP)
-		pending := g.dial("/run/crash.sock")
-		pending.send("report")
+		c := g.dial("/run/crash.sock")
+		c.send("env INVOCATION_ID")
+		g.state("crash.service", "running") // and does not accept yet
+		invocation := g.show("crash.service", "InvocationID")
 		g.Unit("crash.service").Kill(g.t, syscall.SIGKILL)
-		g.is("the served client", first.get(), "EOF")
-		g.is("the pending client is served", pending.get() != "EOF", true)
-		g.is("by another process", pending.report().PID != pid, true)
+		g.waitLog("crash.service", "code=killed, status=9/KILL")
+		g.WriteFile(g.t, "/run/open", nil, 0o644)
+		id := c.get()
+		g.is("another invocation answers", []bool{id != invocation, id != "EOF"}, []bool{true, true})
 	})
 }
 
