@@ -146,6 +146,7 @@ func TestJournalAboutAUnit(t *testing.T) {
 	// The socket first: it is refused while its service is active, which a service of
 	// Type=simple is until its process has found out that the user is missing.
 	for _, unit := range []string{"nobody.socket", "nobody.service"} {
+		g.AnnounceFailure(t, unit)
 		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit}})
 	}
 	// A process that journald attributes to another unit.
