@@ -31,7 +31,7 @@ func TestEchoStore(t *testing.T) {
 	assert.Equal(t, pids, field(echoEvents(t, g, "accept"), "_PID"), "processes that served the connection")
 	assert.Equal(t, []string{"", "true", "true"}, field(echoEvents(t, g, "accept"), "ECHO_STORED"))
 	c.finish(t)
-	waitShow(t, g, echoService, "NFileDescriptorStore", "0")
+	g.Unit(echoService).WaitProperty(t, "NFileDescriptorStore", 0)
 
 	c = connect(t, g, "tcp", echoAddress)
 	c.echo(t, "before the stop")

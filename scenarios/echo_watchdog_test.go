@@ -17,7 +17,7 @@ func TestEchoWatchdog(t *testing.T) {
 	assertShow(t, g, echoService, properties{"WatchdogUSec": shipped["watchdog"][echoService]["WatchdogUSec"]})
 	pid := mainPID(t, g)
 	g.Unit(echoService).Kill(t, syscall.SIGSTOP)
-	waitShow(t, g, echoService, "NRestarts", "1")
+	g.Unit(echoService).WaitProperty(t, "NRestarts", 1)
 	assertJournal(t, g, echoService, "Watchdog timeout")
 	connect(t, g, "tcp", echoAddress).echo(t, "second")
 	assert.NotEqual(t, pid, mainPID(t, g), "process after the watchdog")
