@@ -30,6 +30,7 @@ func TestEchoStore(t *testing.T) {
 	pids = append(pids, mainPID(t, g))
 	assert.Equal(t, pids, field(echoEvents(t, g, "accept"), "_PID"), "processes that served the connection")
 	assert.Equal(t, []string{"", "true", "true"}, field(echoEvents(t, g, "accept"), "ECHO_STORED"))
+	assertShow(t, g, echoService, properties{"NFileDescriptorStore": "1"})
 	c.finish(t)
 	g.Unit(echoService).WaitProperty(t, "NFileDescriptorStore", 0)
 
