@@ -60,7 +60,7 @@ func (m *Machine) asUser(ctx context.Context, user string) (*Machine, error) {
 	if err := m.setRuntimeDir(ctx, unit); err != nil {
 		return nil, err
 	}
-	if err := m.Unit(unit).Start(ctx); err != nil {
+	if err := (&MachineUnit{m, unit}).Start(ctx); err != nil { // it is not under test
 		return nil, err
 	}
 	as := *m
@@ -91,7 +91,7 @@ func (m *Machine) setRuntimeDir(ctx context.Context, unit string) error {
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", unit, err)
 	}
-	err = m.WriteFile(ctx, file, []byte("[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"), 0o644)
+	err = m.writeFile(ctx, file, []byte("[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"), 0o644)
 	if err != nil || len(loaded) == 0 {
 		return err
 	}

@@ -48,6 +48,11 @@ func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error
 // makes missing directories, as Copy does. No process there sees a part of the file.
 func (m *Machine) WriteFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	m.announced.testFile(guestPath)
+	return m.writeFile(ctx, guestPath, data, mode)
+}
+
+// writeFile is WriteFile for a file that is not the test's.
+func (m *Machine) writeFile(ctx context.Context, guestPath string, data []byte, mode fs.FileMode) error {
 	return public(m.vm.With(ctx, "write a file in", func(ctx context.Context, s *link.Client) error {
 		return s.Files(m.owner()).WriteFile(ctx, guestPath, data, mode)
 	}))

@@ -13,7 +13,7 @@ func TestFindings(t *testing.T) {
 		want    []string
 	}{
 		"nothing": {[]Entry{entry("MESSAGE", "fine", "PRIORITY", "6", "_SYSTEMD_UNIT", "a.service")}, nil},
-		"a failed unit, and what systemd reports about it": {[]Entry{
+		"a failed unit": {[]Entry{
 			exited("b.service", "1", "Main process exited, code=exited, status=3/NOTIMPLEMENTED"),
 			failedWith("b.service", "1", "exit-code"),
 			entry("MESSAGE", "Failed to start b.", "PRIORITY", "3", "_PID", "1", "UNIT", "b.service"),

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 
 	"example.org/systemd-vmtest/internal/tail"
 )
@@ -44,8 +45,12 @@ func (s *Store) outgrow() {
 func (s *Store) Losses(from int) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	losses := slices.Clone(s.losses)
+	for _, g := range s.gaps {
+		losses = append(losses, g.lost(g.before.Number-g.after.Number-1))
+	}
 	var texts []string
-	for _, l := range s.losses {
+	for _, l := range losses {
 		if l.before >= from {
 			texts = append(texts, l.text)
 		}

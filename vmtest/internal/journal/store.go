@@ -23,6 +23,7 @@ type Store struct {
 	tails   map[string]uint64
 	boot    string // of the last entry
 	losses  []loss
+	gaps    []gap
 	err     error         // why no more entries come
 	changed chan struct{} // closed and replaced at each change
 }
@@ -85,9 +86,10 @@ func (s *Store) add(raw []byte, dropped bool) {
 	if known && place.Number <= last {
 		return // a stream that begins again repeats an entry
 	}
-	// A reboot ends the stream before the journal, which a disk keeps.
-	if known && place.Number > last+1 && e.Boot == s.boot {
-		s.lose("%d entries did not arrive before %s; they were removed before they were read", place.Number-last-1, e)
+	// A reboot ends the stream before the journal, which a disk keeps. In systemd 252 the
+	// file of a user has a sequence of its own, with numbers of the same counter.
+	if high := s.high(); high > 0 && place.Number > high+1 && e.Boot == s.boot {
+		s.gaps = append(s.gaps, gap{Place{place.Sequence, high}, place, s.last(), s.end(), e.String()})
 	}
 	if ofLoss(e) {
 		s.lose("journald: %s", e.Message)
@@ -98,6 +100,15 @@ func (s *Store) add(raw []byte, dropped bool) {
 	if s.size > maxStored {
 		s.shrink()
 	}
+}
+
+// high returns the highest number so far.
+func (s *Store) high() uint64 {
+	var n uint64
+	for _, last := range s.tails {
+		n = max(n, last)
+	}
+	return n
 }
 
 // shrink drops the oldest eighth.
@@ -133,6 +144,10 @@ func (s *Store) End(why error) {
 func (s *Store) Last() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.last()
+}
+
+func (s *Store) last() string {
 	if len(s.entries) == 0 {
 		return ""
 	}

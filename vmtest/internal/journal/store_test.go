@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,21 @@ func TestEntriesThatDidNotArrive(t *testing.T) {
 	s := of(t, 1, 2)
 	at := s.Len()
 	put(t, s, 6, 7)
-	assert.Equal(t, []string{"3 entries did not arrive before 03:04:05.000 : m6; they were removed before they were read"}, s.Losses(0))
+	cursor, ok := s.Gap()
+	require.True(t, ok)
+	assert.Equal(t, c(2), cursor)
+	require.NoError(t, s.Fill(func(w io.Writer) error {
+		for _, n := range []int{2, 4, 6, 7} {
+			if _, err := io.WriteString(w, export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n))...)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	assert.Equal(t, "m1 m2 m4 m6 m7", all(t, s))
+	_, ok = s.Gap()
+	assert.False(t, ok)
+	assert.Equal(t, []string{"2 entries did not arrive before 03:04:05.000 : m6; they were removed before they were read"}, s.Losses(0))
 	assert.Len(t, s.Losses(at), 1)
 	assert.Empty(t, s.Losses(at+1))
 	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8)...)))
@@ -81,6 +96,17 @@ func TestEntriesThatJournaldDidNotTake(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, []string{"journald: Suppressed 7 messages from a.service", "journald: Missed 3 kernel messages"}, s.Losses(0))
+}
+
+// A user's file may have another sequence, with numbers of the same counter.
+func TestTwoSequences(t *testing.T) {
+	s := of(t, 1, 2)
+	for _, cursor := range []string{"s=u;i=3;b=b", "s=u;i=4;b=b", "s=1;i=5;b=b", "s=v;i=1;b=b", "s=1;i=6;b=b"} {
+		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b")))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 7, s.Len())
+	assert.Empty(t, s.Losses(0))
 }
 
 func TestWaitTails(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -141,7 +142,17 @@ func (m *Machine) syncJournal(ctx context.Context) error {
 	for i, t := range tails {
 		places[i] = journal.Place(t)
 	}
-	return m.journal.WaitTails(ctx, places)
+	if err := m.journal.WaitTails(ctx, places); err != nil {
+		return err
+	}
+	cursor, gap := m.journal.Gap()
+	if !gap {
+		return nil
+	}
+	return m.journal.Fill(func(w io.Writer) error {
+		args := []string{"journalctl", "--boot", "--output=export", "--all", "--no-pager", "--quiet", "--cursor=" + cursor}
+		return m.Exec(ctx, link.Command{Args: args, Stdout: w, Stderr: io.Discard})
+	})
 }
 
 // WaitJournal returns the first entry that q selects and match accepts, as journal.Store.Wait.
