@@ -46,6 +46,7 @@ func TestPackagedSSHSocket(t *testing.T) {
 	g := startPackaged(t)
 	user := g.AddUser(t, vmtest.User{Name: "alice"})
 	key := authorize(t, g, user)
+	g.WriteFile(t, "/etc/default/locale", nil, 0o644) // pam_env logs an error without it
 	systemctl(t, g, "disable", "--now", "ssh.service")
 	g.EnableNow(t, "ssh.socket")
 	assertShow(t, g, "ssh.socket", properties{"SubState": "listening", "NAccepted": "0"})
