@@ -16,6 +16,7 @@ import (
 func TestEchoStore(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/store")
+	g.AnnounceFailure(t, echoService) // it is killed
 	g.EnableNow(t, echoSocket)
 	c := connect(t, g, "tcp", echoAddress)
 	c.echo(t, "before")

@@ -12,6 +12,7 @@ import (
 func TestEchoWatchdog(t *testing.T) {
 	t.Parallel()
 	g := startEchoGuest(t, "../echo/units/watchdog")
+	g.AnnounceFailure(t, echoService)
 	g.EnableNow(t, echoSocket)
 	connect(t, g, "tcp", echoAddress).echo(t, "first")
 	assertShow(t, g, echoService, properties{"WatchdogUSec": shipped["watchdog"][echoService]["WatchdogUSec"]})

@@ -87,6 +87,7 @@ func TestJournalStreamIsWhole(t *testing.T) {
 	count(10)
 	g.Run(t, "systemctl", "restart", "systemd-journald.service")
 	count(10)
+	g.AnnounceFailure(t, "systemd-journald.service")
 	g.Run(t, "systemctl", "kill", "--signal=KILL", "systemd-journald.service")
 	count(10)
 	g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = journalctl ] && kill -9 ${p#/proc/}; done; true`}})

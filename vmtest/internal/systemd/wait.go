@@ -68,7 +68,7 @@ func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 		if err := s.next(ctx, w.concerns); err != nil {
 			return err
 		}
-		if w.reached() { // as the signal said
+		if w.reached() && !ends(w.saw.ActiveState) { // as the signal said
 			return nil
 		}
 	}
@@ -86,7 +86,7 @@ func (w *unitWait) look(ctx context.Context, c *connection) (done bool, err erro
 	switch {
 	case w.reached():
 		return true, nil
-	case p.job() != 0:
+	case p.job() != 0, restarts(w.saw.SubState):
 		return false, nil
 	case w.saw.ActiveState == "failed":
 		return true, errFailed
@@ -119,8 +119,16 @@ func (w *unitWait) note(p properties) {
 }
 
 func (w *unitWait) reached() bool {
-	return !w.missing() && (w.want == w.saw.ActiveState || w.want == w.saw.SubState)
+	return !w.missing() && (w.want == w.saw.ActiveState && !restarts(w.saw.SubState) || w.want == w.saw.SubState)
 }
+
+// restarts reports whether a service is on its way from "failed" or "inactive" to a restart
+// by Restart=. Since systemd 254 that is a state of its own.
+func restarts(subState string) bool { return strings.HasSuffix(subState, "-before-auto-restart") }
+
+// ends reports whether a unit has ended. Before systemd 254 it may be announced as such
+// although it is restarted at once, so it is looked at again.
+func ends(activeState string) bool { return activeState == "failed" || activeState == "inactive" }
 
 // missing reports whether there has been no such unit at any look. A unit without a file
 // is unloaded when it ends, and a mount may come without a unit file.

@@ -131,6 +131,12 @@ func TestWaitGoesOn(t *testing.T) {
 		{"about to restart", "a.service", "running", func(f *fakeSystemd) {
 			f.unit("a.service", "activating", "auto-restart", nil)
 		}, ""},
+		{"failed, about to restart", "a.service", "failed", func(f *fakeSystemd) {
+			f.unit("a.service", "failed", "failed-before-auto-restart", nil)
+		}, ""},
+		{"dead, about to restart", "a.service", "active", func(f *fakeSystemd) {
+			f.unit("a.service", "inactive", "dead-before-auto-restart", nil)
+		}, ""},
 		{"triggered", "a.service", "active", func(f *fakeSystemd) {
 			f.unit("a.service", "inactive", "dead", triggeredBy("a.timer", "a.path"))
 			f.unit("a.timer", "active", "waiting", nil)

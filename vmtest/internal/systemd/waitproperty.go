@@ -111,7 +111,7 @@ func orNil(ok bool, err error) error {
 // returns the properties that it saw last.
 func (m *Manager) WaitSettled(ctx context.Context, unit string) (saw map[string]any, err error) {
 	return m.WaitProperties(ctx, unit, func(p map[string]any) bool {
-		return JobOf(p) == 0 && !moving(properties(p).text("ActiveState"))
+		return JobOf(p) == 0 && !moving(properties(p).text("ActiveState")) && !restarts(properties(p).text("SubState"))
 	})
 }
 
