@@ -90,9 +90,14 @@ func journalTails(root string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The directories of namespaces and of other machines are not in the stream.
+	machine, err := os.ReadFile(filepath.Join(root, "etc/machine-id"))
+	if err != nil {
+		return nil, fmt.Errorf("read machine ID: %w", err)
+	}
 	var list []string
 	for _, dir := range journalDirs {
-		files, err := filepath.Glob(filepath.Join(root, dir, "*", "*.journal"))
+		files, err := filepath.Glob(filepath.Join(root, dir, string(bytes.TrimSpace(machine)), "*.journal"))
 		if err != nil {
 			return nil, fmt.Errorf("look for the journal: %w", err)
 		}

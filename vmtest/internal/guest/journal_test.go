@@ -26,6 +26,8 @@ func TestJournalTails(t *testing.T) {
 	const boot, other, sequence = "0123456789abcdef", "fedcba9876543210", "ssssssssssssssss"
 	root := t.TempDir()
 	tree{
+		"etc/machine-id":                         "m\n",
+		"var/log/journal/m.noisy/system.journal": journalFile(boot, sequence, 3, 1<<50),
 		"proc/sys/kernel/random/boot_id":         "30313233-3435-3637-3839-616263646566\n",
 		"var/log/journal/m/system.journal":       journalFile(boot, sequence, 3, 1<<40),
 		"var/log/journal/m/user-1000.journal":    journalFile(boot, sequence, 1, 7),
