@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxEntry is the most bytes of an entry that are kept. journald takes entries of several
@@ -28,12 +29,13 @@ type decoder struct {
 	pos     int    // in buf: what comes before is split already
 	skip    uint64 // bytes of the value that is not kept
 	dropped bool   // the beginning of buf's entry was not kept
+	head    []byte // its first field
 	err     error
 }
 
 // write takes the next part of the stream and calls each with every entry that it
 // completes. The entry's bytes belong to each. dropped reports that the entry has more
-// than maxEntry bytes; then each gets only its end. After an error nothing can be split any
+// than maxEntry bytes; then each gets only its first field, the cursor, and its end. After an error nothing can be split any
 // more.
 func (d *decoder) write(p []byte, each func(raw []byte, dropped bool)) error {
 	if d.err != nil {
@@ -54,12 +56,15 @@ func (d *decoder) write(p []byte, each func(raw []byte, dropped bool)) error {
 		d.pos += more
 		if complete {
 			if d.pos-start > 1 || d.dropped { // not an empty line alone
-				each(bytes.Clone(d.buf[start:d.pos]), d.dropped)
+				each(slices.Concat(d.head, d.buf[start:d.pos]), d.dropped)
 			}
-			start, d.dropped = d.pos, false
+			start, d.dropped, d.head = d.pos, false, nil
 			continue
 		}
 		if d.pos-start > maxEntry {
+			if d.head == nil {
+				d.head = firstLine(d.buf[start:d.pos])
+			}
 			d.dropped, start = true, d.pos
 		}
 		if more == 0 {
@@ -72,6 +77,14 @@ func (d *decoder) write(p []byte, each func(raw []byte, dropped bool)) error {
 		d.buf = nil
 	}
 	return nil
+}
+
+// firstLine returns a copy of the first line of an entry, if that is short. journalctl begins
+// an entry with its cursor.
+func firstLine(entry []byte) []byte {
+	const most = 4 << 10
+	end := bytes.IndexByte(entry[:min(len(entry), most)], '\n')
+	return bytes.Clone(entry[:end+1])
 }
 
 // step returns the number of bytes of the field that b begins with, 0 if b does not have

@@ -17,6 +17,10 @@ type gap struct {
 	entry         string // the entry after it, in a line
 }
 
+// has reports whether the gap is about a place. Numbers are those of one counter for all
+// sequences.
+func (g gap) has(p Place) bool { return p.Number > g.after.Number && p.Number < g.before.Number }
+
 // lost describes n entries that are missing in the gap.
 func (g gap) lost(n uint64) loss {
 	return loss{g.at, tail.Printable(fmt.Sprintf("%d entries did not arrive before %s; they were removed before they were read", n, g.entry))}
@@ -35,14 +39,17 @@ func (s *Store) Gap() (cursor string, ok bool) {
 // filler takes the journal from the cursor of Gap on, in the export format.
 type filler struct {
 	decoder decoder
-	found   []stored
+	gaps    []gap
+	found   []stored // in one of the gaps
 }
 
 func (f *filler) Write(p []byte) (int, error) {
 	err := f.decoder.write(p, func(raw []byte, dropped bool) {
 		if e, err := parseEntry(raw); err == nil && !dropped {
 			place, _ := placeOf(e.Cursor)
-			f.found = append(f.found, stored{raw, place, e.Boot})
+			if slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(place) }) {
+				f.found = append(f.found, stored{raw, place, e.Boot})
+			}
 		}
 	})
 	return len(p), err
@@ -54,16 +61,18 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	s.mu.Lock()
 	gaps := slices.Clone(s.gaps)
 	s.mu.Unlock()
-	var f filler
+	f := filler{gaps: gaps}
 	if err := read(&f); err != nil {
 		return fmt.Errorf("read journal again: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Another Fill may have filled some meanwhile.
+	gaps = slices.DeleteFunc(gaps, func(g gap) bool { return !slices.Contains(s.gaps, g) })
 	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return slices.Contains(gaps, g) })
 	for _, g := range gaps {
 		found := slices.DeleteFunc(slices.Clone(f.found), func(e stored) bool {
-			return e.place.Number <= g.after.Number || e.place.Number >= g.before.Number
+			return !g.has(e.place)
 		})
 		at := slices.IndexFunc(s.entries, func(e stored) bool { return e.place == g.before })
 		if at < 0 {
@@ -73,9 +82,12 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 		for _, e := range found {
 			s.size += len(e.raw)
 		}
-		if n := g.before.Number - g.after.Number - 1 - uint64(len(found)); n > 0 {
-			s.losses = append(s.losses, g.lost(n))
+		if n := g.before.Number - g.after.Number - 1; n > uint64(len(found)) && len(s.losses) < maxLosses {
+			s.losses = append(s.losses, g.lost(n-uint64(len(found))))
 		}
+	}
+	if s.size > maxStored {
+		s.shrink()
 	}
 	s.notify()
 	return nil

@@ -70,11 +70,13 @@ func (s *Store) end() int { return s.first + len(s.entries) }
 func (s *Store) add(raw []byte, dropped bool) {
 	if dropped {
 		s.lose("an entry of more than %d MiB was dropped", maxEntry>>20)
+		s.pass(raw)
 		return
 	}
 	e, err := parseEntry(raw)
 	if err != nil {
 		s.lose("an entry was dropped: %v", err)
+		s.pass(raw)
 		return
 	}
 	place, ok := placeOf(e.Cursor)
@@ -100,6 +102,15 @@ func (s *Store) add(raw []byte, dropped bool) {
 	if s.size > maxStored {
 		s.shrink()
 	}
+}
+
+// pass notes that an entry has come which is not kept, so that nothing waits for it.
+func (s *Store) pass(raw []byte) {
+	splitFields(raw, func(name string, value []byte) {
+		if place, ok := placeOf(string(value)); ok && name == "__CURSOR" {
+			s.tails[place.Sequence] = max(s.tails[place.Sequence], place.Number)
+		}
+	})
 }
 
 // high returns the highest number so far.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -187,4 +188,42 @@ func TestSince(t *testing.T) {
 		assert.Equal(t, test.want, messages(entries), "%+v", test)
 		assert.Equal(t, test.all, whole, "%+v", test)
 	}
+}
+
+// An entry that is not kept is waited for no longer.
+func TestDroppedEntryHasArrived(t *testing.T) {
+	for name, field := range map[string]string{
+		"a large value":       "HUGE\n" + string(binary.LittleEndian.AppendUint64(nil, maxEntry+1)) + strings.Repeat("x", maxEntry+1) + "\n",
+		"many values":         strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20),
+		"a time that is none": "__MONOTONIC_TIMESTAMP=x\n",
+	} {
+		s := of(t, 1)
+		_, err := s.Write([]byte("__CURSOR=" + c(2) + "\n" + field + "\n"))
+		require.NoError(t, err)
+		assert.Len(t, s.Losses(0), 1, name)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		assert.NoError(t, s.WaitTails(ctx, []Place{{"1", 2}}), name)
+		cancel()
+		put(t, s, 3)
+		assert.Len(t, s.Losses(0), 1, name)
+		assert.Equal(t, "m1 m3", all(t, s))
+	}
+}
+
+// Two callers that fill the same gap add its entries once.
+func TestFillTwice(t *testing.T) {
+	s := of(t, 1, 4)
+	assert.NoError(t, s.Fill(func(w io.Writer) error {
+		return s.Fill(func(other io.Writer) error {
+			for n := 2; n <= 5; n++ {
+				text := export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n))...)
+				if _, err := io.WriteString(io.MultiWriter(w, other), text); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}))
+	assert.Equal(t, "m1 m2 m3 m4", all(t, s))
+	assert.Empty(t, s.Losses(0))
 }
