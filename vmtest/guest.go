@@ -67,7 +67,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	}
 	t.Cleanup(func() {
 		t.Helper() // puts the evidence under the line that started the machine
-		if !t.Failed() {
+		if !t.Failed() && !t.Skipped() {
 			g.judge(t)
 		}
 		if t.Failed() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -83,6 +84,11 @@ func (e Entry) first(names ...string) string {
 // String returns the entry in one line, as journalctl's short output has it, safe to
 // print.
 func (e Entry) String() string {
+	return strings.ReplaceAll(e.text(), "\n", `\n`)
+}
+
+// text is String with the message's line feeds.
+func (e Entry) text() string {
 	return tail.Printable(fmt.Sprintf("%s %s: %s", e.Time.UTC().Format("15:04:05.000"), e.sender(), e.Message))
 }
 

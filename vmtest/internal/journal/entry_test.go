@@ -83,6 +83,8 @@ func TestWhoseEntry(t *testing.T) {
 func TestEntryIsSafeToPrint(t *testing.T) {
 	e := Entry{Message: "\x1b]0;owned\x07\x1b[2Jhello", Identifier: "x"}
 	assert.Equal(t, "00:00:00.000 x: hello", e.String())
+	e = Entry{Message: "fine\n  | 00:00:01.000 forged", Identifier: "x"}
+	assert.Equal(t, `00:00:00.000 x: fine\n  | 00:00:01.000 forged`, e.String())
 }
 
 func TestEntryWithoutStamps(t *testing.T) {

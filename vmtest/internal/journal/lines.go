@@ -33,7 +33,7 @@ func Lines(entries []Entry) []string {
 	for i := 0; i < len(entries); {
 		size, times := repetition(keys[i:])
 		for _, e := range entries[i : i+size] {
-			lines = append(lines, strings.ReplaceAll(e.String(), "\n", "\n    "))
+			lines = append(lines, strings.ReplaceAll(e.text(), "\n", "\n    "))
 		}
 		if times > 1 {
 			lines = append(lines, repeated(size, times-1))

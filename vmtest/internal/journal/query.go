@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -103,14 +104,27 @@ func (st *Store) Select(q Query, user *uint32) ([]Entry, error) {
 			found = append(found, e)
 		}
 	}
-	reverse(found)
+	slices.Reverse(found)
 	return found, nil
 }
 
-func reverse(entries []Entry) {
-	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
-		entries[i], entries[j] = entries[j], entries[i]
+// Of returns those of entries, oldest first, that q selects, of any boot. Last does not
+// count.
+func (q Query) Of(entries []Entry, user *uint32) ([]Entry, error) {
+	s, err := q.check(user)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
 	}
+	if at := slices.IndexFunc(entries, func(e Entry) bool { return q.After != "" && e.Cursor == q.After }); at >= 0 {
+		entries = entries[at+1:]
+	}
+	var found []Entry
+	for _, e := range entries {
+		if s.accept(e) {
+			found = append(found, e)
+		}
+	}
+	return found, nil
 }
 
 // LossesAfter returns the Losses after a cursor, or all if it is "".
