@@ -33,11 +33,11 @@ func EachImage(t *testing.T, test func(t *testing.T)) {
 		if err != nil {
 			t.Fatalf("start machines: %v", err)
 		}
-		defer func() {
+		t.Cleanup(func() { // after the subtests that run in parallel
 			if err := slot.Release(); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
