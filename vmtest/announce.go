@@ -23,9 +23,11 @@ type announced struct {
 	tested   map[string]bool
 }
 
-// AnnounceFailure announces that a unit fails, or is allowed to have failed already, so that
-// a test does not fail for it at its end. If it does not fail, the test fails at its end.
-// The name of a template, such as "demo@.service", stands for its instances.
+// AnnounceFailure announces that a unit fails, so that a test does not fail for it at its
+// end. It may come before the failure or after it, and covers all failures of the unit since
+// the machine began, with what systemd logs about them. It does not cover what the unit itself
+// logs, nor a core dump; AnnounceEntry does. If the unit does not fail, the test fails at its
+// end. The name of a template, such as "demo@.service", stands for its instances.
 //
 // A test that waits for a unit to be "failed", or gets a [UnitError] of one, has announced
 // that failure.
@@ -141,7 +143,8 @@ func (a *announced) unmet(findings []journal.Finding, selected []int) []string {
 	return texts
 }
 
-// AnnounceFailure announces that a unit fails, as Machine.AnnounceFailure.
+// AnnounceFailure announces that a unit fails, so that the test does not fail for it at its
+// end, as Machine.AnnounceFailure.
 func (g *Guest) AnnounceFailure(t testing.TB, unit string) {
 	t.Helper()
 	if err := g.Machine.AnnounceFailure(unit); err != nil {

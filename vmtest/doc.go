@@ -54,19 +54,24 @@
 //
 // # The journal, and what is unexpected
 //
-// The guest sends its journal to the host as it is written, so [Guest.Journal] and
-// [Guest.ExpectEntry] run no program in the guest. At its end a test fails for what went wrong
-// in its guest since the machine began and was not announced: a unit that failed, a core
-// dump, an oops or a warning of the kernel, a process killed for lack of memory, a job that
-// was dropped because of an ordering cycle, an entry of priority err or worse by or about a
-// unit under test. [Machine.Unexpected] tells more. A test announces what it makes happen:
+// At its end a test fails for what went wrong in its guest since the machine began and was
+// not announced: a unit that failed, also if the test killed it or Restart= started it again;
+// a core dump, a process killed for lack of memory, an oops or a warning of the kernel, a job
+// that was dropped because of an ordering cycle; an entry of priority err or worse by or about
+// a unit under test. [Machine.Unexpected] has the exact rules. A test that waits for a unit to
+// be "failed", or gets a *[UnitError] of one, has announced its failure. Other things are
+// announced by
 //
 //	g.AnnounceFailure(t, "demo.service")
 //	g.AnnounceEntry(t, vmtest.JournalQuery{By: "demo.service", Contains: "cannot bind"})
 //
-// An announcement that does not come true fails the test as well. Config.LogUnexpected turns
-// all of this down to a line in the log. What guests of this module's images print by
-// themselves has nothing of the kind, so there is no list of exceptions.
+// An announcement that does not come true fails the test as well. Config.LogUnexpected logs
+// all of this instead. Guests of this module's images print nothing of the kind by
+// themselves, so there is no list of exceptions.
+//
+// The guest sends its journal to the host as it is written, so [Guest.Journal] and
+// [Guest.ExpectEntry] run no program in the guest. ExpectEntry is about what has been logged,
+// and [Guest.WaitJournal] waits.
 //
 // # Guests
 //

@@ -16,11 +16,16 @@ import (
 )
 
 // WriteDropIn writes a file of settings for the unit (systemd.unit(5), drop-ins), such as
-// "10-limits.conf", or replaces it, and makes systemd read unit files again. What runs keeps
-// its settings until it is restarted. The file is in Image.UnitDir, or for a user's unit in
-// the user's ~/.config/systemd/user. If systemd does not read the file, or refuses the unit
-// because of it, that is a *[UnitError], and the file stays. A text with a NUL, or with a
-// line that is longer than systemd reads, is an fs.ErrInvalid, and nothing is written.
+// "10-limits.conf", or replaces it, and makes systemd read unit files again:
+//
+//	u.WriteDropIn(ctx, "10-timeout.conf", "[Service]\nTimeoutStopSec=5s\n")
+//
+// Processes that run keep what they were started with, and a socket its addresses; restart
+// the unit to change these. The file is in the directory of the guest's own units,
+// /etc/systemd/system as a rule, or for a user's unit in the user's ~/.config/systemd/user.
+// If systemd does not read the file, or refuses the unit because of it, that is a
+// *[UnitError], and the file stays. A text with a NUL, or with a line that is longer than
+// systemd reads, is an fs.ErrInvalid, and nothing is written.
 func (u *MachineUnit) WriteDropIn(ctx context.Context, name, text string) error {
 	if err := checkUnitText(text); err != nil {
 		return fmt.Errorf("write drop-in %s of %s: %w", tail.Printable(name), tail.Printable(u.name), err)

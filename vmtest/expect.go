@@ -54,7 +54,8 @@ func (m *Machine) entryError(ctx context.Context, q JournalQuery, problem string
 func (q JournalQuery) String() string { return journal.Query(q).String() }
 
 // ExpectEntry returns the first entry that q selects of those that were logged before the
-// call. If there is none, the error is an *[EntryError].
+// call. It does not wait for one; WaitJournal does. If there is none, the error is an
+// *[EntryError].
 func (m *Machine) ExpectEntry(ctx context.Context, q JournalQuery) (Entry, error) {
 	found, err := m.Journal(ctx, q)
 	if err != nil {
@@ -102,7 +103,8 @@ func (m *Machine) ExpectOrder(ctx context.Context, queries ...JournalQuery) ([]E
 	return found, nil
 }
 
-// ExpectEntry returns the first entry that q selects, as Machine.ExpectEntry.
+// ExpectEntry returns the first entry that q selects of those that were logged before the
+// call, as Machine.ExpectEntry. WaitJournal waits for one.
 func (g *Guest) ExpectEntry(t testing.TB, q JournalQuery) Entry {
 	t.Helper()
 	return get(t, g, func(ctx context.Context) (Entry, error) { return g.Machine.ExpectEntry(ctx, q) })

@@ -83,7 +83,8 @@ func (g *guest) show(unit string, properties ...string) string {
 	return strings.Join(values, " ")
 }
 
-// wait waits until a property of a unit has a value, written as systemctl show prints it.
+// wait waits until a property of a unit has a value, written as
+// fmt.Sprint prints what D-Bus has.
 func (g *guest) wait(unit, property, value string) {
 	g.t.Helper()
 	g.until(fmt.Sprintf("%s of %s to be %s", property, unit, value), func(ctx context.Context, s *dbus.Conn) (string, bool, error) {
