@@ -77,5 +77,5 @@ flake-check: setup ## run all checks of the flake, with a stand-in for nixpkgs
 SAMPLE = unit guide-nixos accept_yes-nixos accept_no-nixos
 flake-sample: setup ## evaluate the flake and run some of its checks, as flake-check
 	@$(VMTEST) run true
-	images/nixos/with-standin flake check --no-build
+	images/nixos/with-standin flake show
 	images/nixos/with-standin build -L --no-link $(SAMPLE:%=.\#checks.$$(uname -m)-linux.%)

@@ -31,7 +31,7 @@
         );
 
       # After a change of go.mod the build fails and prints the new hash.
-      vendorHash = "sha256-Bhmh4lVSaboptkvUPK+kg8ZG2J1PtFiQtoMJ/gv9Pz4=";
+      vendorHash = "sha256-Vx1PThBkGgKhDseDnSdKn+ZdOQZNy+KXO9lbBH3uamU=";
 
       # The Go module with only some of its directories, so that a change in the
       # others rebuilds nothing.
