@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,17 +83,6 @@ func (g *guest) show(unit string, properties ...string) string {
 		values[i] = all[p]
 	}
 	return strings.Join(values, " ")
-}
-
-// wait waits until a property of a unit has a value, written as
-// fmt.Sprint prints what D-Bus has.
-func (g *guest) wait(unit, property, value string) {
-	g.t.Helper()
-	g.until(fmt.Sprintf("%s of %s to be %s", property, unit, value), func(ctx context.Context, s *dbus.Conn) (string, bool, error) {
-		all, err := s.GetAllPropertiesContext(ctx, unit)
-		got := fmt.Sprint(all[property])
-		return got, got == value, err
-	})
 }
 
 // state waits until the unit's ActiveState or SubState is state.
@@ -201,14 +192,19 @@ func (g *guest) dial(address string) *client {
 	return &client{c, g.t, bufio.NewReader(c)}
 }
 
-// refused reports whether an address in the guest takes no connection.
+// refused reports whether an address in the guest takes no connection: nothing listens on
+// it, or its path does not exist.
 func (g *guest) refused(address string) bool {
 	g.t.Helper()
 	c, err := g.Machine.Dial(g.t.Context(), network(address), address)
 	if err == nil {
 		c.Close()
+		return false
 	}
-	return err != nil
+	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+		require.NoError(g.t, err, "connect to %s", address)
+	}
+	return true
 }
 
 func network(address string) string {

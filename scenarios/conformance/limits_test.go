@@ -21,7 +21,7 @@ func TestMaxConnections(t *testing.T) {
 		g.is("counters and state", g.show("few.socket", "NAccepted", "NConnections", "NRefused", "SubState"), "2 2 1 listening")
 		g.logs("few.socket", "Too many incoming connections (2)")
 		first.finish()
-		g.wait("few.socket", "NConnections", "1")
+		g.Unit("few.socket").WaitProperty(g.t, "NConnections", 1)
 		g.is("a client after one has left is served", g.dial("/run/few.sock").ask("hello"), "hello")
 	})
 }

@@ -137,7 +137,7 @@ func TestFlushPending(t *testing.T) {
 		g.state("flush.service", "running")
 		g.WriteFile(g.t, "/run/open", nil, 0o644)
 		g.is("the client in the queue", c.get(), "EOF")
-		g.wait("flush.socket", "SubState", "listening")
+		g.state("flush.socket", "listening")
 		g.is("the service is not started for it again", g.show("flush.service", "ActiveState"), "inactive")
 	})
 }
@@ -161,7 +161,7 @@ func TestReset(t *testing.T) {
 	}, func(g *guest) {
 		g.start("reset.socket")
 		g.run("probe", "dial", "-reset", "-times=5", "tcp", "127.0.0.1:9112")
-		g.wait("reset.socket", "NConnections", "0")
+		g.Unit("reset.socket").WaitProperty(g.t, "NConnections", 0)
 		g.is("state of the socket", g.show("reset.socket", "ActiveState", "SubState", "Result"), "active listening success")
 		g.is("failed units", g.run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "reset@*"), "")
 		g.is("answer to the next client", g.dial("127.0.0.1:9112").ask("hello"), "hello")

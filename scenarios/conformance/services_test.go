@@ -135,7 +135,7 @@ func TestRestartSteps(t *testing.T) {
 	}, func(g *guest) {
 		g.start("steps.socket")
 		g.dial("/run/steps.sock").send("exit 1")
-		g.wait("steps.service", "NRestarts", "1")
+		g.Unit("steps.service").WaitProperty(g.t, "NRestarts", 1)
 		g.is("delay before the second restart", g.show("steps.service", "RestartUSecNext"), "7.745966s")
 	})
 }
@@ -169,7 +169,7 @@ func TestExitType(t *testing.T) {
 		Since: 250, See: "systemd.service(5) ExitType=",
 	}, func(g *guest) {
 		g.start("group.service")
-		g.wait("group.service", "MainPID", "0")
+		g.Unit("group.service").WaitProperty(g.t, "MainPID", 0)
 		g.is("state without a main process", g.show("group.service", "ActiveState", "SubState"), "active running")
 	})
 }
