@@ -98,21 +98,11 @@ func (a *announced) testFS(fsys fs.FS, guestDir string) {
 func (a *announced) isTested(unit string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.tested[unit] || a.tested[templateOf(unit)]
-}
-
-// templateOf returns the name of the template that a unit is an instance of, or the unit's
-// own.
-func templateOf(unit string) string {
-	prefix, rest, ok := strings.Cut(unit, "@")
-	if !ok {
-		return unit
-	}
-	return prefix + "@" + path.Ext(rest)
+	return a.tested[unit] || a.tested[systemd.TemplateOf(unit)]
 }
 
 // isUnit reports whether a name stands for a unit.
-func isUnit(name, unit string) bool { return name == unit || name == templateOf(unit) }
+func isUnit(name, unit string) bool { return name == unit || name == systemd.TemplateOf(unit) }
 
 // expects reports whether a finding was announced.
 func (a *announced) expects(f journal.Finding, expected map[string]bool) bool {

@@ -25,7 +25,8 @@ const (
 
 // evidence returns what a guest shows about a failure: the units that failed on top, and
 // below them what systemd and the journal have. A guest that is gone or stuck yields its
-// console and the journal that had arrived. evidence uses the time that is kept back for it, also after ctx has ended.
+// console and the journal that had arrived. evidence uses the time that is kept back for it,
+// also after ctx has ended.
 func evidence(ctx context.Context, m *Machine) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
 	defer cancel()

@@ -29,7 +29,7 @@ func (e *EntryError) Error() string {
 		b.WriteString("\nthe journal is not whole: " + loss)
 	}
 	if len(e.Near) == 0 {
-		b.WriteString("\nthere is no entry of it at all")
+		b.WriteString("\nthe journal has no entry near it")
 	}
 	for _, entry := range e.Near {
 		b.WriteString("\n  | " + entry.String())

@@ -25,7 +25,7 @@ func (u *MachineUnit) WaitSettled(ctx context.Context) (UnitState, error) {
 // at once with [ErrStateUnreachable] as Wait does.
 func (u *MachineUnit) WaitState(ctx context.Context, ok func(UnitState) bool) (UnitState, error) {
 	p, err := u.machine.units().WaitProperties(ctx, u.name, func(p map[string]any) bool { return ok(unitState(p)) })
-	return u.saw(ctx, p, "as asked", err)
+	return u.saw(ctx, p, "accepted by the function of WaitState", err)
 }
 
 // saw returns the state that a wait saw last, and its error.

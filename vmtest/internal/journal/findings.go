@@ -60,8 +60,8 @@ func Findings(entries []Entry, underTest func(unit string) bool) []Finding {
 	return found
 }
 
-// errorOf returns what an entry of priority err is, and of which unit, or "" if that is not
-// under test, or the entry belongs to a failure that is reported already.
+// errorOf describes an entry of priority err and names its unit. It returns "" if the unit is
+// not under test, or if its failure is reported already.
 func errorOf(e Entry, failed map[string]bool, underTest func(string) bool) (what, unit string) {
 	switch {
 	case e.About != "" && failed[e.About]:

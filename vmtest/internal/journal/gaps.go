@@ -23,7 +23,11 @@ func (g gap) has(p Place) bool { return p.Number > g.after.Number && p.Number < 
 
 // lost describes n entries that are missing in the gap.
 func (g gap) lost(n uint64) loss {
-	return loss{g.at, tail.Printable(fmt.Sprintf("%d entries did not arrive before %s; they were removed before they were read", n, g.entry))}
+	what := fmt.Sprintf("%d entries", n)
+	if n == 1 {
+		what = "an entry"
+	}
+	return loss{g.at, tail.Printable(fmt.Sprintf("%s before %s did not arrive", what, g.entry))}
 }
 
 // Gap returns the cursor of the entry before the first gap that Fill has not looked at.

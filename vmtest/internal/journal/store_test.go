@@ -75,7 +75,7 @@ func TestEntriesThatDidNotArrive(t *testing.T) {
 	assert.Equal(t, "m1 m2 m4 m6 m7", all(t, s))
 	_, ok = s.Gap()
 	assert.False(t, ok)
-	assert.Equal(t, []string{"2 entries did not arrive before 03:04:05.000 : m6; they were removed before they were read"}, s.Losses(0))
+	assert.Equal(t, []string{"2 entries before 03:04:05.000 : m6 did not arrive"}, s.Losses(0))
 	assert.Len(t, s.Losses(at), 1)
 	assert.Empty(t, s.Losses(at+1))
 	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8)...)))

@@ -45,8 +45,8 @@ type fileChange struct {
 
 // ChangeFiles enables, disables, masks or unmasks units, and then reads unit files again if
 // something changed, or if one of the units has other files than systemd has read. runtime
-// puts links into /run. It returns the changes. An Enable of units of which none has an
-// [Install] section is an ErrNoInstall.
+// puts links into /run. It returns the changes. If no unit has an [Install] section, Enable
+// is an ErrNoInstall.
 func (m *Manager) ChangeFiles(ctx context.Context, verb FileVerb, units []string, runtime bool) ([]FileChange, error) {
 	f := &fileChange{verb: verb, units: units, runtime: runtime}
 	err := m.follow(ctx, func(c *connection, _ *signals) error { return f.run(ctx, c) })
@@ -96,7 +96,7 @@ func (f *fileChange) ask(ctx context.Context, c *connection) error {
 	return fmt.Errorf("no such verb: %s", f.verb)
 }
 
-// names returns the names of the units, some of which may be given by their paths.
+// names returns the units' names. The caller may have given paths of unit files.
 func (f *fileChange) names() []string {
 	var names []string
 	for _, unit := range f.units {

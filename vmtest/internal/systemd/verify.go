@@ -176,16 +176,16 @@ func (f Finding) About(units []string) bool {
 	return f.Unit == "" || slices.ContainsFunc(units, func(u string) bool {
 		// systemd-analyze makes up an instance of a template, by a name that differs
 		// between versions.
-		return u == f.Unit || IsTemplate(u) && templateOf(f.Unit) == u || templateOf(u) == f.Unit
+		return u == f.Unit || IsTemplate(u) && TemplateOf(f.Unit) == u || TemplateOf(u) == f.Unit
 	})
 }
 
 // IsTemplate reports whether a unit's name is that of a template.
-func IsTemplate(unit string) bool { return templateOf(unit) == unit }
+func IsTemplate(unit string) bool { return TemplateOf(unit) == unit }
 
-// templateOf returns the template of an instance or of a template, and "" for another
+// TemplateOf returns the template of an instance or of a template, and "" for another
 // unit.
-func templateOf(unit string) string {
+func TemplateOf(unit string) string {
 	name, instance, ok := strings.Cut(unit, "@")
 	if !ok {
 		return ""
