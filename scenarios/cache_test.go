@@ -72,6 +72,7 @@ var programs = "go/" + strings.Repeat("[0-9a-f]", 24)
 // Two processes that share an empty cache make one snapshot, and both pass. Afterwards a
 // damaged file in the cache is found, or does no harm.
 func TestCache(t *testing.T) {
+	hostSide(t)
 	cache := t.TempDir()
 	image := "VMTEST_IMAGE=" + imageDir(t)
 
@@ -157,6 +158,7 @@ func spoilSnapshots(t *testing.T, cache, image string) {
 // pass. After a byte of the image is flipped, it is built again, and the snapshot still
 // fits.
 func TestEmptyCache(t *testing.T) {
+	hostSide(t)
 	forSoak(t)
 	if image := os.Getenv("VMTEST_IMAGE"); strings.Contains(image, "/") {
 		t.Skipf("VMTEST_IMAGE=%s is a path, so there is nothing to build", image)

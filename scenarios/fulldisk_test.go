@@ -35,6 +35,7 @@ const fullDiskBuild = "VMTEST_FULL_DISK_BUILD"
 // unfinished files. The disk may be full from the beginning, or become so during the
 // work. A full disk under the temporary files does not disturb a running guest.
 func TestFullDisk(t *testing.T) {
+	hostSide(t)
 	forSoak(t)
 	if dir := os.Getenv(fullDisk); dir != "" {
 		if os.Getenv(fullDiskBuild) == "1" {

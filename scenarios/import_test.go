@@ -3,7 +3,6 @@ package scenarios
 import (
 	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -101,14 +100,14 @@ func TestImportWithoutKernel(t *testing.T) {
 // importBase returns the image of Debian that is rearranged.
 func importBase(t *testing.T) *images.Image {
 	t.Helper()
-	from := cmp.Or(os.Getenv("VMTEST_IMAGE"), images.Default)
+	hostSide(t)
 	switch {
 	case testing.Short() || os.Getenv("VMTEST_SKIP") == "1":
 		t.Skip("starts a machine: run it without -short and VMTEST_SKIP")
-	case images.IsPath(from):
+	case images.IsPath(os.Getenv("VMTEST_IMAGE")):
 		t.Skip("rearranges an image of Debian: run it with VMTEST_IMAGE=" + images.Default)
 	}
-	base, err := images.Open(t.Context(), images.Spec{Base: from}, images.Options{})
+	base, err := images.Open(t.Context(), images.Spec{Base: images.Default}, images.Options{})
 	require.NoError(t, err)
 	return base
 }

@@ -26,6 +26,7 @@ import (
 // and so on: while it takes a slot, opens the snapshot, starts QEMU, loads the state of
 // the devices, runs a command and closes the machine.
 func TestKilledTestLeavesNothing(t *testing.T) {
+	hostSide(t)
 	const mark = "VMTEST_KILLED_TEST"
 	if os.Getenv(mark) != "" {
 		for {

@@ -31,6 +31,7 @@ func times(t *testing.T, variable string, usual int) int {
 // Many forks run, four at a time. None fails, and none leaves a file descriptor or a
 // process. Under "make soak" the slowest takes at most five times the median.
 func TestManyForks(t *testing.T) {
+	hostSide(t)
 	n := times(t, "VMTEST_FORKS", 20)
 	t.Setenv("VMTEST_SLOTS", "4")
 	fork := func() time.Duration {

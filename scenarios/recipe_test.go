@@ -23,6 +23,7 @@ import (
 // A derivative of Debian with an archive, a key, components, a kernel package and an
 // os-release of its own is a guest by its recipe. It is made here of Debian's packages.
 func TestDerivative(t *testing.T) {
+	hostSide(t)
 	if os.Getenv("VMTEST_BUILD_IMAGES") != "1" {
 		t.Skip("builds an image from packages, for minutes and with a network: set VMTEST_BUILD_IMAGES=1 to run it")
 	}

@@ -19,6 +19,7 @@ const (
 // A template with a name is prepared once, by one of all processes, and again when one of the
 // things that went into it has changed. Standard error says which.
 func TestTemplateInCache(t *testing.T) {
+	hostSide(t)
 	cache := t.TempDir()
 	m := newModule(t, cache)
 	run := func(has string, env ...string) string {
@@ -74,6 +75,7 @@ func TestTemplateInCache(t *testing.T) {
 // another one's Setup calls it itself.
 func TestSetupThatFails(t *testing.T) {
 	t.Parallel()
+	hostSide(t)
 	cache := os.Getenv("VMTEST_CACHE")
 	m := newModule(t, cache)
 	cmd, out := m.goTest("TestBad.*")

@@ -107,6 +107,7 @@ func TestGuestSleeps(t *testing.T) {
 
 // A QEMU that is stopped by a signal is reported as that. The guest goes on with it.
 func TestStoppedQEMU(t *testing.T) { // not parallel, because it finds its QEMU among all
+	hostSide(t)
 	before := children(t)
 	g := vmtest.Start(t, vmtest.Config{})
 	var ours []int

@@ -1,0 +1,42 @@
+package scenarios
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.org/systemd-vmtest/images"
+)
+
+// hostSide declares that a test is about the host's side, which is the same for all guests:
+// the cache, snapshots on disk, images that are imported. It skips the test on any image
+// but the default one, so that make matrix runs it once. An image given by its path counts
+// as the default one, because nothing else runs the test then.
+func hostSide(t *testing.T) {
+	t.Helper()
+	if reason := notHere(os.Getenv("VMTEST_IMAGE")); reason != "" {
+		t.Skip(reason)
+	}
+}
+
+// notHere returns why a test of the host's side does not run with a value of VMTEST_IMAGE,
+// or "" if it does.
+func notHere(list string) string {
+	name, _, _ := strings.Cut(list, ",")
+	if name == "" || name == images.Default || images.IsPath(name) {
+		return ""
+	}
+	return fmt.Sprintf("tests the host's side, which %s shares with %s: run it with VMTEST_IMAGE=%s", name, images.Default, images.Default)
+}
+
+func TestHostSide(t *testing.T) {
+	for _, list := range []string{"", images.Default, images.Default + ",debian-11", "./image"} {
+		assert.Empty(t, notHere(list), "with VMTEST_IMAGE=%s", list)
+	}
+	for _, list := range []string{"debian-11", "debian-11," + images.Default, "mine"} {
+		assert.Contains(t, notHere(list), "run it with VMTEST_IMAGE="+images.Default, "with VMTEST_IMAGE=%s", list)
+	}
+}
