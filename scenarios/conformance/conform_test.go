@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -48,48 +49,86 @@ func conform(t *testing.T, r row.Row, scenario func(*guest)) {
 }
 
 // known is a value that is seen instead of what a row claims, on a systemd older than a
-// version.
+// version, with the cause that the table gives.
 type known struct {
 	before int
 	value  any
+	cause  string
 }
 
 // before is what is seen on a systemd older than version.
-func before(version int, value any) known { return known{version, value} }
+func before(version int, value any) known {
+	return known{before: version, value: value, cause: fmt.Sprint("before ", version)}
+}
+
+// because has the cause of a difference that is not systemd's version, but the kernel of its
+// image or how it was built.
+func (k known) because(cause string) known {
+	k.cause = cause
+	return k
+}
 
 // is asserts that what was seen is what the row claims. On the versions of a known
 // difference, which come oldest first, it must be that one instead, and the row differs
 // there.
 func (g *guest) is(what string, seen, claimed any, differences ...known) {
 	g.t.Helper()
-	want := claimed
+	want, cause := claimed, ""
 	for _, k := range slices.Backward(differences) { // of several the oldest that applies
 		if g.Machine.Image().SystemdMajor < k.before {
-			want = k.value
+			want, cause = k.value, k.cause
 		}
 	}
 	if assert.Equal(g.t, want, seen, what) && !reflect.DeepEqual(want, claimed) {
 		if seen == "" {
 			seen = "nothing"
 		}
-		g.differs = append(g.differs, fmt.Sprintf("%s: %v", what, seen))
+		g.differs = append(g.differs, fmt.Sprintf("%s: %v (%s)", what, seen, cause))
 	}
+}
+
+// rows are the tests of this package, FILE:FUNCTION, by the ID of their row.
+func rows(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	tests := make(map[string]string)
+	row := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\) {\n\tconform\(t, row\.Row{\n\t\tID: "([^"]+)"`)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range row.FindAllStringSubmatch(string(data), -1) {
+			assert.Empty(t, tests[found[2]], "row %s is of two tests", found[2])
+			tests[found[2]] = file + ":" + found[1]
+		}
+	}
+	return tests
 }
 
 // Each directory of testdata is of a row.
 func TestUnitsAreUsed(t *testing.T) {
-	files, err := filepath.Glob("*_test.go")
-	require.NoError(t, err)
-	var source strings.Builder
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		require.NoError(t, err)
-		source.Write(data)
-	}
+	tests := rows(t)
 	dirs, err := os.ReadDir("testdata")
 	require.NoError(t, err)
 	for _, dir := range dirs {
-		used := strings.Contains(source.String(), `ID: "`+dir.Name()+`"`)
-		assert.True(t, used, "no row has the units in testdata/%s", dir.Name())
+		assert.NotEmpty(t, tests[dir.Name()], "no row has the units in testdata/%s", dir.Name())
+	}
+}
+
+// The committed table names the test of each row where it is. What the test saw, a run
+// compares (make matrix).
+func TestTableNamesTheTests(t *testing.T) {
+	table, err := os.ReadFile("../CONFORMANCE.md")
+	require.NoError(t, err)
+	named := make(map[string]string)
+	for _, found := range regexp.MustCompile(`(?m)^\| ([^ ,]+), \[(\w+)\]\(conformance/([^)]+)\) \|`).FindAllStringSubmatch(string(table), -1) {
+		named[found[1]] = found[3] + ":" + found[2]
+	}
+	tests := rows(t)
+	for id, test := range tests {
+		assert.Equal(t, test, named[id], "test of row %s in CONFORMANCE.md: run make conformance", id)
+	}
+	for id := range named {
+		assert.NotEmpty(t, tests[id], "row %s of CONFORMANCE.md has no test: run make conformance", id)
 	}
 }

@@ -15,10 +15,11 @@ import (
 const intro = `# Socket activation by version of systemd
 
 Written by ` + "`make conformance`" + ` from a run of [scenarios/conformance](conformance). A row is a
-behaviour, linked to the test that shows it. A column is an image with its version of systemd.
+behaviour, and the test that shows it. A column is an image with its version of systemd.
 
 - **holds**: the version does what the row says.
-- **differs**: the test saw something else, which stands there.
+- **differs**: the test saw something else, which stands there. In parentheses is the oldest
+  version known to do what the row says, or what else of the image makes the difference.
 - **-**: the version is older than the behaviour.
 
 Versions between those of two columns were not run. "Since" is the version that the manual page
@@ -73,8 +74,8 @@ func render(cells []row.Cell) (string, error) {
 			if first.Since > 0 {
 				since = fmt.Sprint(first.Since)
 			}
-			file, _, _ := strings.Cut(first.Test, ":")
-			fmt.Fprintf(&b, "| [%s](conformance/%s) | %s | %s |", id, file, text(first.Claim), since)
+			file, function, _ := strings.Cut(first.Test, ":")
+			fmt.Fprintf(&b, "| %s, [%s](conformance/%s) | %s | %s |", id, function, file, text(first.Claim), since)
 			for _, image := range columns {
 				fmt.Fprintf(&b, " %s |", verdict(rows[id][image]))
 			}
