@@ -69,7 +69,7 @@ func (u *MachineUnit) WaitProperty(ctx context.Context, name string, want any) e
 // have failed or have a job: those that Instances returns. It looks again after each of
 // systemd's signals that is about one of them. It fails at once with [ErrStateUnreachable]
 // if there are fewer than n and the socket that starts them is down, and if more than n
-// have failed.
+// have failed and stay, which CollectMode= decides.
 func (u *MachineUnit) WaitInstances(ctx context.Context, n int) error {
 	saw, err := u.machine.units().WaitInstances(ctx, u.name, n)
 	if err == nil {

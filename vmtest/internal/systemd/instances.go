@@ -90,7 +90,14 @@ func (m *Manager) WaitInstances(ctx context.Context, template string, n int) (sa
 func (w *lookWait) remain(ctx context.Context, c *connection, instances []ListedUnit, n int) error {
 	failed := 0
 	for _, u := range instances {
-		if u.ActiveState == "failed" {
+		if u.ActiveState != "failed" {
+			continue
+		}
+		p, err := c.unit(ctx, u.Name)
+		if err != nil {
+			return err
+		}
+		if p.missing() == nil && p.text("CollectMode") != "inactive-or-failed" { // else it goes
 			failed++
 		}
 	}

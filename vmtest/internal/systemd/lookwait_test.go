@@ -199,9 +199,14 @@ func TestWaitInstances(t *testing.T) {
 		_, err = m.WaitInstances(t.Context(), "a@.service", 0)
 		assert.EqualError(t, err, "1 have failed, and stay until they are reset")
 		assert.ErrorIs(t, err, ErrStateUnreachable)
+		f.unit("c@1.service", "failed", "failed", props{"CollectMode": "inactive-or-failed"})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err = m.WaitInstances(ctx, "c@.service", 0)
+		assert.ErrorIs(t, err, context.DeadlineExceeded, "it goes without a reset")
 
 		// They end by themselves, and nothing is known of what starts those of another.
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		_, err = m.WaitInstances(ctx, "a@.service", 1)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
