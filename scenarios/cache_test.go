@@ -28,7 +28,7 @@ func TestCacheUser(t *testing.T) {
 		config.KernelArgs = []string{"vmtest.other"}
 	}
 	g := vmtest.Start(t, config)
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 	assert.Contains(t, g.Run(t, "systemctl", "--version"), "("+g.Machine.Image().SystemdVersion+")")
 	assert.Equal(t, other, strings.Contains(g.Run(t, "cat", "/proc/cmdline"), "vmtest.other"))
 }

@@ -12,10 +12,23 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
+// cleanups are those of a test that stands in for another one.
+type cleanups []func()
+
+// run runs them, the last first, as package testing does, until n are left.
+func (c *cleanups) run(n int) {
+	for len(*c) > n {
+		last := len(*c) - 1
+		clean := (*c)[last]
+		*c = (*c)[:last] // one that calls FailNow is not called again
+		clean()
+	}
+}
+
 // failedT is a test that has failed. It keeps what is logged.
 type failedT struct {
 	testing.TB
-	cleanups []func()
+	cleanups cleanups
 	mu       sync.Mutex
 	logged   strings.Builder
 }
@@ -34,23 +47,9 @@ func (t *failedT) Log(args ...any) {
 func evidence(t *testing.T, work func(*vmtest.Guest)) string {
 	t.Helper()
 	failed := &failedT{TB: t}
-	defer func() {
-		for len(failed.cleanups) > 0 { // one that is left is left by a FailNow
-			last := len(failed.cleanups) - 1
-			clean := failed.cleanups[last]
-			failed.cleanups = failed.cleanups[:last]
-			clean()
-		}
-	}()
-	g := vmtest.Start(failed, vmtest.Config{})
-	work(g)
-	// The last one gives up the slot.
-	for len(failed.cleanups) > 1 {
-		last := len(failed.cleanups) - 1
-		clean := failed.cleanups[last]
-		failed.cleanups = failed.cleanups[:last]
-		clean()
-	}
+	defer failed.cleanups.run(0)
+	work(vmtest.Start(failed, vmtest.Config{}))
+	failed.cleanups.run(1) // the last one gives up the slot
 	return failed.logged.String()
 }
 
@@ -66,7 +65,8 @@ func TestEvidence(t *testing.T) {
 		g.Run(t, "date", "--set=2020-01-01")
 		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", "nobody.service"}})
 		g.Unit("nobody.service").Wait(t, "failed") // given up
-		systemctl(t, g, "start", "no.socket", "yes.socket")
+		g.Unit("no.socket").Start(t)
+		g.Unit("yes.socket").Start(t)
 		systemctl(t, g, "daemon-reexec")
 	})
 	lines := strings.Split(text, "\n")

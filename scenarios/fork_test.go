@@ -80,7 +80,7 @@ func TestForksAreIsolated(t *testing.T) {
 func TestForkIsHealthy(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 	for _, e := range g.Journal(t, vmtest.JournalQuery{}) {
 		for _, sign := range []string{"corrupted", "uncleanly", "soft lockup", "rcu_sched", "hung task", "Call Trace", "clocksource: timekeeping watchdog"} {
 			assert.NotContains(t, e.Message, sign)

@@ -119,7 +119,7 @@ func onFullDisks(t *testing.T, dir string) {
 	}
 	g := vmtest.Start(t, config)
 	g.Run(t, "sh", "-c", "head -c 50000000 /dev/urandom > /root/big && sync")
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 }
 
 // templateOnFullDisk prepares a template while the disk of the cache is full, or becomes so

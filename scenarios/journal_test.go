@@ -145,10 +145,9 @@ func TestJournalAboutAUnit(t *testing.T) {
 	g.WriteFile(t, unitFile(g, "nobody.socket"), []byte("[Socket]\nListenStream=/run/nobody\nSocketGroup=no-such-group\n"), 0o644)
 	// The socket first: it is refused while its service is active, which a service of
 	// Type=simple is until its process has found out that the user is missing.
-	for _, unit := range []string{"nobody.socket", "nobody.service"} {
-		g.AnnounceFailure(t, unit)
-		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit}})
-	}
+	require.Error(t, g.Machine.Unit("nobody.socket").Start(t.Context()))
+	g.Unit("nobody.service").Start(t)
+	g.Unit("nobody.service").Wait(t, "failed")
 	// A process that journald attributes to another unit.
 	g.Exec(t, vmtest.Command{Args: []string{"logger", "--journald"}, Stdin: strings.NewReader("MESSAGE=a helper failed\nUNIT=nobody.service\n")})
 	assertJournal(t, g, "nobody.service", "a helper failed")

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,9 +18,9 @@ func TestJournalExpectations(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	g.WriteFile(t, unitFile(g, "talk.service"), []byte("[Service]\nType=oneshot\nExecStart=/bin/echo first\nExecStart=/bin/echo second\n"), 0o644)
-	g.Run(t, "systemctl", "start", "talk.service")
+	g.Unit("talk.service").Start(t)
 	since := g.JournalEnd(t)
-	g.Run(t, "systemctl", "start", "talk.service")
+	g.Unit("talk.service").Start(t)
 
 	own := g.Journal(t, vmtest.JournalQuery{By: "talk.service", After: since})
 	require.Equal(t, "first, second", messages(own))
@@ -67,7 +68,7 @@ func TestJournalStreamIsWhole(t *testing.T) {
 	g := vmtest.Start(t, vmtest.Config{OpTimeout: 10 * time.Minute})
 	g.Run(t, "mkdir", "-p", "/run/systemd/journald.conf.d")
 	g.WriteFile(t, "/run/systemd/journald.conf.d/burst.conf", []byte("[Journal]\nRateLimitIntervalSec=0\n"), 0o644)
-	g.Run(t, "systemctl", "restart", "systemd-journald.service")
+	g.Unit("systemd-journald.service").Restart(t)
 	n := 0
 	count := func(lines int) {
 		t.Helper()
@@ -85,10 +86,10 @@ func TestJournalStreamIsWhole(t *testing.T) {
 	count(10)
 	g.Run(t, "journalctl", "--rotate", "--vacuum-size=1M")
 	count(10)
-	g.Run(t, "systemctl", "restart", "systemd-journald.service")
+	g.Unit("systemd-journald.service").Restart(t)
 	count(10)
 	g.AnnounceFailure(t, "systemd-journald.service")
-	g.Run(t, "systemctl", "kill", "--signal=KILL", "systemd-journald.service")
+	g.Unit("systemd-journald.service").Kill(t, syscall.SIGKILL)
 	count(10)
 	g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = journalctl ] && kill -9 ${p#/proc/}; done; true`}})
 	count(10)

@@ -47,7 +47,8 @@ func TestPackagedSSHSocket(t *testing.T) {
 	user := g.AddUser(t, vmtest.User{Name: "alice"})
 	key := authorize(t, g, user)
 	g.WriteFile(t, "/etc/default/locale", nil, 0o644) // pam_env logs an error without it
-	systemctl(t, g, "disable", "--now", "ssh.service")
+	g.Disable(t, "ssh.service")
+	g.Unit("ssh.service").Stop(t)
 	g.EnableNow(t, "ssh.socket")
 	assertShow(t, g, "ssh.socket", properties{"SubState": "listening", "NAccepted": "0"})
 	assertShow(t, g, "ssh.service", properties{"ActiveState": "inactive"})

@@ -22,7 +22,7 @@ func TestReboot(t *testing.T) {
 	assert.NotEqual(t, before, g.Run(t, "cat", "/proc/sys/kernel/random/boot_id"))
 	r := g.Exec(t, vmtest.Command{Args: []string{"cat", "/etc/written"}})
 	assert.Equal(t, 1, r.ExitCode, "exit status of cat for a file that was written before the reboot")
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 }
 
 // A soft reboot keeps the kernel and the files, and starts user space again. See

@@ -49,7 +49,7 @@ func TestDerivative(t *testing.T) {
 	assert.Equal(t, "Norbert 1", i.Distribution)
 	assert.Contains(t, i.Packages, images.Package{Name: "linux-image-norbert", Version: "1", Arch: runtime.GOARCH})
 	assert.Equal(t, "norbert\n", g.Run(t, "sh", "-c", ". /etc/os-release; echo $ID"))
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 	assertShow(t, g, "rpcbind.socket", properties{"UnitFileState": "enabled", "ActiveState": "active"})
 }
 

@@ -113,8 +113,7 @@ func look(t *testing.T, g *vmtest.Guest) map[string]map[string]bool {
 	g.DaemonReload(t)
 	seen := make(map[string]map[string]bool)
 	for _, unit := range []string{"look-root", "look-user", "look-sandbox"} {
-		started := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit + ".service"}})
-		if !assert.Zero(t, started.ExitCode, "systemctl start %s: %s", unit, started.Stderr) {
+		if !assert.NoError(t, g.Machine.Unit(unit+".service").Start(t.Context())) {
 			continue
 		}
 		lines := make(map[string]bool)

@@ -23,9 +23,8 @@ func TestPortInUse(t *testing.T) {
 	g.Verify(t, unitFile(g, echoSocket), unitFile(g, "holder.socket"))
 	g.Unit("holder.socket").Start(t)
 
-	g.AnnounceFailure(t, echoSocket)
-	start := g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", echoSocket}})
-	assert.Equal(t, 1, start.ExitCode, "exit status of systemctl start")
+	err := g.Machine.Unit(echoSocket).Start(t.Context())
+	assert.Equal(t, "failed", unitError(t, err).JobResult, "%v", err)
 	assertShow(t, g, echoSocket, properties{"ActiveState": "failed", "SubState": "failed", "Result": "resources"})
 	assertJournal(t, g, echoSocket, "listening socket ("+echoAddress+")")
 	assertJournal(t, g, echoSocket, "Failed with result 'resources'.")

@@ -14,7 +14,7 @@ import (
 // judgedT is a test that keeps its errors instead of failing.
 type judgedT struct {
 	testing.TB
-	cleanups []func()
+	cleanups cleanups
 	mu       sync.Mutex
 	errors   strings.Builder
 }
@@ -38,21 +38,9 @@ func (t *judgedT) text() string {
 func judged(t *testing.T, work func(*judgedT, *vmtest.Guest)) string {
 	t.Helper()
 	of := &judgedT{TB: t}
-	defer func() {
-		for len(of.cleanups) > 0 { // the last first, as package testing does
-			last := len(of.cleanups) - 1
-			clean := of.cleanups[last]
-			of.cleanups = of.cleanups[:last]
-			clean()
-		}
-	}()
+	defer of.cleanups.run(0)
 	work(of, vmtest.Start(of, vmtest.Config{}))
-	for len(of.cleanups) > 1 { // but for the slot
-		last := len(of.cleanups) - 1
-		clean := of.cleanups[last]
-		of.cleanups = of.cleanups[:last]
-		clean()
-	}
+	of.cleanups.run(1) // the last one gives up the slot
 	return of.text()
 }
 
@@ -60,7 +48,7 @@ func judged(t *testing.T, work func(*judgedT, *vmtest.Guest)) string {
 func TestNothingUnexpected(t *testing.T) {
 	t.Parallel()
 	assert.Empty(t, judged(t, func(t *judgedT, g *vmtest.Guest) {
-		g.Run(t, "systemctl", "daemon-reload")
+		g.DaemonReload(t)
 		g.Run(t, "systemctl", "daemon-reexec")
 	}))
 }

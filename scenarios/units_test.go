@@ -106,6 +106,14 @@ func assertShow(t testing.TB, g *vmtest.Guest, unit string, want properties) {
 	assert.Equal(t, want, g.Unit(unit).Show(t, names...), "systemctl show %s", unit)
 }
 
+// assertRunning asserts that the guest's systemd is "running", so that no unit has failed.
+func assertRunning(t testing.TB, g *vmtest.Guest) {
+	t.Helper()
+	state, err := g.Systemd(t).SystemStateContext(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "running", state.Value.Value(), "state of the guest's systemd")
+}
+
 // show returns one property of a unit.
 func show(t testing.TB, g *vmtest.Guest, unit, property string) string {
 	t.Helper()

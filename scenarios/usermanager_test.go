@@ -107,7 +107,7 @@ func TestUserUnits(t *testing.T) {
 	err = alice.Machine.Unit("demo-user-sleep.service").Start(t.Context())
 	assert.ErrorContains(t, err, fmt.Sprintf("connect to systemd: user@%d.service is inactive", uid))
 	g.AsUser(t, fmt.Sprint(uid)).Unit("demo-user-sleep.service").Wait(t, "running")
-	assert.Equal(t, "running\n", g.Run(t, "systemctl", "is-system-running"))
+	assertRunning(t, g)
 }
 
 // A user's systemd that runs when a snapshot is made goes on in each fork.
@@ -144,12 +144,10 @@ func TestNoUserManager(t *testing.T) {
 	assert.EqualError(t, err, `start systemd of user "nobody-such": no user "nobody-such" in /etc/passwd`)
 
 	g.AddUser(t, vmtest.User{Name: "alice"})
-	g.AnnounceFailure(t, "user@1000.service")
-	_, err = g.Machine.Run(t.Context(), "systemctl", "start", "user@1000.service")
-	require.ErrorContains(t, err, "exit status 1", "without AsUser's drop-in")
+	require.Error(t, g.Machine.Unit("user@1000.service").Start(t.Context()), "without AsUser's drop-in")
 	g.AsUser(t, "alice") // although systemd has loaded the unit without it
 
-	g.Run(t, "systemctl", "mask", "--runtime", "user@0.service")
+	g.Mask(t, "user@0.service")
 	_, err = g.Machine.AsUser(t.Context(), "root")
 	require.ErrorAs(t, err, new(*vmtest.UnitError))
 	assert.ErrorContains(t, err, "Unit user@0.service is masked")

@@ -28,6 +28,10 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 		assert.NotErrorIs(t, err, context.DeadlineExceeded)
 		return err
 	}
+	start := func(unit string) {
+		t.Helper()
+		require.Error(t, g.Machine.Unit(unit).Start(t.Context()))
+	}
 	const nothing = ": nothing will start it: it has no job, and nothing that is active triggers it; it is inactive (dead)"
 	wait("ended.service", "active", nothing)
 	g.Unit("ended.service").Start(t)
@@ -38,15 +42,15 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 	wait("no-such.service", "active", ": there is no such unit; it is inactive (dead)")
 
 	g.Unit("running.service").Start(t) // it keeps conditional.service loaded
-	g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", "conditional.service"}})
+	start("conditional.service")
 	wait("conditional.service", "active", "; false at its last start: ConditionPathExists=!/etc/os-release")
-	g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", "refused.socket"}})
+	start("refused.socket")
 	wait("refused.socket", "listening", "already active, refusing")
 
 	g.Unit("kept.service").Start(t)
 	wait("kept.service", "running", ": nothing will change it: it has no job; it is active (exited)")
 
-	g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", "group.socket"}})
+	start("group.socket")
 	wait("group.socket", "listening", "no-such-group")
 }
 
