@@ -14,13 +14,11 @@ func TestEchoReload(t *testing.T) {
 	for _, test := range []struct {
 		topic string
 		since int
-	}{{"reload", 0}, {"reload-notify", 253}} {
+	}{{"reload", 0}, {"reload-notify", notifyReload.since}} {
 		t.Run(test.topic, func(t *testing.T) {
 			t.Parallel()
 			g := startEchoGuest(t, "../echo/units/"+test.topic)
-			if major := g.Machine.Image().SystemdMajor; major < test.since {
-				t.Skipf("systemd %d has no Type=notify-reload, which is of 253", major)
-			}
+			g.NeedSystemd(t, test.since, notifyReload.what)
 			g.WriteFile(t, "/etc/demo-echo.conf", []byte("max-connections=1\n"), 0o644)
 			g.EnableNow(t, echoSocket)
 			first := connect(t, g, "tcp", echoAddress)

@@ -163,7 +163,7 @@ func TestJournalAboutAUnit(t *testing.T) {
 
 // noUserText is why a service fails whose User=no-such-user does not exist.
 func noUserText(g *vmtest.Guest) string {
-	if g.Machine.Image().SystemdMajor < 262 {
+	if !namesLostUser.of(g) {
 		return "Failed to determine user credentials: No such process"
 	}
 	return "Failed to determine credentials for user 'no-such-user': Unknown user"

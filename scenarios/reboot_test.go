@@ -30,7 +30,7 @@ func TestReboot(t *testing.T) {
 func TestSoftReboot(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{BootTimeout: time.Minute})
-	g.NeedSystemd(t, 254, "soft-reboot")
+	softReboot.need(t, g)
 	g.WriteFile(t, "/etc/written", []byte("before"), 0o644)
 	g.Run(t, "systemd-run", "--unit=mortal", "sleep", "infinity")
 	before := g.Run(t, "cat", "/proc/sys/kernel/random/boot_id")

@@ -95,7 +95,7 @@ func TestMissingTemplate(t *testing.T) {
 
 // missingTemplateText is why a socket fails that has no template to start.
 func missingTemplateText(g *vmtest.Guest) string {
-	if g.Machine.Image().SystemdMajor < 257 {
+	if !loadsTemplate.of(g) {
 		return "demo-echo.socket: Failed to queue service startup job (Maybe the service file is missing or not a template unit?): Invalid argument"
 	}
 	return "demo-echo.socket: Failed to load connection service unit: No such file or directory"
