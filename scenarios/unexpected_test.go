@@ -2,9 +2,11 @@ package scenarios
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 
@@ -37,9 +39,15 @@ func (t *judgedT) text() string {
 // judged returns the errors of a test that did work on a guest and was content.
 func judged(t *testing.T, work func(*judgedT, *vmtest.Guest)) string {
 	t.Helper()
+	return judgedOf(t, func(t testing.TB) *vmtest.Guest { return vmtest.Start(t, vmtest.Config{}) }, work)
+}
+
+// judgedOf is judged for a guest that start returns.
+func judgedOf(t *testing.T, start func(testing.TB) *vmtest.Guest, work func(*judgedT, *vmtest.Guest)) string {
+	t.Helper()
 	of := &judgedT{TB: t}
 	defer of.cleanups.run(0)
-	work(of, vmtest.Start(of, vmtest.Config{}))
+	work(of, start(of))
 	of.cleanups.run(1) // the last one gives up the slot
 	return of.text()
 }
@@ -99,4 +107,18 @@ func TestAnnounced(t *testing.T) {
 	})
 	assert.Contains(t, text, "\n  | other.service did not fail, as AnnounceFailure announced\n")
 	assert.Equal(t, 2, strings.Count(text, "\n"), "%s", text)
+}
+
+// Units that a Setup copies are under test in each fork, of a kept template as well.
+func TestUnexpectedInATemplate(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "errs"} {
+		template := vmtest.Template{Name: name, Setup: func(t testing.TB, g *vmtest.Guest) {
+			g.CopyFS(t, fstest.MapFS{"errs.service": {Mode: 0o644, Data: []byte("[Service]\nType=oneshot\nExecStart=/bin/echo '<3>cannot serve'\n")}}, path.Dir(unitFile(g, "x")))
+		}}
+		text := judgedOf(t, template.Start, func(t *judgedT, g *vmtest.Guest) {
+			g.Run(t, "systemctl", "start", "errs.service")
+		})
+		assert.Contains(t, text, "errs.service logged an error: ", "of the template %q", name)
+	}
 }

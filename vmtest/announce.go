@@ -2,7 +2,10 @@ package vmtest
 
 import (
 	"io/fs"
+	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +95,36 @@ func (a *announced) testFS(fsys fs.FS, guestDir string) {
 		}
 		return err // the copy reports it
 	})
+}
+
+// testHost notes that the units of a file or a directory of the host that is copied are under
+// test. The copy gets the path, or goes into a directory there.
+func (a *announced) testHost(hostPath, guestPath string) {
+	info, err := os.Stat(hostPath)
+	if err != nil {
+		return // the copy reports it
+	}
+	for _, to := range []string{guestPath, path.Join(guestPath, filepath.Base(hostPath))} {
+		if info.IsDir() {
+			a.testFS(os.DirFS(hostPath), to)
+		} else {
+			a.testFile(to)
+		}
+	}
+}
+
+// allTested returns the units under test, for the forks of a snapshot.
+func (a *announced) allTested() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(maps.Keys(a.tested))
+}
+
+// setTested notes that units are under test, as allTested returned them.
+func (a *announced) setTested(units []string) {
+	for _, unit := range units {
+		a.test(unit)
+	}
 }
 
 // isTested reports whether a unit is under test.

@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"os"
 	"testing"
 	"testing/fstest"
 
@@ -83,6 +84,14 @@ func TestUnexpected(t *testing.T) {
 
 func TestUnitsUnderTest(t *testing.T) {
 	var a announced
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, fstest.MapFS{"all/g.service": {}, "all/g.socket.d/h.conf": {}, "one/i.path": {}}))
+	a.testHost(dir+"/all", "/etc/systemd/system")
+	a.testHost(dir+"/one/i.path", "/etc/systemd/system/")
+	a.testHost(dir+"/one/i.path", "/etc/systemd/system/j.path")
+	for _, unit := range []string{"g.service", "g.socket", "i.path", "j.path"} {
+		assert.True(t, a.isTested(unit), unit)
+	}
 	a.testFS(fstest.MapFS{"a.service": {}, "b.socket.d/c.conf": {}, "d/e.timer": {}}, "/etc/systemd/system")
 	a.testFS(fstest.MapFS{"f.service": {}}, "/srv")
 	for unit, want := range map[string]bool{"a.service": true, "e.timer": true, "c.conf": false, "f.service": false, "b.socket": true} {

@@ -16,7 +16,7 @@ import (
 // What Copy, CopyFS, WriteFile and InstallGo write belongs to root, or on a machine of AsUser
 // to the user. They make missing directories above it, with mode 0755.
 func (m *Machine) Copy(ctx context.Context, hostPath, guestPath string) error {
-	m.announced.testFile(guestPath)
+	m.announced.testHost(hostPath, guestPath)
 	return m.inputs.Path(hostPath, func() error {
 		return public(m.vm.With(ctx, "copy "+hostPath+" into", func(ctx context.Context, s *link.Client) error {
 			return s.Files(m.owner()).CopyIn(ctx, hostPath, guestPath)

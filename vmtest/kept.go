@@ -71,11 +71,13 @@ func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machin
 	if err != nil {
 		return nil, err
 	}
-	m, err := k.vm.Fork(ctx, spec, k.preparation(config, change, &programs{config: config}))
+	m, made, err := k.vm.Fork(ctx, spec, k.preparation(config, change, &programs{config: config}))
 	if err != nil {
 		return nil, public(err)
 	}
-	return newMachine(m, config), nil
+	fork := newMachine(m, config)
+	fork.announced.setTested(made.Tested)
+	return fork, nil
 }
 
 // preparation describes to package vm how change makes the machine.
@@ -83,16 +85,17 @@ func (k *kept) preparation(config Config, change changer, b *programs) vm.Prepar
 	return vm.Preparation{
 		Key:      k.key,
 		Template: k.made,
-		Prepare: func(ctx context.Context) (*vm.Machine, []inputs.Input, error) {
+		Prepare: func(ctx context.Context, made *snapshots.Template) (*vm.Machine, error) {
 			var record inputs.Record
 			for _, in := range k.given {
 				record.Add(in)
 			}
 			m, err := change.launchFrom(ctx, config, &record, k.paths)
 			if err != nil {
-				return nil, nil, err
+				return nil, err
 			}
-			return m.vm, record.All(), nil
+			made.Inputs, made.Tested = record.All(), m.announced.allTested()
+			return m.vm, nil
 		},
 		Changed: func(ctx context.Context, list []inputs.Input) string {
 			return b.sight(ctx, k.given).Changed(list)

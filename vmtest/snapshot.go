@@ -3,7 +3,6 @@ package vmtest
 import (
 	"context"
 	"io"
-	"maps"
 	"testing"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 type Snapshot struct {
 	snapshot *vm.Snapshot
 	config   Config
-	tested   map[string]bool // units under test
+	tested   []string // units under test
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The machine may be a fork itself,
@@ -29,9 +28,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	config := m.config
 	config.Console, config.Hostname = nil, "" // those of the machine that was
-	m.announced.mu.Lock()
-	defer m.announced.mu.Unlock()
-	return &Snapshot{s, config, maps.Clone(m.announced.tested)}, nil
+	return &Snapshot{s, config, m.announced.allTested()}, nil
 }
 
 // Close gives up the snapshot. Machines that were forked from it run on.
@@ -94,6 +91,6 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 		return nil, public(err)
 	}
 	fork := newMachine(m, config)
-	fork.announced.tested = maps.Clone(s.tested)
+	fork.announced.setTested(s.tested)
 	return fork, nil
 }

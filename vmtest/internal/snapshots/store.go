@@ -59,6 +59,7 @@ type Template struct {
 	Package string         `json:"package"` // of the test binary
 	Dir     string         `json:"dir"`     // in which the test ran
 	Inputs  []inputs.Input `json:"inputs"`
+	Tested  []string       `json:"tested,omitempty"` // units under test, as vmtest names them
 }
 
 // OutdatedError reports that a snapshot no longer has the content that its key stands for.

@@ -36,7 +36,8 @@ func ForkBase(ctx context.Context, s Spec) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return k.forkBy(ctx, s.Instance, r)
+	m, _, err := k.forkBy(ctx, s.Instance, r)
+	return m, err
 }
 
 // snapshotKey returns the digest of all that the state of a booted machine depends on.

@@ -46,18 +46,18 @@ func keep(ctx context.Context, r recipe, s Spec) (*Kept, error) {
 	return &Kept{users: semaphore.NewWeighted(mostUsers), snapshot: snapshot}, nil
 }
 
-// forkBy returns a fork of the snapshot. A snapshot that cannot be loaded is discarded and
-// made again by the recipe, once in a process. The caller closes the machine.
-func (k *Kept) forkBy(ctx context.Context, i Instance, r recipe) (*Machine, error) {
-	m, broken, err := k.fork(ctx, i)
+// forkBy returns a fork of the snapshot, and the snapshot that was forked. A snapshot that
+// cannot be loaded is discarded and made again by the recipe, once in a process. The caller
+// closes the machine.
+func (k *Kept) forkBy(ctx context.Context, i Instance, r recipe) (*Machine, *Snapshot, error) {
+	m, of, err := k.fork(ctx, i)
 	if err == nil || ctx.Err() != nil {
-		return m, err
+		return m, of, err
 	}
-	if err := k.replace(ctx, i, r, broken, err); err != nil {
-		return nil, err
+	if err := k.replace(ctx, i, r, of, err); err != nil {
+		return nil, nil, err
 	}
-	m, _, err = k.fork(ctx, i)
-	return m, err
+	return k.fork(ctx, i)
 }
 
 // fork returns a fork and the snapshot that was forked.

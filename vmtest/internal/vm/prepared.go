@@ -14,10 +14,11 @@ import (
 type Preparation struct {
 	// Key tells the snapshot from all others: 64 hexadecimal digits.
 	Key string
-	// Template describes the snapshot. Its Inputs are those that Prepare returns.
+	// Template describes the snapshot but for what Prepare adds.
 	Template snapshots.Template
-	// Prepare returns the machine, and what it was prepared of.
-	Prepare func(context.Context) (*Machine, []inputs.Input, error)
+	// Prepare returns the machine, and completes the description: what it was prepared of,
+	// and the units under test.
+	Prepare func(context.Context, *snapshots.Template) (*Machine, error)
 	// Changed returns which of the inputs has changed, or "".
 	Changed func(context.Context, []inputs.Input) string
 }
@@ -31,10 +32,15 @@ func OpenPrepared(ctx context.Context, s Spec, p Preparation) (*Kept, error) {
 	return keep(ctx, p.recipe(s), s)
 }
 
-// Fork returns a fork of the snapshot. One that cannot be loaded is discarded, and the
-// machine prepared again, once in a process. The caller closes the machine.
-func (k *Kept) Fork(ctx context.Context, s Spec, p Preparation) (*Machine, error) {
-	return k.forkBy(ctx, s.Instance, p.recipe(s))
+// Fork returns a fork of the snapshot, and the description of that. One that cannot be loaded
+// is discarded, and the machine prepared again, once in a process. The caller closes the
+// machine.
+func (k *Kept) Fork(ctx context.Context, s Spec, p Preparation) (*Machine, snapshots.Template, error) {
+	m, of, err := k.forkBy(ctx, s.Instance, p.recipe(s))
+	if err != nil {
+		return nil, snapshots.Template{}, err
+	}
+	return m, *of.files.Info.Template, nil // which check or make has seen
 }
 
 func (p Preparation) recipe(s Spec) recipe {
@@ -45,12 +51,11 @@ func (p Preparation) recipe(s Spec) recipe {
 		name: fmt.Sprintf("%s: template %s", s.image(), p.Template.Name),
 		once: "preparing once; tests fork from the snapshot",
 		make: func(ctx context.Context, _ Spec, info *snapshots.Info) (*Machine, error) {
-			m, list, err := p.Prepare(ctx)
+			made := p.Template
+			m, err := p.Prepare(ctx, &made)
 			if err != nil {
 				return nil, err
 			}
-			made := p.Template
-			made.Inputs = list
 			info.Template = &made
 			return m, nil
 		},

@@ -41,13 +41,14 @@ func (p *preparer) preparation() Preparation {
 	return Preparation{
 		Key:      strings.Repeat("5", 64),
 		Template: snapshots.Template{Name: "units", Package: "example.org/daemon"},
-		Prepare: func(ctx context.Context) (*Machine, []inputs.Input, error) {
+		Prepare: func(ctx context.Context, made *snapshots.Template) (*Machine, error) {
 			p.made++
 			if p.fault != nil {
-				return nil, nil, p.fault
+				return nil, p.fault
 			}
-			m, err := Boot(ctx, p.spec)
-			return m, []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}, err
+			made.Inputs = []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}
+			made.Tested = []string{"a.service"}
+			return Boot(ctx, p.spec)
 		},
 		Changed: func(_ context.Context, list []inputs.Input) string {
 			assert.Equal(p.t, []inputs.Input{{Kind: inputs.Env, Name: "HOME", Digest: "1"}}, list)
@@ -62,8 +63,9 @@ func (p *preparer) fork() {
 	p.t.Helper()
 	k, err := p.open(p.t.Context())
 	require.NoError(p.t, err)
-	m, err := k.Fork(p.t.Context(), p.spec, p.preparation())
+	m, made, err := k.Fork(p.t.Context(), p.spec, p.preparation())
 	require.NoError(p.t, err)
+	assert.Equal(p.t, []string{"a.service"}, made.Tested)
 	assert.NoError(p.t, m.run(p.t.Context(), "true"))
 	m.Close()
 }
@@ -125,9 +127,10 @@ func TestPreparedThatCannotBeLoaded(t *testing.T) {
 	opener, forker := newPreparer(t), newPreparer(t)
 	k, err := opener.open(t.Context())
 	require.NoError(t, err)
-	m, err := k.Fork(t.Context(), forker.spec, forker.preparation())
+	m, made, err := k.Fork(t.Context(), forker.spec, forker.preparation())
 	require.NoError(t, err)
 	m.Close()
+	assert.Equal(t, []string{"a.service"}, made.Tested)
 	assert.Equal(t, 1, opener.made)
 	assert.Equal(t, 1, forker.made)
 	assert.Equal(t, 1, forker.said.count("template units: the snapshot cannot be loaded ("), "%v", forker.said.text)
