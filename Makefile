@@ -12,7 +12,7 @@ IMAGES ?= debian-11,debian-12,debian-13,debian-14
 CONFORM = VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(GO) test -json -count=1 -timeout 60m ./scenarios/conformance
 TABLE = $(GO) run ./scenarios/conformance/cmd/table
 
-.PHONY: help demo test matrix conformance untrimmed lint setup images bench soak fuzz flake-check flake-sample
+.PHONY: help demo test matrix conformance faults faults-sample untrimmed lint setup images bench soak fuzz flake-check flake-sample
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,14 @@ matrix: setup ## run all scenarios on all images, and compare scenarios/CONFORMA
 
 conformance: setup ## run the conformance set on all images; writes scenarios/CONFORMANCE.md
 	$(CONFORM) | $(TABLE) -write scenarios/CONFORMANCE.md
+
+faults: setup ## seed wrong changes on copies, and check that tests catch and name each
+	@$(VMTEST) run true
+	$(GO) run ./scenarios/faults
+
+# Unit tests only: a fault among them costs a few seconds.
+faults-sample: ## the same with a few faults that need no guest
+	$(GO) run ./scenarios/faults -run ' \./(echo|images|internal|vmtest/internal)' -sample 10
 
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios

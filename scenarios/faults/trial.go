@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// killGrace is how long the output of a killed test may stay open.
+const killGrace = 10 * time.Second
+
+// result is what a test did about a fault.
+type result struct {
+	fault
+	Outcome outcome
+	Output  string // of the tests that failed, or of the build
+	Time    time.Duration
+}
+
+// runAll tries faults, several at once, in copies that it removes. It prints each result
+// to progress as it comes.
+func runAll(ctx context.Context, root string, faults []fault, opts options, progress io.Writer) ([]result, error) {
+	files, err := filesOf(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	// A short name: paths of sockets, which have at most 107 bytes, begin with it.
+	work, err := os.MkdirTemp("", "faults")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	if err := os.Chmod(work, 0o755); err != nil { // some tests become another user
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make([]result, len(faults))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var mu sync.Mutex // of progress and done
+	done := 0
+	for range opts.jobs {
+		workers.Go(func() {
+			runtime.LockOSThread() // for Pdeathsig: see prctl(2), PR_SET_PDEATHSIG
+			defer runtime.UnlockOSThread()
+			for i := range next {
+				r, err := try(ctx, root, files, filepath.Join(work, fmt.Sprint(i)), faults[i], opts.timeout)
+				if err != nil {
+					cancel(fmt.Errorf("%s: %w", faults[i].Name, err))
+					continue
+				}
+				results[i] = r
+				mu.Lock()
+				done++
+				fmt.Fprintf(progress, "%3d/%d  %-16s %5.1f s  %s\n", done, len(faults), r.Outcome, r.Time.Seconds(), r.Name)
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range faults {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// try runs the test of a fault in a copy of the module, which it makes and removes in work.
+func try(ctx context.Context, root string, files []string, work string, f fault, timeout time.Duration) (r result, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return r, err
+	}
+	began := time.Now()
+	tree, temp := filepath.Join(work, "m"), filepath.Join(work, "t")
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if err := copyTree(root, tree, files); err != nil {
+		return r, err
+	}
+	changed, err := f.apply(os.DirFS(tree))
+	if err != nil {
+		return r, err
+	}
+	for name, text := range changed {
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
+			return r, err
+		}
+	}
+	// With -trimpath, copies in different directories share the go command's cache.
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-trimpath", "-vet=off",
+		"-timeout", timeout.String(), "-run", f.Test, f.Package)
+	cmd.Dir = tree
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = killGrace
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	if cause := context.Cause(ctx); cause != nil {
+		return r, cause
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return r, fmt.Errorf("run go test: %w", err)
+	}
+	r = result{fault: f, Time: time.Since(began)}
+	r.Outcome, r.Output, err = judge(&stdout, f.Message)
+	if err != nil {
+		return r, fmt.Errorf("%w\n%s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return r, nil
+}
