@@ -45,3 +45,33 @@ func TestLaunchEndsBeforeTheProcess(t *testing.T) {
 	})
 	assert.EqualError(t, err, "the test's time is up (go test -timeout) but for 20s of evidence")
 }
+
+// expectFreeSlot fails the test unless the only slot is free. name is as for acquireSlot:
+// machines of tests do not wait for those without one.
+func expectFreeSlot(t *testing.T, config Config, name, after string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a free slot needs no wait
+	defer cancel()
+	slot, err := acquireSlot(ctx, name, config)
+	require.NoError(t, err, "the slot is not free after %s", after)
+	require.NoError(t, slot.Release())
+}
+
+// A machine holds its slot until it is closed, and a test until it ends.
+func TestSlotIsReleased(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", t.TempDir())
+	t.Setenv("VMTEST_SLOTS", "1")
+	config, err := Config{LogUnexpected: true}.complete()
+	require.NoError(t, err)
+	here := func(context.Context) (*Machine, error) { return machineHere(t), nil }
+	t.Run("machine", func(t *testing.T) {
+		m, err := launchInSlot(t.Context(), config, here)
+		require.NoError(t, err)
+		require.NoError(t, m.Close())
+		expectFreeSlot(t, config, "", "the machine was closed")
+	})
+	t.Run("test", func(t *testing.T) {
+		t.Run("one", func(t *testing.T) { startGuest(t, config, here) })
+		expectFreeSlot(t, config, t.Name(), "the test ended")
+	})
+}

@@ -79,7 +79,7 @@ func judge(in io.Reader, words *regexp.Regexp) (o outcome, message string, err e
 }
 
 // frame are the lines by which go test and testify name a test and its place.
-var frame = regexp.MustCompile(`^(=== |\s*--- (FAIL|PASS|SKIP): |FAIL\b|ok\s|\s+(Error Trace|Test):\s|exit status )`)
+var frame = regexp.MustCompile(`^(\s+\t +\t{4}\S+:\d+$|=== |\s*--- (FAIL|PASS|SKIP): |FAIL\b|ok\s|\s+(Error Trace|Test):\s|exit status )`)
 
 // messageOf returns the output of a test without frame and evidence. A message that is logged
 // begins after four spaces, its further lines after eight.

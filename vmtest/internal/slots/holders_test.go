@@ -64,10 +64,12 @@ func TestATestHoldsOneSlot(t *testing.T) {
 	assert.Equal(t, 1, q.taken(t))
 	require.NoError(t, first.Release())
 	require.NoError(t, first.Release(), "twice")
+	const given = "the slot of a subtest that still runs was given away"
+	assert.Equal(t, 1, q.taken(t), given)
 	require.NoError(t, again.Release())
-	assert.Equal(t, 1, q.taken(t), "the slot of a subtest that still runs was given away")
+	assert.Equal(t, 1, q.taken(t), given)
 	require.NoError(t, below.Release())
-	assert.Zero(t, q.taken(t))
+	require.Zero(t, q.taken(t), "slots that are taken when all that shared one have released it")
 	acquire(t, h, q, "TestA")
 }
 

@@ -33,13 +33,12 @@ func (q Queue) taken(t *testing.T) int {
 func TestSlotsAreBounded(t *testing.T) {
 	const all, slots = 12, 2
 	q := Queue{Path: queuePath(t), Slots: slots}
-	held, release := make(chan struct{}, all), make(chan struct{})
-	var waiting, done sync.WaitGroup
-	waiting.Add(all - slots)
+	held, waits, release := make(chan struct{}, all), make(chan struct{}, all), make(chan struct{})
+	var done sync.WaitGroup
 	for range all {
 		done.Go(func() {
 			var once sync.Once
-			ticket, err := q.Acquire(t.Context(), func(int) { once.Do(waiting.Done) })
+			ticket, err := q.Acquire(t.Context(), func(int) { once.Do(func() { waits <- struct{}{} }) })
 			if !assert.NoError(t, err) {
 				return
 			}
@@ -48,9 +47,16 @@ func TestSlotsAreBounded(t *testing.T) {
 			assert.NoError(t, ticket.Close())
 		})
 	}
-	waiting.Wait() // all others have been told to wait
-	<-held
-	<-held
+	for range slots {
+		<-held
+	}
+	for range all - slots { // all others have been told to wait
+		select {
+		case <-waits:
+		case <-held:
+			assert.Fail(t, "the bound is broken", "more than %d hold a slot", slots)
+		}
+	}
 	assert.Empty(t, held, "more than %d hold a slot", slots)
 	close(release)
 	done.Wait()
@@ -73,7 +79,11 @@ func TestFirstComeFirstServed(t *testing.T) {
 				assert.NoError(t, ticket.Close())
 			}
 		})
-		<-inLine
+		select {
+		case <-inLine:
+		case <-order:
+			assert.Fail(t, "the line is broken", "a machine was served while another one held the only slot")
+		}
 	}
 	require.NoError(t, first.Close())
 	wg.Wait()
@@ -83,6 +93,22 @@ func TestFirstComeFirstServed(t *testing.T) {
 		assert.Equal(t, want, got)
 		want++
 	}
+}
+
+// TestTurnThatIsFreeAgain has a machine come when the first turn is free again and another
+// machine waits.
+func TestTurnThatIsFreeAgain(t *testing.T) {
+	q := Queue{Path: queuePath(t), Slots: 1}
+	first, err := q.draw(t.Context())
+	require.NoError(t, err)
+	second, err := q.draw(t.Context())
+	require.NoError(t, err)
+	defer second.Close()
+	require.NoError(t, first.Close())
+	third, err := q.draw(t.Context())
+	require.NoError(t, err)
+	defer third.Close()
+	assert.Greater(t, third.turn, second.turn, "a machine that came later is before one that waits")
 }
 
 // TestWaitingIsQuiet checks that those who wait do not wake each other.

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"testing"
+	"testing/synctest"
 
 	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/assert"
@@ -44,10 +45,32 @@ func TestUnitFileVerbs(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, oneLink, changes)
 				assert.Equal(t, test.args, *asked)
-				assert.Equal(t, 1, f.count("Reload"))
+				assert.Equal(t, 1, f.count("Reload"), "calls of Reload after %s", test.method)
 			})
 		})
 	}
+}
+
+// Reload returns when systemd has read unit files, which is when it answers.
+func TestReload(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
+		read := make(chan struct{})
+		f.on["Reload"] = func([]any) ([]any, error) {
+			<-read
+			return nil, nil
+		}
+		done := make(chan error, 1)
+		go func() { done <- m.Reload(t.Context()) }()
+		synctest.Wait()
+		assert.Equal(t, 1, f.count("Reload"), "calls of Reload after Reload")
+		assert.Empty(t, done, "it did not wait until unit files are read")
+		close(read)
+		assert.NoError(t, <-done)
+		f.on["Reload"] = func([]any) ([]any, error) {
+			return nil, *godbus.NewError("org.freedesktop.DBus.Error.AccessDenied", []any{"Refusing."})
+		}
+		assert.EqualError(t, m.Reload(t.Context()), "read unit files again: Refusing.")
+	})
 }
 
 // Without a change, unit files are read again only if systemd says that it needs that, or
@@ -73,7 +96,7 @@ func TestUnitFilesAreReadAgainIfNeeded(t *testing.T) {
 				changes, err := m.ChangeFiles(t.Context(), Enable, []string{test.unit}, false)
 				require.NoError(t, err)
 				assert.Empty(t, changes)
-				assert.Equal(t, test.reloads, f.count("Reload"))
+				assert.Equal(t, test.reloads, f.count("Reload"), "calls of Reload, with unit files that are %s", name)
 			})
 		})
 	}

@@ -55,7 +55,7 @@ func TestAJobThatIsNotDone(t *testing.T) {
 			f.unit("a.service", "failed", "failed", nil)
 			f.queues("StartUnit", func() { f.ends("a.service", result) })
 			err := m.Run(t.Context(), Start, "a.service")
-			assert.Equal(t, &JobError{ID: 7, Result: result}, err)
+			assert.Equal(t, &JobError{ID: 7, Result: result}, err, "a start whose job ended with %q", result)
 			assert.EqualError(t, err, `job 7 ended with result "`+result+`"`)
 		})
 	}
@@ -78,11 +78,12 @@ var (
 // To systemd a start is done when a condition is false, and the unit is down.
 func TestAStartWithAFalseCondition(t *testing.T) {
 	const want = "it did not start because a condition was false: ConditionPathExists=!/run/no"
+	const unmet = "start of a unit whose condition is false"
 	t.Run("kept", func(t *testing.T) {
 		bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
 			f.unit("a.service", "inactive", "dead", props{"ConditionResult": false, "ConditionTimestamp": uint64(5), "Conditions": failedCondition})
 			f.queues("StartUnit", func() { f.ends("a.service", "done") })
-			assert.EqualError(t, m.Run(t.Context(), Start, "a.service"), want)
+			assert.EqualError(t, m.Run(t.Context(), Start, "a.service"), want, unmet)
 		})
 	})
 	t.Run("unloaded", func(t *testing.T) { // which is how systemd forgets the result
@@ -93,7 +94,7 @@ func TestAStartWithAFalseCondition(t *testing.T) {
 				f.changed("a.service", props{"ActiveState": "inactive", "ConditionResult": false, "ConditionTimestamp": uint64(5)})
 				f.ends("a.service", "done")
 			})
-			assert.EqualError(t, m.Run(t.Context(), Restart, "a.service"), want)
+			assert.EqualError(t, m.Run(t.Context(), Restart, "a.service"), want, unmet)
 		})
 	})
 	t.Run("unloaded, of two", func(t *testing.T) {
@@ -105,7 +106,7 @@ func TestAStartWithAFalseCondition(t *testing.T) {
 				f.ends("a.service", "done")
 			})
 			assert.EqualError(t, m.Run(t.Context(), Start, "a.service"),
-				"it did not start because a condition was false, one of these: ConditionPathExists=!/run/no, ConditionHost=|a")
+				"it did not start because a condition was false, one of these: ConditionPathExists=!/run/no, ConditionHost=|a", unmet)
 		})
 	})
 	t.Run("oneshot that ended", func(t *testing.T) {

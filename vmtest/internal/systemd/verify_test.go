@@ -114,6 +114,11 @@ func TestVerifyThatDidNotVerify(t *testing.T) {
 	v := Verifier{Exec: func(context.Context, []string) (string, int, error) { return "z.service: x", -1, killed }}
 	_, err := v.Findings(t.Context(), []string{"x.service"}, false)
 	assert.ErrorIs(t, err, killed)
+	// It exits with 0 after a misspelt directive.
+	v.Exec = func(context.Context, []string) (string, int, error) { return "/etc/x.service:7: Unknown key\n", 0, nil }
+	findings, err := v.Findings(t.Context(), []string{"x.service"}, false)
+	assert.NoError(t, err)
+	assert.Len(t, findings, 1, "what systemd-analyze reports and exits with 0")
 	v.Exec = func(context.Context, []string) (string, int, error) { return "\n", 1, nil }
 	_, err = v.Findings(t.Context(), []string{"x.service"}, false)
 	assert.EqualError(t, err, "systemd-analyze exited with 1 and reported nothing")

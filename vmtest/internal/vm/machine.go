@@ -291,5 +291,7 @@ func (m *Machine) Saved() bool {
 func Of(process *qemu.Process, session *link.Client, arch string) *Machine {
 	m := newMachine(Spec{Files: &boot.Files{Image: &images.Image{Manifest: images.Manifest{Arch: arch}}}}, process)
 	m.link = session
+	close(m.consoleDone) // nothing reads them
+	close(m.journalDone)
 	return m
 }
