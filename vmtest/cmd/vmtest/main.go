@@ -21,8 +21,10 @@ import (
 
 // The exit statuses. "vmtest run" also exits with those of the command that it runs.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed = 1 // a command, a check or vmtest itself
+	exitUsage  = 2 // a wrong command line
+	exitHost   = 3 // the host lacks something
+	exitGuest  = 4 // a guest did not come up
 )
 
 func main() { os.Exit(mainStatus()) }
@@ -97,6 +99,7 @@ func exitStatus(ctx context.Context, err error, w io.Writer, command string) int
 	var unknown *images.UnknownImageError
 	var spec *images.SpecError
 	var usage usageError
+	var lacking *vmtest.HostError
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "see %s --help\n", command)
@@ -105,6 +108,8 @@ func exitStatus(ctx context.Context, err error, w io.Writer, command string) int
 		return exitUsage
 	case status != nil:
 		return status.status
+	case errors.As(err, &lacking):
+		return exitHost
 	}
 	return exitFailed
 }
@@ -133,8 +138,16 @@ The tests themselves are written in Go, with the package
 example.org/systemd-vmtest/vmtest. This command prepares the host, manages guest images
 and snapshots, and runs commands and verifies units in a guest.
 
-Exit status: 0 on success, 1 on failure, 2 for a wrong command line. If a signal
-interrupts the command, it is 128 plus the signal's number: 130 for Ctrl-C.`,
+Exit status:
+  0    success
+  1    failure: a check or a command failed, or vmtest itself
+  2    wrong command line
+  3    this host lacks something
+  4    a guest did not come up
+  130  Ctrl-C; another signal's number plus 128
+
+Only results go to standard output. Progress and errors go to standard error. Colours
+are for terminals, and not if NO_COLOR is set.`,
 		Example: `  vmtest setup                     # install what this host lacks
   vmtest demo                      # show socket activation, step by step
   vmtest run systemctl --version   # run a command in a fresh guest
@@ -181,5 +194,15 @@ func launch(ctx context.Context, s streams, config vmtest.Config) (*vmtest.Machi
 	p := beginProgress(s.err, doing)
 	defer p.stop()
 	config.Progress = p.report
-	return vmtest.Launch(ctx, config)
+	m, err := vmtest.Launch(ctx, config)
+	return m, notUp(err)
+}
+
+// notUp adds the exit status to the error of a guest that did not come up, unless the host
+// is the reason.
+func notUp(err error) error {
+	if errors.As(err, new(*vmtest.GuestError)) && !errors.As(err, new(*vmtest.HostError)) {
+		return &statusError{exitGuest, err}
+	}
+	return err
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
 )
 
 func TestExitStatus(t *testing.T) {
@@ -26,9 +28,14 @@ func TestExitStatus(t *testing.T) {
 		status int
 		text   string
 	}{
-		"no error":               {live, nil, 0, ""},
-		"a failure":              {live, errors.New("no disk"), 1, "vmtest: no disk\n"},
-		"usage":                  {live, usageError{errors.New("bad flag")}, 2, "vmtest: bad flag\nsee vmtest run --help\n"},
+		"no error":  {live, nil, 0, ""},
+		"a failure": {live, errors.New("no disk"), 1, "vmtest: no disk\n"},
+		"usage":     {live, usageError{errors.New("bad flag")}, 2, "vmtest: bad flag\nsee vmtest run --help\n"},
+		"the host lacks something": {live, fmt.Errorf("run it: %w", &vmtest.HostError{Cause: "no QEMU", Cure: "install it"}), 3,
+			"vmtest: run it: no QEMU (install it)\n"},
+		"no guest": {live, notUp(&vmtest.GuestError{Image: "mine", Doing: "boot", Err: errors.New("no init")}), 4, "vmtest: boot mine: no init\nthe guest printed nothing on its console\n"},
+		"no guest, no memory": {live, notUp(&vmtest.GuestError{Image: "mine", Doing: "boot", Err: &vmtest.HostError{Cause: "no memory", Cure: "free some"}}), 3,
+			"vmtest: boot mine: no memory (free some)\nthe guest printed nothing on its console\n"},
 		"the command's status":   {live, errors.Join(&statusError{status: 7}, nil), 7, ""},
 		"stdout is closed":       {live, fmt.Errorf("run it: %w", &outputClosedError{broken}), 1, ""},
 		"a link is broken":       {live, broken, 1, "vmtest: write link: broken pipe\n"},
