@@ -93,37 +93,70 @@ func buildImage(ctx context.Context, s streams, spec images.Spec) error {
 }
 
 func newImageList(s streams) *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List all images, which of them the cache has, and what they were made of",
-		Example: "  vmtest image list",
-		Args:    cobra.NoArgs,
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List all images, which of them the cache has, and what they were made of",
+		Long: `List lists the images that can be built, and those of the cache. The JSON document is
+an array of {"name", "cached", "manifest"}; go doc example.org/systemd-vmtest/images.Manifest
+has the fields of a manifest.`,
+		Example: `  vmtest image list
+  vmtest image list --json | jq -r '.[] | select(.cached) | .name'`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cached, err := images.List(images.Options{})
-			return errors.Join(printImages(s.out, cached), err)
+			list := listImages(cached)
+			if asJSON {
+				return errors.Join(writeJSON(s.out, list), err)
+			}
+			return errors.Join(printImages(s.out, list), err)
 		},
 	}
+	addJSONFlag(cmd, &asJSON)
+	return cmd
 }
 
-func printImages(w io.Writer, cached []images.Manifest) error {
+// listedImage is an image that can be built, or that the cache has.
+type listedImage struct {
+	Name     string           `json:"name"`
+	Cached   bool             `json:"cached"`
+	Manifest *images.Manifest `json:"manifest,omitempty"` // if it is cached
+}
+
+// listImages returns all images, given those in the cache.
+func listImages(cached []images.Manifest) []listedImage {
+	var list []listedImage
+	for _, name := range images.Names() {
+		if !slices.ContainsFunc(cached, func(m images.Manifest) bool { return m.Name == name }) {
+			list = append(list, listedImage{Name: name})
+		}
+	}
+	for i, m := range cached {
+		list = append(list, listedImage{m.Name, true, &cached[i]})
+	}
+	slices.SortStableFunc(list, func(a, b listedImage) int { return rank(a.Name) - rank(b.Name) })
+	return list
+}
+
+// rank is the place of an image in the list: first those that can be built, oldest first.
+func rank(name string) int {
+	if i := slices.Index(images.Names(), name); i >= 0 {
+		return i
+	}
+	return len(images.Names())
+}
+
+func printImages(w io.Writer, list []listedImage) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tSYSTEMD\tKERNEL\tSIZE\tBUILT\tMADE OF")
-	row := func(m images.Manifest) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.SystemdVersion, m.KernelVersion, megabytes(m),
-			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(additions(m), ", "), m.Imported, "-"))
-	}
-	for _, name := range images.Names() {
-		i := slices.IndexFunc(cached, func(m images.Manifest) bool { return m.Name == name })
-		if i < 0 {
-			fmt.Fprintf(t, "%s\t-\t-\t-\tnot yet\t-\n", name)
+	for _, l := range list {
+		if !l.Cached {
+			fmt.Fprintf(t, "%s\t-\t-\t-\tnot yet\t-\n", l.Name)
 			continue
 		}
-		row(cached[i])
-	}
-	for _, m := range cached {
-		if !slices.Contains(images.Names(), m.Name) {
-			row(m)
-		}
+		m := *l.Manifest
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.SystemdVersion, m.KernelVersion, megabytes(m),
+			m.Built.Local().Format(time.DateTime), cmp.Or(strings.Join(additions(m), ", "), m.Imported, "-"))
 	}
 	return t.Flush()
 }

@@ -16,10 +16,10 @@ import (
 func TestPrintImages(t *testing.T) {
 	built := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 	var b bytes.Buffer
-	require.NoError(t, printImages(&b, []images.Manifest{
+	require.NoError(t, printImages(&b, listImages([]images.Manifest{
 		{Name: "debian-12", SystemdVersion: "252.39", KernelVersion: "6.1", Built: built, Files: []images.File{{Size: 2e6}}},
 		{Name: "arch", SystemdVersion: "258-1", KernelVersion: "6.17", Built: built, Imported: "tar archive"},
-	}))
+	})))
 	var got []string
 	for line := range strings.Lines(b.String()) {
 		got = append(got, strings.Join(strings.Fields(line), " "))

@@ -142,7 +142,7 @@ Exit status:
   0    success
   1    failure: a check or a command failed, or vmtest itself
   2    wrong command line
-  3    this host lacks something
+  3    this host lacks something, which "vmtest doctor" explains
   4    a guest did not come up
   130  Ctrl-C; another signal's number plus 128
 
@@ -150,6 +150,7 @@ Only results go to standard output. Progress and errors go to standard error. Co
 are for terminals, and not if NO_COLOR is set.`,
 		Example: `  vmtest setup                     # install what this host lacks
   vmtest demo                      # show socket activation, step by step
+  vmtest doctor                    # check this host, and how to cure it
   vmtest run systemctl --version   # run a command in a fresh guest
   vmtest verify --image debian-11,debian-13 ./units
   vmtest snapshot prune --limit 1000`,
@@ -162,23 +163,6 @@ are for terminals, and not if NO_COLOR is set.`,
 	root.SetErr(s.err)
 	root.AddCommand(newDemo(s), newImage(s), newRun(s), newSetup(s), newSnapshot(s), newTrim(s), newVerify(s))
 	return root
-}
-
-// addImageFlag adds --image.
-func addImageFlag(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "image", "", "guest image `NAME`, or the path of an image or a recipe (default $VMTEST_IMAGE, or "+images.Default+")")
-}
-
-// addPackageFlags adds the flags for what a guest's image has besides its base.
-func addPackageFlags(cmd *cobra.Command, s *images.Spec) {
-	cmd.Flags().StringArrayVar(&s.Packages, "package", nil, "add the package `NAME` to the image; may be given several times")
-	cmd.Flags().StringArrayVar(&s.Debs, "deb", nil, "add the package file `PATH` to the image; may be given several times")
-	cmd.Flags().BoolVar(&s.NoAutostart, "no-autostart", false, "leave the units of added packages disabled")
-}
-
-// configOf returns the configuration of a guest with an image.
-func configOf(s images.Spec) vmtest.Config {
-	return vmtest.Config{Image: s.Base, Packages: s.Packages, Debs: s.Debs, NoAutostart: s.NoAutostart}
 }
 
 // launch starts a guest and shows progress meanwhile. The caller closes the guest.

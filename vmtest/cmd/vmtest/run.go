@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 
@@ -14,48 +15,120 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
+// commandRun is one call of "vmtest run".
+type commandRun struct {
+	streams
+	images  []string    // none is those of $VMTEST_IMAGE
+	added   images.Spec // to each image
+	extra   []extraFile
+	units   []unitSet
+	command vmtest.Command
+}
+
 func newRun(s streams) *cobra.Command {
-	var image images.Spec
-	var user string
+	r := commandRun{streams: s}
+	var imageNames, with, units []string
 	cmd := &cobra.Command{
-		Use:   "run [--image NAME] [--user NAME] [--] COMMAND [ARGUMENT...]",
+		Use:   "run [--image NAME,...] [--units PATH] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
 		Long: `Run runs one command in a guest of its own, which is gone afterwards. The command runs
-as root, or as the user of the guest that --user names.
+as root, or as the user of the guest that --user names. With --units and --with, files of
+the host are in the guest before; units are loaded, not started.
 
 Input and output are passed on byte for byte. On a terminal, output comes a line at a
 time and without control sequences. The exit status is that of the command: 128 plus
 the signal's number if a signal ended it, 127 if there is no such command, and 126 if
-it could not be started. vmtest's own failures exit with 1, a wrong command line with
-2, and an interrupt with 128 plus the signal's number (130 for Ctrl-C).`,
+it could not be started. vmtest's own exit statuses are listed by vmtest --help.
+
+With several images, the command runs in a guest of each, one after the other, without
+input, and a line on standard error names the guest. The exit status is the first that
+is not 0.`,
 		Example: `  vmtest run systemctl --version
   vmtest run --package rpcbind rpcinfo
   vmtest run --deb ./mydaemon_1.0_amd64.deb systemctl status mydaemon
-  vmtest run --image debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
+  vmtest run --units ./units --with ./mydaemon:/usr/local/bin/mydaemon systemctl start mydaemon
+  vmtest run --image debian-11,debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCommand(cmd.Context(), s, configOf(image), vmtest.Command{Args: args, User: user})
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			r.command.Args, r.images = args, imageNames
+			if r.extra, err = extraFiles(with); err != nil {
+				return usageError{err}
+			}
+			if len(units) > 0 {
+				if r.units, err = unitSets(units); err != nil {
+					return err
+				}
+			}
+			return r.run(cmd.Context())
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is its own
-	addImageFlag(cmd, &image.Base)
-	addPackageFlags(cmd, &image)
-	cmd.Flags().StringVar(&user, "user", "", "name or UID of the user to run the command as (default root)")
+	addImagesFlag(cmd, &imageNames)
+	addPackageFlags(cmd, &r.added)
+	addWithFlag(cmd, &with)
+	cmd.Flags().StringArrayVar(&units, "units", nil, "copy the unit file or the directory of units at `PATH`; may be given several times")
+	cmd.Flags().StringVar(&r.command.User, "user", "", "name or UID of the user to run the command as (default root)")
 	return cmd
 }
 
-func runCommand(ctx context.Context, s streams, config vmtest.Config, c vmtest.Command) (err error) {
-	m, err := launch(ctx, s, config)
+// run runs the command on each image.
+func (r commandRun) run(ctx context.Context) error {
+	names, err := imagesOf(r.images)
+	if err != nil {
+		return err
+	}
+	if len(names) == 1 {
+		r.command.Stdin = r.in
+		return r.one(ctx, names[0], func(*vmtest.Machine) {})
+	}
+	var first error
+	for _, name := range names {
+		err := r.one(ctx, name, func(m *vmtest.Machine) { fmt.Fprintf(r.err, "vmtest: on %s:\n", describe(m.Image())) })
+		var status *statusError
+		if err != nil && !errors.As(err, &status) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// one runs the command in a guest of its own. It calls began before that.
+func (r commandRun) one(ctx context.Context, image string, began func(*vmtest.Machine)) (err error) {
+	r.added.Base = image
+	m, err := launch(ctx, r.streams, configOf(r.added))
 	if err != nil {
 		return err
 	}
 	defer func() { err = closeGuest(m, err) }()
-	out, flushOut := guarded(s.out)
-	errOut, flushErr := guarded(s.err)
-	c.Stdin, c.Stdout, c.Stderr = s.in, out, errOut
-	r, err := m.Exec(ctx, c)
-	err = cmp.Or(err, r.Err())
+	if err := r.copyTo(ctx, m); err != nil {
+		return err
+	}
+	began(m)
+	out, flushOut := guarded(r.out)
+	errOut, flushErr := guarded(r.err)
+	r.command.Stdout, r.command.Stderr = out, errOut
+	result, err := m.Exec(ctx, r.command)
+	err = cmp.Or(err, result.Err())
 	return errors.Join(commandStatus(err), flushOut(), flushErr())
+}
+
+// copyTo copies the files and units into the guest, and loads the units.
+func (r commandRun) copyTo(ctx context.Context, m *vmtest.Machine) error {
+	if err := copyFiles(ctx, m, r.extra); err != nil {
+		return err
+	}
+	for _, set := range r.units {
+		if err := set.copyTo(ctx, m); err != nil {
+			return err
+		}
+	}
+	if len(r.units) == 0 {
+		return nil
+	}
+	return m.DaemonReload(ctx)
 }
 
 // guarded returns w or, if that is a terminal, a writer that drops a guest's control

@@ -32,11 +32,13 @@ removed, it is made again when a test needs it.`,
 }
 
 func newSnapshotList(s streams) *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the snapshots, last used first",
-		Example: "  vmtest snapshot list",
-		Args:    cobra.NoArgs,
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the snapshots, last used first",
+		Example: `  vmtest snapshot list
+  vmtest snapshot list --json | jq '[.[].bytes] | add'`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			store, err := snapshots.OpenCached()
 			if err != nil {
@@ -46,9 +48,47 @@ func newSnapshotList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return writeJSON(s.out, listedSnapshots(list))
+			}
 			return printSnapshots(s.out, list)
 		},
 	}
+	addJSONFlag(cmd, &asJSON)
+	return cmd
+}
+
+// listedSnapshot is what "snapshot list --json" prints for a snapshot.
+type listedSnapshot struct {
+	Key       string          `json:"key"`
+	Image     string          `json:"image,omitempty"`
+	MemoryMiB int             `json:"memoryMiB,omitempty"`
+	Bytes     int64           `json:"bytes"` // on disk
+	Used      time.Time       `json:"used"`
+	Template  *listedTemplate `json:"template,omitempty"`
+	Unusable  string          `json:"unusable,omitempty"` // why no test forks from it
+}
+
+// listedTemplate says which preparation a snapshot is of.
+type listedTemplate struct {
+	Name    string `json:"name"`
+	Package string `json:"package"`
+	Dir     string `json:"dir"`
+}
+
+func listedSnapshots(list []snapshots.Listed) []listedSnapshot {
+	all := []listedSnapshot{}
+	for _, l := range list {
+		s := listedSnapshot{Key: l.Key, Image: l.Image, MemoryMiB: l.Memory, Bytes: l.Bytes, Used: l.Used}
+		if l.Fault != nil {
+			s.Unusable = l.Fault.Error()
+		}
+		if t := l.Template; t != nil {
+			s.Template = &listedTemplate{t.Name, t.Package, t.Dir}
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // shortKey is the length of the part of a key that is shown.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.org/systemd-vmtest/vmtest"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -39,6 +41,21 @@ func (s unitSet) guestPaths(dir string) []string {
 		paths = append(paths, dir+"/"+name)
 	}
 	return paths
+}
+
+// copyTo copies the set into a guest's directory of units. Of a whole directory that is
+// everything, drop-ins too.
+func (s unitSet) copyTo(ctx context.Context, m *vmtest.Machine) error {
+	dir := m.Image().UnitDir()
+	if s.whole {
+		return m.Copy(ctx, s.dir, dir)
+	}
+	for _, name := range s.units {
+		if err := m.Copy(ctx, s.hostPath(name), dir+"/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unitSets groups paths of unit files and of directories of them, in the order given.

@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +20,28 @@ type verification struct {
 	extra  []extraFile
 	accept *systemd.Acceptance
 	all    bool // report findings about other units too
+	json   bool
 	theme  theme
+
+	verified []verifiedSet // for the JSON document
+}
+
+// verifiedSet is what "verify --json" prints for a set of units on an image.
+type verifiedSet struct {
+	Image          string         `json:"image"`
+	SystemdVersion string         `json:"systemdVersion"`
+	KernelVersion  string         `json:"kernelVersion"`
+	Path           string         `json:"path"`
+	Units          []string       `json:"units"`
+	Findings       []verifyResult `json:"findings"`
+}
+
+// verifyResult is a finding that --accept does not match.
+type verifyResult struct {
+	Unit string `json:"unit,omitempty"`
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
 }
 
 func newVerify(s streams) *cobra.Command {
@@ -46,6 +63,7 @@ guest lacks with --with. It does not look for manual pages, which guests do not 
 on any image is an error.`,
 		Example: `  vmtest verify --image debian-11,debian-12,debian-13 ./units
   vmtest verify --with ./demo-echo:/usr/local/bin/demo-echo echo/units/accept-no
+  vmtest verify --json ./units | jq '.[].findings[].text'
   vmtest verify --accept "^old.service: .*KillMode=none" ./units`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, paths []string) error {
@@ -63,23 +81,20 @@ on any image is an error.`,
 			return v.run(cmd.Context(), sets)
 		},
 	}
-	cmd.Flags().StringSliceVar(&imageNames, "image", nil, "guest images `NAME,...` (default $VMTEST_IMAGE, or "+images.Default+")")
+	addImagesFlag(cmd, &imageNames)
 	addPackageFlags(cmd, &v.added)
-	cmd.Flags().StringArrayVar(&with, "with", nil, "also copy `HOSTPATH:GUESTPATH`; may be given several times")
+	addWithFlag(cmd, &with)
 	cmd.Flags().StringArrayVar(&accept, "accept", nil, "accept findings that match `REGEXP`; may be given several times")
 	cmd.Flags().BoolVar(&v.all, "all", false, "also report findings about units that these depend on")
+	addJSONFlag(cmd, &v.json)
 	return cmd
 }
 
 // run verifies each set on each image.
-func (v verification) run(ctx context.Context, sets []unitSet) error {
-	// The directory of an image is read when its turn comes.
-	if err := knownImages(slices.DeleteFunc(slices.Clone(v.images), images.IsPath)); err != nil {
+func (v *verification) run(ctx context.Context, sets []unitSet) error {
+	names, err := imagesOf(v.images)
+	if err != nil {
 		return err
-	}
-	names := v.images
-	if len(names) == 0 {
-		names = strings.Split(os.Getenv("VMTEST_IMAGE"), ",") // "" is the default one
 	}
 	bad := false
 	for _, name := range names {
@@ -89,6 +104,11 @@ func (v verification) run(ctx context.Context, sets []unitSet) error {
 				return err
 			}
 			bad = bad || !ok
+		}
+	}
+	if v.json {
+		if err := writeJSON(v.out, v.verified); err != nil {
+			return err
 		}
 	}
 	if err := v.accept.Unused(); err != nil {
@@ -101,13 +121,16 @@ func (v verification) run(ctx context.Context, sets []unitSet) error {
 }
 
 // one verifies a set in a guest of its own, and reports whether there are no findings.
-func (v verification) one(ctx context.Context, image string, set unitSet) (ok bool, err error) {
+func (v *verification) one(ctx context.Context, image string, set unitSet) (ok bool, err error) {
 	m, err := launch(ctx, v.streams, v.config(image))
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = closeGuest(m, err) }()
-	if err := v.copyIn(ctx, m, set); err != nil {
+	if err := copyFiles(ctx, m, v.extra); err != nil {
+		return false, err
+	}
+	if err := set.copyTo(ctx, m); err != nil {
 		return false, err
 	}
 	found, err := m.Findings(ctx, vmtest.Verification{Units: set.guestPaths(m.Image().UnitDir()), All: v.all})
@@ -118,18 +141,22 @@ func (v verification) one(ctx context.Context, image string, set unitSet) (ok bo
 }
 
 // config returns the configuration of a guest.
-func (v verification) config(image string) vmtest.Config {
+func (v *verification) config(image string) vmtest.Config {
 	v.added.Base = image
 	return configOf(v.added)
 }
 
 // report prints the findings that are not accepted, and reports whether there are none.
-func (v verification) report(set unitSet, guest images.Manifest, found []vmtest.Finding) (ok bool, err error) {
+func (v *verification) report(set unitSet, guest images.Manifest, found []vmtest.Finding) (ok bool, err error) {
 	all := make([]systemd.Finding, len(found))
 	for i, f := range found {
 		all[i] = systemd.Finding(f)
 	}
 	rest := v.accept.Rest(all)
+	if v.json {
+		v.verified = append(v.verified, newVerifiedSet(set, guest, rest))
+		return len(rest) == 0, nil
+	}
 	mark := v.theme.passed()
 	if len(rest) > 0 {
 		mark = v.theme.failed()
@@ -142,34 +169,11 @@ func (v verification) report(set unitSet, guest images.Manifest, found []vmtest.
 	return len(rest) == 0, err
 }
 
-func (v verification) copyIn(ctx context.Context, m *vmtest.Machine, set unitSet) error {
-	for _, f := range v.extra {
-		if err := m.Copy(ctx, f.host, f.guest); err != nil {
-			return err
-		}
+// newVerifiedSet returns what is printed for a set with these findings on a guest.
+func newVerifiedSet(set unitSet, guest images.Manifest, found []systemd.Finding) verifiedSet {
+	v := verifiedSet{guest.Title(), guest.SystemdVersion, guest.KernelVersion, set.String(), set.units, []verifyResult{}}
+	for _, f := range found {
+		v.Findings = append(v.Findings, verifyResult(f))
 	}
-	if set.whole {
-		return m.Copy(ctx, set.dir, m.Image().UnitDir())
-	}
-	for _, name := range set.units {
-		if err := m.Copy(ctx, set.hostPath(name), m.Image().UnitDir()+"/"+name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// extraFile is a file or directory that units need.
-type extraFile struct{ host, guest string }
-
-func extraFiles(args []string) ([]extraFile, error) {
-	var files []extraFile
-	for _, arg := range args {
-		i := strings.LastIndex(arg, ":/")
-		if i < 1 {
-			return nil, fmt.Errorf("--with %q is not HOSTPATH:GUESTPATH with an absolute GUESTPATH", arg)
-		}
-		files = append(files, extraFile{host: arg[:i], guest: path.Clean(arg[i+1:])})
-	}
-	return files, nil
+	return v
 }

@@ -35,3 +35,24 @@ a.service: Command /nope is not executable
 `, out.String())
 	assert.EqualError(t, v.accept.Unused(), `accept "never": matches no finding`)
 }
+
+// The document has the findings that are not accepted, and an empty array without any.
+func TestVerifyJSON(t *testing.T) {
+	accept, err := systemd.NewAcceptance([]string{"KillMode"})
+	require.NoError(t, err)
+	v := verification{accept: accept, json: true}
+	guest := images.Manifest{Name: "debian-13", SystemdVersion: "257.9-1", KernelVersion: "6.12"}
+	found := []vmtest.Finding{{Unit: "a.service", Text: "KillMode=none"}, {File: "/etc/systemd/system/a.service", Line: 3, Text: "Unknown key 'X'"}}
+	ok, err := v.report(unitSet{dir: "units", units: []string{"a.service"}, whole: true}, guest, found)
+	require.NoError(t, err)
+	assert.False(t, ok)
+	ok, err = v.report(unitSet{dir: "more", units: []string{"b.socket"}}, guest, nil)
+	require.NoError(t, err)
+	assert.True(t, ok)
+	var b strings.Builder
+	require.NoError(t, writeJSON(&b, v.verified))
+	assert.JSONEq(t, `[{"image": "debian-13", "systemdVersion": "257.9-1", "kernelVersion": "6.12", "path": "units", "units": ["a.service"],
+		"findings": [{"file": "/etc/systemd/system/a.service", "line": 3, "text": "Unknown key 'X'"}]},
+		{"image": "debian-13", "systemdVersion": "257.9-1", "kernelVersion": "6.12", "path": "more/b.socket", "units": ["b.socket"], "findings": []}]`,
+		b.String())
+}
