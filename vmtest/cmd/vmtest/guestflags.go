@@ -17,11 +17,13 @@ import (
 // addImageFlag adds --image.
 func addImageFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "image", "", "guest image `NAME`, or the path of an image or a recipe (default $VMTEST_IMAGE, or "+images.Default+")")
+	cmd.RegisterFlagCompletionFunc("image", completeImages)
 }
 
 // addImagesFlag adds --image for several images.
 func addImagesFlag(cmd *cobra.Command, names *[]string) {
 	cmd.Flags().StringSliceVar(names, "image", nil, "guest images `NAME,...` (default $VMTEST_IMAGE, or "+images.Default+")")
+	cmd.RegisterFlagCompletionFunc("image", completeImages)
 }
 
 // imagesOf returns the images that the flag names, or without one those of

@@ -142,7 +142,7 @@ Exit status:
   0    success
   1    failure: a check or a command failed, or vmtest itself
   2    wrong command line
-  3    this host lacks something, which "vmtest doctor" explains
+  3    this host lacks something
   4    a guest did not come up
   130  Ctrl-C; another signal's number plus 128
 
@@ -150,18 +150,20 @@ Only results go to standard output. Progress and errors go to standard error. Co
 are for terminals, and not if NO_COLOR is set.`,
 		Example: `  vmtest setup                     # install what this host lacks
   vmtest demo                      # show socket activation, step by step
-  vmtest doctor                    # check this host, and how to cure it
   vmtest run systemctl --version   # run a command in a fresh guest
   vmtest verify --image debian-11,debian-13 ./units
   vmtest snapshot prune --limit 1000`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version:           version(),
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // see newCompletion
 	}
+	root.SetVersionTemplate("vmtest {{.Version}}\n")
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newDemo(s), newImage(s), newRun(s), newSetup(s), newSnapshot(s), newTrim(s), newVerify(s))
+	root.AddCommand(newCompletion(), newDemo(s), newImage(s), newMan(), newRun(s), newSetup(s), newSnapshot(s),
+		newTrim(s), newVerify(s))
 	return root
 }
 
