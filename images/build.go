@@ -166,7 +166,7 @@ func (g *group) flow(debs, pack *exec.Cmd, dir string, newest time.Time, r *repo
 		_ = pack.Wait() // it fails, as it got nothing
 		if errors.Is(err, syscall.EPERM) && os.Geteuid() == 0 {
 			return nil, &HostError{Cause: "root may not mount here: " + err.Error(),
-				Cure: "give the container CAP_SYS_ADMIN, or build as an ordinary user", Err: err}
+				Cure: "give the container CAP_SYS_ADMIN, or build as an ordinary user", Check: host.Namespaces, Err: err}
 		}
 		return nil, fmt.Errorf("start mmdebstrap: %w", err)
 	}

@@ -13,8 +13,8 @@ import (
 
 // HostError reports what this host lacks: a tool, space, a network, user namespaces,
 // a cache directory of its own. Nothing is wrong with the image or the program. Its
-// fields are Cause and Cure, a line each, Tail, the last output of the tool that
-// failed, and Err, the error behind it; the last two may be empty.
+// fields are Cause and Cure, a line each, Check, the line of "vmtest doctor" about it, Tail, the last output of the tool that
+// failed, and Err, the error behind it; the last three may be empty.
 type HostError = host.Error
 
 // BuildError reports that a tool could not make an image.
@@ -42,29 +42,30 @@ type failure struct {
 	host    bool   // whether the host lacks something
 	what    string
 	cure    string
+	check   host.Check // the line of "vmtest doctor" about it, or empty
 }
 
 // failures returns the kinds of failure. A full disk is the first.
 func failures() []failure {
 	return []failure{
-		{`No space left on device|You don't have enough free space`, true, "no space", host.SpaceCure},
+		{`No space left on device|You don't have enough free space`, true, "no space", host.SpaceCure, host.Disk},
 		{`Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|` +
 			`Connection failed|Connection refused|Connection timed out|connection timed out|Network is unreachable`,
 			true, "the package mirror cannot be reached",
-			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image's directory into the cache"},
+			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image's directory into the cache", ""},
 		{`is expired \(invalid since`, true, "the mirror's package lists are too old",
-			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1"},
-		{`is not valid yet`, true, "the mirror's package lists are from the future", "set this host's clock"},
+			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1", host.Clock},
+		{`is not valid yet`, true, "the mirror's package lists are from the future", "set this host's clock", host.Clock},
 		{`40[13] +(Unauthorized|Forbidden)`, true, "a package source refuses the login",
-			"correct the source's AuthFile or AuthEnv"},
+			"correct the source's AuthFile or AuthEnv", ""},
 		{`NO_PUBKEY|is not signed|signatures couldn't be verified`, true, "the archive's key is not known here",
-			"install or update debian-archive-keyring, or correct the keyring of the recipe or source"},
+			"install or update debian-archive-keyring, or correct the keyring of the recipe or source", host.Tools},
 		{`newuidmap|newgidmap|unshare\(\) failed|cannot unshare|/etc/subuid|/etc/subgid`, true,
-			"no user namespaces for this user", host.NamespaceCure},
+			"no user namespaces for this user", host.NamespaceCure, host.Namespaces},
 		{`Unable to locate package linux-image-cloud-`, false, "the archive has no kernel of this name",
-			"name the package of its kernel in the recipe, such as linux-image-virtual"},
+			"name the package of its kernel in the recipe, such as linux-image-virtual", ""},
 		{`404 +Not Found`, false, "the mirror lacks a package that its list names",
-			"the mirror is being updated: try again later, or set VMTEST_MIRROR"},
+			"the mirror is being updated: try again later, or set VMTEST_MIRROR", ""},
 	}
 }
 
@@ -87,7 +88,7 @@ func explain(tool, end string, err error) error {
 			}
 			cause := f.what + ": " + strings.TrimSpace(line)
 			if f.host {
-				return &HostError{Cause: cause, Cure: f.cure, Tail: end, Err: err}
+				return &HostError{Cause: cause, Cure: f.cure, Check: f.check, Tail: end, Err: err}
 			}
 			return &BuildError{Tool: tool, Cause: cause, Cure: f.cure, Tail: end, Err: err}
 		}

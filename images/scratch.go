@@ -67,7 +67,7 @@ func scratchBase() (string, error) {
 		tried = append(tried, base)
 	}
 	return "", &HostError{Cause: "no temporary directory that other users can enter: looked at " + strings.Join(tried, ", "),
-		Cure: "set TMPDIR to one"}
+		Cure: "set TMPDIR to one", Check: host.TemporaryFiles}
 }
 
 func othersMayPass(dir string) bool {

@@ -51,8 +51,8 @@ func (e *UnitNameError) Error() string { return tail.Printable(e.Err.Error()) }
 func (e *UnitNameError) Unwrap() error { return e.Err }
 
 // HostError reports what this host lacks, such as QEMU or room on its disk. Cause and
-// Cure are a line each. Tail is the last output of the tool that failed, and Err the error
-// behind it; both may be empty.
+// Cure are a line each. Check is the line of "vmtest doctor" about it, Tail the last output
+// of the tool that failed, and Err the error behind it; these may be empty.
 type HostError = host.Error
 
 // GuestError reports that a guest did not come up, has gone, or that its agent does not

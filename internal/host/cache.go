@@ -16,14 +16,14 @@ func CacheDir() (string, error) {
 	if root := os.Getenv("VMTEST_CACHE"); root != "" {
 		if !filepath.IsAbs(root) {
 			// go test runs each package in its own directory, so each would get a cache.
-			return "", &Error{Cause: fmt.Sprintf("VMTEST_CACHE is %q, not an absolute path", root),
+			return "", &Error{Cause: fmt.Sprintf("VMTEST_CACHE is %q, not an absolute path", root), Check: CacheDirectory,
 				Cure: "set VMTEST_CACHE to a path that begins with /"}
 		}
 		return filepath.Clean(root), nil
 	}
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", &Error{Cause: "find cache directory: " + err.Error(), Cure: "set VMTEST_CACHE", Err: err}
+		return "", &Error{Cause: "find cache directory: " + err.Error(), Cure: "set VMTEST_CACHE", Check: CacheDirectory, Err: err}
 	}
 	return filepath.Join(base, "systemd-vmtest"), nil
 }
@@ -67,7 +67,7 @@ func Explain(err error, dir string) error {
 	var link *os.LinkError
 	if errors.As(err, &path) && within(path.Path, dir) ||
 		errors.As(err, &link) && (within(link.Old, dir) || within(link.New, dir)) {
-		return &Error{Cause: err.Error(), Cure: writable, Err: err}
+		return &Error{Cause: err.Error(), Cure: writable, Check: CacheDirectory, Err: err}
 	}
 	return err
 }
@@ -87,7 +87,7 @@ func cacheError(doing string, err error) error {
 	if isFull(err) {
 		return noSpace(doing+": "+err.Error(), err)
 	}
-	return &Error{Cause: doing + ": " + err.Error(), Cure: writable, Err: err}
+	return &Error{Cause: doing + ": " + err.Error(), Cure: writable, Check: CacheDirectory, Err: err}
 }
 
 // refused reports whether a file system did not let this user read or write.

@@ -119,7 +119,7 @@ func lockError(path string, err error) error {
 	case refused(err) || isFull(err):
 		return cacheError("lock file", err)
 	case errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP):
-		return &Error{Cause: fmt.Sprintf("lock %s: %v", path, err), Cure: localCache, Err: err}
+		return &Error{Cause: fmt.Sprintf("lock %s: %v", path, err), Cure: localCache, Check: CacheDirectory, Err: err}
 	}
 	return fmt.Errorf("lock %s: %w", path, err)
 }

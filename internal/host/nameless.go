@@ -31,6 +31,7 @@ func namelessError(dir string, errno error) error {
 		return &Error{
 			Cause: fmt.Sprintf("file system of %s lacks O_TMPFILE", dir),
 			Cure:  localCache,
+			Check: CacheDirectory,
 			Err:   err,
 		}
 	}

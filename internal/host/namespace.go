@@ -67,7 +67,7 @@ func explainNamespaces(output string, err error, readFile func(string) ([]byte, 
 	if cause == "" {
 		cause = err.Error()
 	}
-	lacking := &Error{Cause: "no user namespaces for this user: " + cause, Cure: NamespaceCure, Tail: output, Err: err}
+	lacking := &Error{Cause: "no user namespaces for this user: " + cause, Cure: NamespaceCure, Check: Namespaces, Tail: output, Err: err}
 	for _, setting := range []struct{ key, bad string }{
 		{"kernel.unprivileged_userns_clone", "0"},
 		{"user.max_user_namespaces", "0"},

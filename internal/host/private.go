@@ -42,7 +42,7 @@ func checkPrivate(dir string) error {
 		}
 		if uid := owner(info); uid != 0 && uid != os.Geteuid() {
 			return &Error{Cause: fmt.Sprintf("cache directory %s: the symbolic link %s belongs to %s", dir, next, userName(uid)),
-				Cure: otherCache}
+				Cure: otherCache, Check: CacheDirectory}
 		}
 		target, err := os.Readlink(next)
 		if err != nil {
@@ -75,6 +75,7 @@ func checkParent(dir, parent string) error {
 	}
 	return &Error{
 		Cause: fmt.Sprintf("cache directory %s: every user can replace what lies in %s (mode %s)", dir, parent, octal(info)),
+		Check: CacheDirectory,
 		Cure:  fmt.Sprintf("run chmod o-w %s, or %s", parent, otherCache),
 	}
 }
@@ -92,6 +93,7 @@ func checkOwn(dir string) error {
 	if uid := owner(info); uid != os.Geteuid() {
 		return &Error{
 			Cause: fmt.Sprintf("cache directory %s belongs to %s, not to %s", dir, userName(uid), userName(os.Geteuid())),
+			Check: CacheDirectory,
 			Cure: fmt.Sprintf("run chown -R %d %s if you trust all files in it, or %s",
 				os.Geteuid(), dir, otherCache),
 		}
@@ -100,6 +102,7 @@ func checkOwn(dir string) error {
 	if mode := info.Mode(); mode&0o002 != 0 || mode&0o020 != 0 && !ownGroup(os.Geteuid(), gid) {
 		return &Error{
 			Cause: fmt.Sprintf("other users can write in the cache directory %s (mode %s)", dir, octal(info)),
+			Check: CacheDirectory,
 			Cure: fmt.Sprintf("run chmod -R go-w %s if you trust all files in it, or %s",
 				dir, otherCache),
 		}

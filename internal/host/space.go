@@ -50,5 +50,5 @@ const SpaceCure = "free some, for example by \"vmtest snapshot prune --limit 0\"
 	"or move the cache with VMTEST_CACHE and temporary files with TMPDIR"
 
 func noSpace(cause string, err error) *Error {
-	return &Error{Cause: "no space: " + cause, Cure: SpaceCure, Err: err}
+	return &Error{Cause: "no space: " + cause, Cure: SpaceCure, Check: Disk, Err: err}
 }

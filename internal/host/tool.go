@@ -124,13 +124,18 @@ func CheckBuildTools() error {
 
 func missingError(tools []Tool) *Error {
 	var commands, packages []string
+	check := QEMU
 	for _, t := range tools {
+		if !strings.HasPrefix(t.Command, "qemu-") {
+			check = Tools
+		}
 		commands = append(commands, t.Command)
 		packages = append(packages, t.Package)
 	}
 	return &Error{
 		Cause: "missing on this host: " + strings.Join(commands, ", "),
 		Cure:  "run \"vmtest setup\", or install " + strings.Join(packages, ", "),
+		Check: check,
 		Err:   exec.ErrNotFound,
 	}
 }

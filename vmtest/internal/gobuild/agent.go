@@ -47,7 +47,7 @@ func explainAgent(ctx context.Context, err error) error {
 	const otherwise = ", or set VMTEST_AGENT to an agent built by CGO_ENABLED=0 go build " + agentPackage
 	if errors.Is(err, exec.ErrNotFound) {
 		return &host.Error{Cause: "build the guest's agent: no go command on PATH",
-			Cure: "add it to PATH" + otherwise, Err: err}
+			Cure: "add it to PATH" + otherwise, Check: host.GoCommand, Err: err}
 	}
 	out, envErr := goCommand(ctx, nil, "env", "GOMOD")
 	if envErr != nil {
@@ -56,16 +56,16 @@ func explainAgent(ctx context.Context, err error) error {
 	gomod := strings.TrimSpace(string(out))
 	if gomod == "" || gomod == os.DevNull {
 		return &host.Error{Cause: "build the guest's agent: the working directory is not in a Go module",
-			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Err: err}
+			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Check: host.GoCommand, Err: err}
 	}
 	vendor := filepath.Join(filepath.Dir(gomod), "vendor")
 	if exists(filepath.Join(vendor, "modules.txt")) && !exists(filepath.Join(vendor, agentPackage)) {
 		return &host.Error{Cause: "build the guest's agent: its package is not in " + vendor,
-			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Err: err}
+			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Check: host.GoCommand, Err: err}
 	}
 	if untidy(err) {
 		return &host.Error{Cause: "build the guest's agent: " + gomod + " is not tidy",
-			Cure: "run go mod tidy" + otherwise, Err: err}
+			Cure: "run go mod tidy" + otherwise, Check: host.GoCommand, Err: err}
 	}
 	return err
 }

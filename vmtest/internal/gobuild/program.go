@@ -164,6 +164,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 			return &host.Error{
 				Cause: fmt.Sprintf("no space: build %s for the guest: %s", pkg, line),
 				Cure:  "free some, or move the cache with VMTEST_CACHE and the go command's with GOCACHE",
+				Check: host.Disk,
 				Tail:  failed.output, Err: failed.err,
 			}
 		}

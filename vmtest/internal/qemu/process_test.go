@@ -24,7 +24,7 @@ func TestStartWithoutQEMU(t *testing.T) {
 	_, err := Start(Machine{Arch: "amd64", Binary: "qemu-of-nobody"})
 	var lacks *host.Error
 	require.ErrorAs(t, err, &lacks)
-	assert.EqualError(t, err, `missing on this host: qemu-of-nobody (run "vmtest setup", or install qemu-of-nobody)`)
+	assert.EqualError(t, err, `missing on this host: qemu-of-nobody (run "vmtest setup", or install qemu-of-nobody; see "QEMU" in vmtest doctor)`)
 	_, err = Start(Machine{Arch: "amd64", Binary: "/no/qemu"})
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
