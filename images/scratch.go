@@ -37,7 +37,7 @@ func makeScratch(work string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := checkSpace(work, base); err != nil {
+	if err := CheckSpace(work, base); err != nil {
 		return "", err
 	}
 	// Named before it exists: at no moment is there a directory without a note.
@@ -119,9 +119,9 @@ func parseNote(note []byte) (dir string, ok bool) {
 	return dir, filepath.IsAbs(dir) && filepath.Clean(dir) == dir && found && name != ""
 }
 
-// checkSpace compares what a build takes with what the file systems of the two
-// directories have.
-func checkSpace(cacheDir, scratch string) error {
+// CheckSpace returns a *[HostError] if a build would not find room in cacheDir, the cache,
+// or in scratch, the directory of temporary files. Both directories must exist.
+func CheckSpace(cacheDir, scratch string) error {
 	if sameDevice(cacheDir, scratch) {
 		return host.CheckSpace(cacheDir, cacheNeed+scratchNeed, "a build")
 	}

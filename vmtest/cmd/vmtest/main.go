@@ -142,7 +142,7 @@ Exit status:
   0    success
   1    failure: a check or a command failed, or vmtest itself
   2    wrong command line
-  3    this host lacks something
+  3    this host lacks something, which "vmtest doctor" explains
   4    a guest did not come up
   130  Ctrl-C; another signal's number plus 128
 
@@ -150,6 +150,7 @@ Only results go to standard output. Progress and errors go to standard error. Co
 are for terminals, and not if NO_COLOR is set.`,
 		Example: `  vmtest setup                     # install what this host lacks
   vmtest demo                      # show socket activation, step by step
+  vmtest doctor                    # check this host
   vmtest run systemctl --version   # run a command in a fresh guest
   vmtest verify --image debian-11,debian-13 ./units
   vmtest snapshot prune --limit 1000`,
@@ -162,7 +163,7 @@ are for terminals, and not if NO_COLOR is set.`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newCompletion(), newDemo(s), newImage(s), newMan(), newRun(s), newSetup(s), newSnapshot(s),
+	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newImage(s), newMan(), newRun(s), newSetup(s), newSnapshot(s),
 		newTrim(s), newVerify(s))
 	return root
 }

@@ -10,8 +10,8 @@ import (
 	"strconv"
 )
 
-// emulatorMemory is what QEMU needs besides the guest's memory, in MiB.
-const emulatorMemory = 200
+// EmulatorMemory is what QEMU needs besides the guest's memory, in MiB.
+const EmulatorMemory = 200
 
 // HostQueue returns the queue of this user's machines, for one with that much memory in
 // MiB. dir is the cache directory.
@@ -21,19 +21,21 @@ const emulatorMemory = 200
 // memory bit by bit. The look keeps more machines from a host that is short of memory. It
 // counts all of a guest's memory, although a fork shares most of it.
 func HostQueue(dir string, memory int) (Queue, error) {
-	n, err := limit(os.Getenv("VMTEST_SLOTS"))
+	n, err := Limit()
 	if err != nil {
 		return Queue{}, err
 	}
 	return Queue{
 		Path:  filepath.Join(dir, "queue"),
 		Slots: n,
-		Fits:  func() bool { return memoryAvailable() >= memory+emulatorMemory },
+		Fits:  func() bool { return MemoryAvailable() >= memory+EmulatorMemory },
 	}, nil
 }
 
-// limit returns how many machines may run at once: the value of $VMTEST_SLOTS, or the
-// number of cores, because an emulated machine keeps one core busy.
+// Limit returns how many machines of this user may run at once: the value of
+// $VMTEST_SLOTS, or the number of cores, because an emulated machine keeps one core busy.
+func Limit() (int, error) { return limit(os.Getenv("VMTEST_SLOTS")) }
+
 func limit(variable string) (int, error) {
 	if variable == "" {
 		return runtime.NumCPU(), nil
@@ -45,9 +47,9 @@ func limit(variable string) (int, error) {
 	return n, nil
 }
 
-// memoryAvailable returns the memory that the host has without swapping, in MiB. It
+// MemoryAvailable returns the memory that the host has without swapping, in MiB. It
 // returns enough if the host does not report it.
-func memoryAvailable() int {
+func MemoryAvailable() int {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return enough

@@ -33,7 +33,7 @@ func TestMemoryAvailable(t *testing.T) {
 		assert.Equal(t, enough, parseMemory([]byte(text)), text)
 	}
 	if _, err := os.Stat("/proc/meminfo"); err == nil {
-		assert.Less(t, memoryAvailable(), 1<<30)
+		assert.Less(t, MemoryAvailable(), 1<<30)
 	}
 }
 

@@ -1,0 +1,88 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/host"
+)
+
+// An examination that does not end is reported by the end of its time, in its place, and
+// those that ended before are reported as they are.
+func TestExamineWithoutAnEnd(t *testing.T) {
+	stuck := make(chan struct{})
+	defer close(stuck)
+	late := errors.New("not known after a moment")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var got []Finding
+	require.NoError(t, examine(ctx, []examination{
+		{host.QEMU, func(context.Context) Finding { return Finding{State: OK, Found: "7.2"} }},
+		{host.KVM, func(context.Context) Finding { cancel(late); <-stuck; return Finding{} }},
+	}, func(f Finding) { got = append(got, f) }))
+	assert.Equal(t, host.QEMU, got[0].Check)
+	assert.Equal(t, Finding{Check: host.KVM, State: Note, Found: "not known after a moment"}, got[1])
+}
+
+func TestExamineInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, examine(ctx, nil, nil), context.Canceled)
+}
+
+func TestCacheFindings(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "above", "cache")
+	t.Setenv("VMTEST_CACHE", root)
+	assert.Equal(t, Finding{State: OK, Found: root + " is not there yet; the first guest makes it"}, cache(t.Context()))
+	require.NoError(t, os.MkdirAll(root, 0o700))
+	assert.Equal(t, Finding{State: OK, Found: root + ": 0 images"}, cache(t.Context()))
+	require.NoError(t, os.Mkdir(filepath.Join(root, "images"), 0o700))
+	require.NoError(t, os.Mkdir(filepath.Join(root, "images", "debian-13"), 0o700))
+	damaged := cache(t.Context())
+	assert.Equal(t, Note, damaged.State)
+	assert.Contains(t, damaged.Found, "image debian-13: ")
+	assert.Contains(t, damaged.Cure, "vmtest image rm")
+	require.NoError(t, os.Chmod(root, 0o777))
+	open := cache(t.Context())
+	assert.Equal(t, Fault, open.State)
+	assert.Contains(t, open.Cure, "chmod -R go-w "+root)
+	t.Setenv("VMTEST_CACHE", "cache")
+	assert.Equal(t, Finding{State: Fault, Found: `VMTEST_CACHE is "cache", not an absolute path`,
+		Cure: "set VMTEST_CACHE to a path that begins with /"}, cache(t.Context()))
+}
+
+func TestMemoryFindings(t *testing.T) {
+	t.Setenv("VMTEST_SLOTS", "1")
+	assert.Regexp(t, `^\d+ MiB available; 1 guests may run at once, and take 712 MiB each`, memory(t.Context()).Found)
+	t.Setenv("VMTEST_SLOTS", "100000")
+	assert.Equal(t, Note, memory(t.Context()).State, "no host has memory for 100000 guests")
+	t.Setenv("VMTEST_SLOTS", "some")
+	assert.Equal(t, Fault, memory(t.Context()).State)
+}
+
+func TestKVMFindings(t *testing.T) {
+	t.Setenv("VMTEST_ACCEL", "tcg")
+	assert.Equal(t, Finding{State: Note, Found: "VMTEST_ACCEL=tcg: guests are emulated, and take several times as long",
+		Cure: "unset VMTEST_ACCEL"}, kvm(t.Context()))
+}
+
+// An older go command is found by its version.
+func TestGoFindings(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	assert.Equal(t, "no go command on PATH: tests cannot be built", goCommand(t.Context()).Found)
+	path := filepath.Join(dir, "go")
+	for version, want := range map[string]Finding{
+		"go1.26.1":  {State: OK, Found: "go1.26.1, " + path},
+		"go1.30":    {State: OK, Found: "go1.30, " + path},
+		"go1.25.12": {State: Note, Found: "go1.25.12, " + path + ": older than go1.26, tests cannot be built", Cure: "install go1.26 or later, and add it to PATH"},
+	} {
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho "+version+"\n"), 0o700))
+		assert.Equal(t, want, goCommand(t.Context()))
+	}
+}
