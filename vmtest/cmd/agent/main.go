@@ -8,25 +8,9 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
-func main() {
-	if os.Getpid() == 1 {
-		// When PID 1 exits, the kernel panics. The host shows its last lines.
-		fmt.Fprintf(os.Stderr, "%s%v\n", guest.InitFailed, guest.Init())
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if err := guest.Serve(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "vmtest agent:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(guest.Main()) }

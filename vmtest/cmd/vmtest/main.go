@@ -1,3 +1,7 @@
+// As an agent, it does not follow the version of Go in the go.mod of the module that
+// builds it.
+//go:debug default=go1.26
+
 // Command vmtest prepares a host for package vmtest, manages its images and snapshots, and
 // runs and verifies units on a real systemd without a line of Go.
 package main
@@ -17,6 +21,7 @@ import (
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
 // The exit statuses. "vmtest run" also exits with those of the command that it runs.
@@ -27,7 +32,12 @@ const (
 	exitGuest  = 4 // a guest did not come up
 )
 
-func main() { os.Exit(mainStatus()) }
+func main() {
+	if guest.Started() { // in a guest, whose agent could not be built
+		os.Exit(guest.Main())
+	}
+	os.Exit(mainStatus())
+}
 
 func mainStatus() int {
 	ctx, stop := untilSignal(syscall.SIGINT, syscall.SIGTERM)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -18,7 +19,8 @@ const agentPackage = "example.org/systemd-vmtest/vmtest/cmd/agent"
 // Agent returns the executable of the guest's agent. It reads the file that
 // $VMTEST_AGENT names, or builds the agent in the module of the working directory. All
 // modules that would build it of the same sources share one executable, and with it the
-// snapshots of the machines that it runs in.
+// snapshots of the machines that it runs in. Where it cannot be built, the command vmtest
+// is its own agent.
 func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error) {
 	if path := os.Getenv("VMTEST_AGENT"); path != "" {
 		data, err := os.ReadFile(path)
@@ -35,9 +37,48 @@ func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error
 	}
 	data, err := fromCache(notice, func(dir string) ([]byte, error) { return identical(ctx, dir, agentPackage, arch) })
 	if err != nil && ctx.Err() == nil {
-		return nil, explainAgent(ctx, err)
+		return withoutBuild(arch, explainAgent(ctx, err), ownExecutable)
 	}
 	return data, err
+}
+
+// commandPackage is the command that is an agent, too.
+const commandPackage = "example.org/systemd-vmtest/vmtest/cmd/vmtest"
+
+// ownExecutable returns the path of this process's executable, if that is commandPackage.
+func ownExecutable() (path string, ok bool) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Path != commandPackage {
+		return "", false
+	}
+	path, err := os.Executable()
+	return path, err == nil
+}
+
+// withoutBuild returns this process's own executable as the agent, or err, the reason why
+// the agent could not be built, if that is about the host's disk or the executable is none.
+func withoutBuild(arch string, err error, executable func() (string, bool)) ([]byte, error) {
+	lacking, isHost := errors.AsType[*host.Error](err)
+	path, ok := executable()
+	if !ok || isHost && lacking.Check != host.GoCommand {
+		return nil, err
+	}
+	data, errOwn := os.ReadFile(path)
+	if errOwn == nil {
+		errOwn = checkExecutable(data, arch)
+	}
+	if errOwn == nil {
+		return data, nil
+	}
+	cause := err.Error()
+	if isHost {
+		cause = lacking.Cause
+	}
+	return nil, &host.Error{
+		Cause: fmt.Sprintf("%s; %s cannot be the agent: %v", cause, path, errOwn),
+		Cure:  "install vmtest with CGO_ENABLED=0, or run it with Go in the directory of a module that requires example.org/systemd-vmtest",
+		Check: host.GoCommand, Err: err,
+	}
 }
 
 // explainAgent returns err as a *host.Error with the cure, if the working directory is

@@ -140,7 +140,7 @@ func (i initrd) readConfig() (InitConfig, error) {
 
 // clear removes the initrd's files, which take up RAM.
 func (i initrd) clear() error {
-	for _, p := range []string{"/init", "/lib", ConfigPath, RunTree} {
+	for _, p := range []string{initPath, "/lib", ConfigPath, RunTree} {
 		if err := os.RemoveAll(i.path(p)); err != nil {
 			return fmt.Errorf("clear initrd: %w", err)
 		}

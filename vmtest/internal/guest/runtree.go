@@ -14,7 +14,7 @@ func (i initrd) fillRun() error {
 	if err := i.makeDir("agent's directory", filepath.Dir(AgentPath)); err != nil {
 		return err
 	}
-	if err := copyFile(i.path("/init"), i.path(AgentPath), 0o755); err != nil {
+	if err := copyFile(i.path(initPath), i.path(AgentPath), 0o755); err != nil {
 		return err
 	}
 	if err := copyTree(i.path(RunTree), i.path("/run")); err != nil {

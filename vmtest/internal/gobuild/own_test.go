@@ -1,0 +1,52 @@
+package gobuild
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/internal/host"
+)
+
+// The command vmtest is its own agent where that cannot be built, if it is static and the
+// reason is not the disk.
+func TestWithoutBuild(t *testing.T) {
+	dir := t.TempDir()
+	static := filepath.Join(dir, "static")
+	build := exec.Command("go", "build", "-o", static, agentPackage)
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	noGo := &host.Error{Cause: "no go command on PATH", Cure: "add it", Check: host.GoCommand}
+	at := func(path string) func() (string, bool) { return func() (string, bool) { return path, true } }
+
+	data, err := withoutBuild(runtime.GOARCH, noGo, at(static))
+	require.NoError(t, err)
+	assert.NotEmpty(t, data)
+	_, err = withoutBuild(runtime.GOARCH, errors.New("it does not compile"), at(static))
+	require.NoError(t, err, "of a module that does not require this one")
+
+	_, err = withoutBuild(runtime.GOARCH, noGo, func() (string, bool) { return "", false })
+	assert.Equal(t, noGo, err, "in a test binary")
+	full := &host.Error{Cause: "no space", Cure: "free some", Check: host.Disk}
+	_, err = withoutBuild(runtime.GOARCH, full, at(static))
+	assert.Equal(t, full, err)
+
+	loaded := filepath.Join(dir, "loaded")
+	require.NoError(t, exec.Command("cp", "/bin/sh", loaded).Run())
+	_, err = withoutBuild(runtime.GOARCH, noGo, at(loaded))
+	var lacking *host.Error
+	require.ErrorAs(t, err, &lacking)
+	assert.Equal(t, "no go command on PATH; "+loaded+" cannot be the agent: executable is not static (build it with CGO_ENABLED=0)", lacking.Cause)
+	assert.Contains(t, lacking.Cure, "install vmtest with CGO_ENABLED=0")
+}
+
+func TestOwnExecutableOfATest(t *testing.T) {
+	_, ok := ownExecutable()
+	assert.False(t, ok, "a test binary is no agent")
+}
