@@ -94,7 +94,7 @@ func TestForkIsHealthy(t *testing.T) {
 func TestForkHostname(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{Hostname: "fork-7.example"})
-	assert.Equal(t, "fork-7.example\n", g.Run(t, "uname", "-n"))
+	assert.Equal(t, "fork-7.example\n", g.Run(t, "uname", "-n"), "host name of the fork")
 }
 
 // prepared makes a machine with a file and a running service.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pkg/sftp"
 	"github.com/stretchr/testify/assert"
@@ -96,9 +97,11 @@ func TestSignal(t *testing.T) {
 	_, err = io.ReadFull(stdout, make([]byte, len("ready\n")))
 	require.NoError(t, err)
 	require.NoError(t, session.Signal(ssh.SIGUSR1))
+	stuck := time.AfterFunc(5*time.Second, func() { session.Close() }) // the child goes on
+	defer stuck.Stop()
 	rest, err := io.ReadAll(stdout)
 	require.NoError(t, err)
-	assert.Equal(t, "got it\n", string(rest))
+	require.Equal(t, "got it\n", string(rest), "what the shell printed when the signal had reached its whole group")
 	var exit *ssh.ExitError
 	require.ErrorAs(t, session.Wait(), &exit)
 	assert.Equal(t, 9, exit.ExitStatus())
@@ -147,14 +150,15 @@ func TestNothingOutlivesItsClient(t *testing.T) {
 			fifo := filepath.Join(t.TempDir(), "fifo")
 			require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 			session := newSession(t, client)
-			require.NoError(t, session.Start("trap '' HUP TERM; exec 3>"+fifo+"; (trap '' TERM; sleep 1000) & sleep 1000"))
+			// One of the processes is in a group of its own.
+			require.NoError(t, session.Start("exec bash -c 'trap \"\" HUP TERM; exec 3>"+fifo+"; set -m; sleep 1000 & set +m; sleep 1000'"))
 			held, err := os.Open(fifo)
 			require.NoError(t, err)
 			defer held.Close()
 			end(client, session)
 			require.NoError(t, held.SetReadDeadline(deadline(t)))
 			_, err = held.Read(make([]byte, 1))
-			assert.Equal(t, io.EOF, err)
+			assert.Equal(t, io.EOF, err, "%s: processes of the client outlive it", name)
 			client.Close()
 			assert.NoError(t, receive(t, "end of Serve", served))
 		})
@@ -183,5 +187,5 @@ func TestSlowClientLosesNothing(t *testing.T) {
 	n, err := io.Copy(io.Discard, stdout)
 	require.NoError(t, err)
 	require.NoError(t, session.Wait())
-	assert.EqualValues(t, size, n)
+	assert.EqualValues(t, size, n, "bytes of the command's output")
 }

@@ -47,7 +47,7 @@ func TestJournalTails(t *testing.T) {
 	tails, err := parseJournalTails(string(reply))
 	require.NoError(t, err)
 	s := strings.Repeat("73", 16)
-	assert.Equal(t, []JournalTail{{s, 1 << 40}, {s, 7}, {strings.Repeat("01", 16), 2}}, tails)
+	assert.Equal(t, []JournalTail{{s, 1 << 40}, {s, 7}, {strings.Repeat("01", 16), 2}}, tails, "ends of the files that have entries of this boot")
 	info, err := os.Stat(touched)
 	require.NoError(t, err)
 	assert.False(t, info.ModTime().Equal(old), "those that follow the file look again")

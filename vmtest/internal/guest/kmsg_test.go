@@ -89,7 +89,7 @@ func TestKernelLogHasOnlyTheKernelsRecords(t *testing.T) {
 		for _, r := range got.Records {
 			seqs = append(seqs, r.Seq)
 		}
-		assert.Equal(t, test.seqs, seqs, name)
+		assert.Equal(t, test.seqs, seqs, "%s: numbers of the kernel's own records", name)
 		assert.EqualValues(t, 5, got.Oldest, name)
 		assert.EqualValues(t, 13, got.Next, name)
 	}

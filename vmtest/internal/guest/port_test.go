@@ -53,12 +53,15 @@ func TestPort(t *testing.T) {
 		if err == nil && n != len(data) {
 			err = io.ErrShortWrite
 		}
+		if err != nil {
+			p.Close() // which ends the read
+		}
 		written <- err
 	}()
 	got := make([]byte, len(data))
 	_, err := io.ReadFull(hostEnd, got)
+	require.NoError(t, <-written, "write of %d bytes", len(data))
 	require.NoError(t, err)
-	require.NoError(t, <-written)
 	assert.Equal(t, data, got)
 
 	_, err = hostEnd.Write([]byte("x"))

@@ -162,7 +162,7 @@ func TestADamagedSnapshotIsMadeAgain(t *testing.T) {
 			f.Close()
 			damage(t, s, filepath.Join(s.dir, keyA))
 			f, notice, made := open(t, s, keyA, "two")
-			assert.True(t, made)
+			assert.True(t, made, "a snapshot that was damaged (%s) was used", name)
 			assert.Contains(t, notice, "is unusable")
 			assert.Equal(t, "state two", content(t, f))
 		})
@@ -266,7 +266,7 @@ func TestPruneRemovesTheLongestUnusedAndNoneInUse(t *testing.T) {
 
 	removed, err := s.Prune(0)
 	require.NoError(t, err)
-	require.Len(t, removed, 1)
+	require.Len(t, removed, 1, "snapshots that were removed while one was in use")
 	assert.Equal(t, keyB, removed[0].Key, "the older one is in use")
 	assert.ErrorIs(t, s.Remove(keyA), ErrInUse)
 
