@@ -6,4 +6,7 @@
 //	VMTEST_IMAGE=debian-12 go test ./scenarios   # on another image
 //
 // Begin with guide_test.go. Directory conformance has tests of systemd itself.
+//
+// make matrix runs all of them on each image. behaviours_test.go names what differs between
+// the systemds of the images, and hostSide marks what no image changes.
 package scenarios
