@@ -12,7 +12,7 @@ func TestBoot(t *testing.T) {
 		ID: "boot", Claim: "an enabled socket listens after a reboot, before its service ever ran",
 		See: "systemctl(1) enable",
 	}, func(g *guest) {
-		g.Guest = vmtest.Start(g.t, vmtest.Config{Disk: vmtest.NewDisk(g.t, 0), LogUnexpected: true})
+		g.Guest = vmtest.Start(g.t, vmtest.Config{Disk: vmtest.NewDisk(g.t, 0)})
 		g.copyUnits()
 		g.EnableNow(g.t, "boot.socket")
 		g.Unit("boot.socket").Stop(g.t)

@@ -87,10 +87,10 @@ func TestListenPID(t *testing.T) {
 		ID: "listen-pid", Claim: "a program below a shell has the shell's LISTEN_PID and so no listener; its client triggers it up to the start limit",
 		See: "sd_listen_fds(3)",
 	}, func(g *guest) {
+		g.fails("shell.service")
 		g.start("shell.socket")
 		c := g.dial("/run/shell.sock")
-		g.state("shell.socket", "failed")
-		g.is("Result of the socket", g.show("shell.socket", "Result"), "service-start-limit-hit")
+		g.waitFailed("shell.socket", "service-start-limit-hit")
 		g.logs("shell.service", "started with LISTEN_FDS=1")
 		g.logs("shell.service", "no sockets were passed")
 		g.is("the client", c.get(), "EOF")

@@ -13,8 +13,7 @@ func TestAddressInUse(t *testing.T) {
 		See: "systemd.socket(5) ListenStream=",
 	}, func(g *guest) {
 		g.start("holder.socket")
-		g.is("start", g.tryStart("late.socket"), "failed")
-		g.is("state", g.show("late.socket", "ActiveState", "Result"), "failed resources")
+		g.startFails("late.socket", "failed resources")
 		g.logs("late.socket", "listening socket (127.0.0.1:9141): Address already in use")
 		g.Unit("holder.socket").Stop(g.t)
 		g.is("start when it is free", g.tryStart("late.socket"), "done")
@@ -26,8 +25,7 @@ func TestMissingService(t *testing.T) {
 		ID: "no-service", Claim: "a socket without its service does not start",
 		See: "systemd.socket(5)",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("lonely.socket"), "failed")
-		g.is("state", g.show("lonely.socket", "ActiveState", "Result"), "inactive success")
+		g.startFails("lonely.socket", "inactive success")
 		g.logs("lonely.socket", "lonely.service not loaded, refusing.")
 	})
 }
@@ -39,8 +37,7 @@ func TestMissingTemplate(t *testing.T) {
 	}, func(g *guest) {
 		g.is("start", g.tryStart("lonely.socket"), "done")
 		g.is("answer", g.dial("/run/lonely.sock").get(), "EOF")
-		g.state("lonely.socket", "failed")
-		g.is("Result", g.show("lonely.socket", "Result"), "resources")
+		g.waitFailed("lonely.socket", "resources")
 		g.logs("lonely.socket", "Failed with result 'resources'.")
 	})
 }
@@ -51,8 +48,7 @@ func TestMasked(t *testing.T) {
 		See: "systemctl(1) mask",
 	}, func(g *guest) {
 		g.mask("masked.service")
-		g.is("start", g.tryStart("masked.socket"), "failed")
-		g.is("state", g.show("masked.socket", "ActiveState", "Result"), "inactive success")
+		g.startFails("masked.socket", "inactive success")
 	})
 }
 
@@ -65,8 +61,7 @@ func TestMaskedLater(t *testing.T) {
 		g.mask("masked.service")
 		g.DaemonReload(g.t)
 		c := g.dial("/run/masked.sock")
-		g.state("masked.socket", "failed")
-		g.is("Result", g.show("masked.socket", "Result"), "resources")
+		g.waitFailed("masked.socket", "resources")
 		g.is("the client", c.get(), "EOF")
 	})
 }
@@ -82,10 +77,10 @@ func TestServiceError(t *testing.T) {
 		ID: "service-error", Claim: "a program that does not exist is reported in the journal of the service, and not in that of the socket",
 		See: "systemd.exec(5) EXIT_EXEC",
 	}, func(g *guest) {
+		g.fails("error.service")
 		g.start("error.socket")
 		g.dial("/run/error.sock")
-		g.state("error.socket", "failed")
-		g.is("Result of the socket", g.show("error.socket", "Result"), "service-start-limit-hit")
+		g.waitFailed("error.socket", "service-start-limit-hit")
 		g.is("exit status of the service", g.show("error.service", "ExecMainStatus"), "203")
 		g.logs("error.service", "/usr/local/bin/not-there: No such file or directory")
 		g.is("the socket's journal names the program", strings.Contains(g.log("error.socket"), "not-there"), false)
@@ -99,8 +94,7 @@ func TestCondition(t *testing.T) {
 	}, func(g *guest) {
 		g.start("condition.socket")
 		g.dial("/run/condition.sock")
-		g.state("condition.socket", "failed")
-		g.is("Result", g.show("condition.socket", "Result"), "trigger-limit-hit")
+		g.waitFailed("condition.socket", "trigger-limit-hit")
 		g.is("state of the service", g.show("condition.service", "ActiveState", "ConditionResult"), "inactive no")
 	})
 }
@@ -110,8 +104,8 @@ func TestBadService(t *testing.T) {
 		ID: "bad-setting", Claim: "a socket does not start while its service has a bad setting",
 		See: "systemd.socket(5)",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("bad.socket"), "failed")
-		g.is("state", g.show("bad.socket", "ActiveState", "Result"), "inactive success")
+		g.errs("bad.service", "Refusing.")
+		g.startFails("bad.socket", "inactive success")
 		g.is("LoadState of the service", g.show("bad.service", "LoadState"), "bad-setting")
 	})
 }

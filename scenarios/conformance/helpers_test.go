@@ -2,10 +2,8 @@ package conformance
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/dbus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +24,7 @@ import (
 // prepared is the machine of all rows.
 var prepared = vmtest.Template{
 	Name:   "conformance",
-	Config: vmtest.Config{OpTimeout: patience, LogUnexpected: true}, // units fail in many rows
+	Config: vmtest.Config{OpTimeout: patience},
 	Setup: func(t testing.TB, g *vmtest.Guest) {
 		g.InstallGo(t, "./cmd/probe", "/usr/local/bin/probe")
 	},
@@ -73,6 +70,34 @@ func (g *guest) tryStart(unit string) string {
 	return failed.Err.Error()
 }
 
+// startFails asserts that the start of a unit fails, and the ActiveState and Result of the
+// unit after it.
+func (g *guest) startFails(unit, state string) {
+	g.t.Helper()
+	g.is("start of "+unit, g.tryStart(unit), "failed")
+	g.is("state of "+unit, g.show(unit, "ActiveState", "Result"), state)
+}
+
+// waitFailed waits until a unit has failed, and asserts its Result.
+func (g *guest) waitFailed(unit, result string) {
+	g.t.Helper()
+	g.state(unit, "failed")
+	g.is("Result of "+unit, g.show(unit, "Result"), result)
+}
+
+// fails announces that a unit fails in the row. What a call waits for, or a start that
+// fails, needs no announcement.
+func (g *guest) fails(unit string) {
+	g.t.Helper()
+	g.AnnounceFailure(g.t, unit)
+}
+
+// errs announces an error that a unit logs, or that is logged about it without its failure.
+func (g *guest) errs(unit, text string) {
+	g.t.Helper()
+	g.AnnounceEntry(g.t, vmtest.JournalQuery{Unit: unit, Contains: text})
+}
+
 // show returns the values of properties of a unit as systemctl show prints them, with
 // spaces between them.
 func (g *guest) show(unit string, properties ...string) string {
@@ -91,26 +116,16 @@ func (g *guest) state(unit, state string) {
 	g.Unit(unit).Wait(g.t, state)
 }
 
-// instances returns the names of the loaded units that match a pattern, when there are
-// count of them. A negative count is any.
-func (g *guest) instances(pattern string, count int) (names []string) {
+// instances waits until a template has n instances, and returns their names in order.
+func (g *guest) instances(template string, n int) []string {
 	g.t.Helper()
-	g.until(fmt.Sprintf("%d units %s", count, pattern), func(ctx context.Context, s *dbus.Conn) (string, bool, error) {
-		units, err := s.ListUnitsByPatternsContext(ctx, nil, []string{pattern})
-		names = nil
-		for _, u := range units {
-			names = append(names, u.Name)
-		}
-		return strings.Join(names, " "), count < 0 || len(names) == count, err
-	})
+	g.Unit(template).WaitInstances(g.t, n)
+	names := []string{}
+	for _, instance := range g.Unit(template).Instances(g.t) {
+		names = append(names, instance.Name)
+	}
+	require.Len(g.t, names, n, "instances of %s", template)
 	return names
-}
-
-func (g *guest) until(what string, look func(context.Context, *dbus.Conn) (string, bool, error)) {
-	g.t.Helper()
-	ctx, cancel := vmtest.WithTimeout(g.t.Context(), patience)
-	defer cancel()
-	require.NoError(g.t, g.Machine.WaitSystemd(ctx, look), "wait for %s", what)
 }
 
 // log returns the messages of the journal of a unit, and of those about it.
@@ -249,6 +264,3 @@ func (c *client) report() (r probe.Report) {
 	require.NoError(c.t, json.Unmarshal([]byte(answer), &r), "report %q", answer)
 	return r
 }
-
-// finish closes the connection.
-func (c *client) finish() { c.Close() }

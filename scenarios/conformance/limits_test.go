@@ -20,7 +20,7 @@ func TestMaxConnections(t *testing.T) {
 		g.is("answer to the third client", g.dial("/run/few.sock").get(), "EOF")
 		g.is("counters and state", g.show("few.socket", "NAccepted", "NConnections", "NRefused", "SubState"), "2 2 1 listening")
 		g.logs("few.socket", "Too many incoming connections (2)")
-		first.finish()
+		first.Close()
 		g.Unit("few.socket").WaitProperty(g.t, "NConnections", 1)
 		g.is("a client after one has left is served", g.dial("/run/few.sock").ask("hello"), "hello")
 	})
@@ -61,8 +61,7 @@ func TestTriggerLimit(t *testing.T) {
 	}, func(g *guest) {
 		g.start("often.socket")
 		c := g.dial("/run/often.sock")
-		g.state("often.socket", "failed")
-		g.is("Result", g.show("often.socket", "Result"), "trigger-limit-hit")
+		g.waitFailed("often.socket", "trigger-limit-hit")
 		g.is("the waiting client", c.get(), "EOF")
 		g.is("runs of the service", strings.Count(g.log("often.service"), "often.service: Succeeded.")+strings.Count(g.log("often.service"), "Deactivated successfully."), 3)
 		g.logs("often.socket", "Trigger limit hit, refusing further activation.")
@@ -82,8 +81,7 @@ func TestTriggerLimitOfConnections(t *testing.T) {
 			g.dial("/run/often.sock").report()
 		}
 		g.is("the connection above the limit", g.dial("/run/often.sock").get(), "EOF")
-		g.state("often.socket", "failed")
-		g.is("Result", g.show("often.socket", "Result"), "trigger-limit-hit")
+		g.waitFailed("often.socket", "trigger-limit-hit")
 		g.is("an instance from before", first.ask("still there"), "still there")
 	})
 }
@@ -111,8 +109,7 @@ func TestPollLimitOfRuns(t *testing.T) {
 	}, func(g *guest) {
 		g.start("often.socket")
 		g.dial("/run/often.sock")
-		g.state("often.socket", "failed")
-		g.is("Result", g.show("often.socket", "Result"), "trigger-limit-hit")
+		g.waitFailed("often.socket", "trigger-limit-hit")
 	})
 }
 
@@ -143,12 +140,13 @@ func TestStartLimit(t *testing.T) {
 		ID: "start-limit", Claim: "a service that keeps failing takes its socket to service-start-limit-hit; reset-failed of both and a start recover it",
 		See: "systemd.unit(5) StartLimitIntervalSec=",
 	}, func(g *guest) {
+		g.fails("fails.service")
 		g.start("fails.socket")
 		g.dial("/run/fails.sock")
-		g.state("fails.socket", "failed")
-		g.is("Result of the socket", g.show("fails.socket", "Result"), "service-start-limit-hit")
+		g.waitFailed("fails.socket", "service-start-limit-hit")
 		g.is("state and Result of the service", g.show("fails.service", "ActiveState", "Result"), "failed start-limit-hit", before(262, "failed exit-code"))
-		g.run("systemctl", "reset-failed", "fails.socket", "fails.service")
+		g.Unit("fails.service").ResetFailed(g.t)
+		g.Unit("fails.socket").ResetFailed(g.t)
 		g.is("start after that", g.tryStart("fails.socket"), "done")
 	})
 }

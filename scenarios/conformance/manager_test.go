@@ -66,8 +66,7 @@ func TestDropInConflict(t *testing.T) {
 		ID: "dropin-conflict", Claim: "a drop-in that repeats the address conflicts with the unit itself: the socket fails",
 		See: "systemd.socket(5) ListenStream=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("twice.socket"), "failed")
-		g.is("state", g.show("twice.socket", "ActiveState", "Result"), "failed resources")
+		g.startFails("twice.socket", "failed resources")
 		g.logs("twice.socket", "Address already in use")
 	})
 }
@@ -122,8 +121,7 @@ func TestSocketCommandFails(t *testing.T) {
 		ID: "exec-fails", Claim: "a failed ExecStartPost= fails the socket with exit-code and closes it",
 		See: "systemd.socket(5) ExecStartPost=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("commands.socket"), "failed")
-		g.is("state", g.show("commands.socket", "ActiveState", "Result"), "failed exit-code")
+		g.startFails("commands.socket", "failed exit-code")
 		g.is("a client is refused", g.refused("/run/commands.sock"), true)
 	})
 }
@@ -133,8 +131,7 @@ func TestSocketCommandTimeout(t *testing.T) {
 		ID: "exec-timeout", Claim: "a command of a socket unit that runs longer than TimeoutSec= fails the socket with timeout",
 		See: "systemd.socket(5) TimeoutSec=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("slow.socket"), "failed")
-		g.is("state", g.show("slow.socket", "ActiveState", "Result"), "failed timeout")
+		g.startFails("slow.socket", "failed timeout")
 	})
 }
 
@@ -145,8 +142,7 @@ func TestDeferTriggerYes(t *testing.T) {
 	}, func(g *guest) {
 		g.start("busy.service", "later.socket")
 		g.dial("/run/later.sock")
-		g.state("later.socket", "failed")
-		g.is("Result", g.show("later.socket", "Result"), "resources")
+		g.waitFailed("later.socket", "resources")
 		g.is("state of the other unit", g.show("busy.service", "ActiveState"), "active")
 	})
 }
@@ -158,8 +154,7 @@ func TestDeferTriggerMax(t *testing.T) {
 	}, func(g *guest) {
 		g.start("busy.service", "later.socket")
 		g.dial("/run/later.sock")
-		g.state("later.socket", "failed")
-		g.is("Result", g.show("later.socket", "Result"), "timeout")
+		g.waitFailed("later.socket", "timeout")
 	})
 }
 
@@ -178,8 +173,7 @@ func TestUnknownUser(t *testing.T) {
 		ID: "user-unknown", Claim: "a socket with a SocketUser= that does not exist fails",
 		See: "systemd.socket(5) SocketUser=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("unknown.socket"), "failed")
-		g.is("state", g.show("unknown.socket", "ActiveState", "Result"), "failed exit-code")
+		g.startFails("unknown.socket", "failed exit-code")
 		g.logs("unknown.socket", "nobody-of-this-name")
 	})
 }

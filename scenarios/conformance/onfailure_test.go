@@ -48,6 +48,7 @@ func TestMonitorEnvironment(t *testing.T) {
 		ID: "monitor-env", Claim: "the handler of OnFailure= has the unit, its result and its status in MONITOR_ variables",
 		Since: 251, See: "systemd.exec(5) $MONITOR_UNIT",
 	}, func(g *guest) {
+		g.fails("fails.service")
 		g.start("fails.service")
 		g.waitLog("handler.service", "unit fails.service result exit-code status 7")
 	})

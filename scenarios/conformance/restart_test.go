@@ -34,6 +34,7 @@ func TestCrash(t *testing.T) {
 		ID: "crash", Claim: "a service that is killed with a connection in the queue is started again for it",
 		See: "systemd.socket(5)",
 	}, func(g *guest) {
+		g.fails("crash.service")
 		g.start("crash.socket")
 		c := g.dial("/run/crash.sock")
 		c.send("env INVOCATION_ID")
@@ -148,8 +149,7 @@ func TestRefuseActive(t *testing.T) {
 		See: "systemd.socket(5)",
 	}, func(g *guest) {
 		g.start("busy.service")
-		g.is("result of the start", g.tryStart("busy.socket"), "failed")
-		g.is("state", g.show("busy.socket", "ActiveState", "Result"), "inactive success")
+		g.startFails("busy.socket", "inactive success")
 		g.logs("busy.socket", "Socket service busy.service already active, refusing.")
 	})
 }
@@ -163,7 +163,7 @@ func TestReset(t *testing.T) {
 		g.run("probe", "dial", "-reset", "-times=5", "tcp", "127.0.0.1:9112")
 		g.Unit("reset.socket").WaitProperty(g.t, "NConnections", 0)
 		g.is("state of the socket", g.show("reset.socket", "ActiveState", "SubState", "Result"), "active listening success")
-		g.is("failed units", g.run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "reset@*"), "")
+		g.instances("reset@.service", 0) // which would be there if they had failed
 		g.is("answer to the next client", g.dial("127.0.0.1:9112").ask("hello"), "hello")
 	})
 }

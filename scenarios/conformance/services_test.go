@@ -105,6 +105,7 @@ func TestRestartOnFailure(t *testing.T) {
 		ID: "restart-always", Claim: "Restart=on-failure passes the same listeners to the next process",
 		See: "systemd.service(5) Restart=",
 	}, func(g *guest) {
+		g.fails("always.service") // it is killed
 		g.start("always.socket")
 		c := g.dial("/run/always.sock")
 		pid := c.report().PID
@@ -133,6 +134,7 @@ func TestRestartSteps(t *testing.T) {
 		ID: "restart-steps", Claim: "RestartSteps= lengthens the delay before the next restart up to RestartMaxDelaySec=",
 		Since: 254, See: "systemd.service(5) RestartSteps=",
 	}, func(g *guest) {
+		g.fails("steps.service")
 		g.start("steps.socket")
 		g.dial("/run/steps.sock").send("exit 1")
 		g.Unit("steps.service").WaitProperty(g.t, "NRestarts", 1)

@@ -14,7 +14,7 @@ func TestStandardInputSocket(t *testing.T) {
 		g.start("cat.socket")
 		c := g.dial("127.0.0.1:9108")
 		g.is("answer of cat", c.ask("hello"), "hello")
-		unit := g.instances("cat@*.service", 1)[0]
+		unit := g.instances("cat@.service", 1)[0]
 		g.is("StandardOutput", g.show(unit, "StandardInput", "StandardOutput"), "socket inherit")
 	})
 }
@@ -46,10 +46,10 @@ func TestStandardInputOfTwoListeners(t *testing.T) {
 		ID: "stdio-wait-two", Claim: "StandardInput=socket with two listeners fails the service",
 		See: "systemd.exec(5) StandardInput=",
 	}, func(g *guest) {
+		g.fails("two.service")
+		g.errs("two.service", "one socket")
 		g.start("two.socket")
 		g.dial("/run/one.sock")
-		g.state("two.socket", "failed")
-		g.is("Result of the socket", g.show("two.socket", "Result"), "service-start-limit-hit")
-		g.logs("two.service", "socket")
+		g.waitFailed("two.socket", "service-start-limit-hit")
 	})
 }
