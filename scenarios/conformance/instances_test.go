@@ -188,3 +188,15 @@ func TestMaxConnectionsWithoutAccept(t *testing.T) {
 		g.is("counters", g.show("few.socket", "NAccepted", "NConnections", "NRefused"), "0 0 0")
 	})
 }
+
+func TestInstanceDescription(t *testing.T) {
+	conform(t, row.Row{
+		ID: "instance-description", Claim: "the description of an instance ends with the address of its client",
+		See: "systemd.socket(5) Accept=",
+	}, func(g *guest) {
+		g.start("each.socket")
+		port := g.dial("127.0.0.1:9155").report().Env["REMOTE_PORT"]
+		unit := g.instances("each@.service", 1)[0]
+		g.is("Description", strings.ReplaceAll(g.show(unit, "Description"), port, "PORT"), "One client (127.0.0.1:PORT)")
+	})
+}

@@ -177,3 +177,13 @@ func TestUnknownUser(t *testing.T) {
 		g.logs("unknown.socket", "nobody-of-this-name")
 	})
 }
+
+func TestListeningText(t *testing.T) {
+	conform(t, row.Row{
+		ID: "listening-text", Claim: "the journal has the name and the description of a socket that listens",
+		See: "systemd.unit(5) Description=",
+	}, func(g *guest) {
+		g.start("said.socket")
+		g.is("text", strings.TrimSpace(g.log("said.socket")), "Listening on said.socket - What is said.", before(250, "Listening on What is said."))
+	})
+}

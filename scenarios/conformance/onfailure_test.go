@@ -53,3 +53,15 @@ func TestMonitorEnvironment(t *testing.T) {
 		g.waitLog("handler.service", "unit fails.service result exit-code status 7")
 	})
 }
+
+func TestOnSuccess(t *testing.T) {
+	conform(t, row.Row{
+		ID: "on-success", Claim: "OnSuccess= of a service starts its handler when the service exits when idle",
+		Since: 249, See: "systemd.unit(5) OnSuccess=",
+	}, func(g *guest) {
+		g.start("ends.socket")
+		g.dial("/run/ends.sock").report()
+		g.state("handler.service", "exited")
+		g.is("state of the socket", g.show("ends.socket", "SubState"), "listening")
+	})
+}

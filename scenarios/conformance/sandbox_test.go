@@ -55,3 +55,14 @@ func TestPeerCredentials(t *testing.T) {
 		g.is("UID", strings.Contains(answer, `"Cred":"`+uid+" "), true)
 	})
 }
+
+func TestPrivateNetworkOfSocket(t *testing.T) {
+	conform(t, row.Row{
+		ID: "private-network", Claim: "PrivateNetwork=yes in [Socket] listens in a network of its own, where clients of the host are refused",
+		See: "systemd.socket(5)",
+	}, func(g *guest) {
+		g.start("apart.socket")
+		g.is("state", g.show("apart.socket", "SubState", "Listen"), "listening 127.0.0.1:9156 (Stream)")
+		g.is("a client is refused", g.refused("127.0.0.1:9156"), true)
+	})
+}

@@ -175,3 +175,14 @@ func TestExitType(t *testing.T) {
 		g.is("state without a main process", g.show("group.service", "ActiveState", "SubState"), "active running")
 	})
 }
+
+func TestMemoryPressure(t *testing.T) {
+	conform(t, row.Row{
+		ID: "memory-pressure", Claim: "a service has the file of its memory pressure in MEMORY_PRESSURE_WATCH",
+		Since: 254, See: "systemd.exec(5) $MEMORY_PRESSURE_WATCH",
+	}, func(g *guest) {
+		g.start("watch.socket")
+		file := g.dial("/run/watch.sock").ask("env MEMORY_PRESSURE_WATCH")
+		g.is("file", strings.TrimPrefix(file, "/sys/fs/cgroup"), "/system.slice/watch.service/memory.pressure")
+	})
+}
