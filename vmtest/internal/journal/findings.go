@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -64,7 +65,7 @@ func Findings(entries []Entry, underTest func(unit string) bool) []Finding {
 // not under test, or if its failure is reported already.
 func errorOf(e Entry, failed map[string]bool, underTest func(string) bool) (what, unit string) {
 	switch {
-	case e.About != "" && failed[e.About]:
+	case e.About != "" && failed[e.About], e.Unit != "" && failed[e.Unit] && bySystemd(e):
 		return "", ""
 	case e.About != "" && underTest(e.About):
 		return e.About + " has an error", e.About
@@ -72,6 +73,15 @@ func errorOf(e Entry, failed map[string]bool, underTest func(string) bool) (what
 		return e.Unit + " logged an error", e.Unit
 	}
 	return "", ""
+}
+
+// bySystemd reports whether the process that logged e ran systemd's program: PID 1, or a
+// process that it forked for a unit and that has not run the unit's own program yet. In
+// systemd 262 the latter do not always say which unit they log about, and journald finds out
+// whose they are only if they live long enough.
+func bySystemd(e Entry) bool {
+	dir, program := path.Split(e.Field("_EXE"))
+	return path.Base(dir) == "systemd" && (program == "systemd" || program == "systemd-executor")
 }
 
 // ofKernel reports whether the kernel itself logged e. It gives facility 0 to no record of a
