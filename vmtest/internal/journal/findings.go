@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"path"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -75,13 +74,13 @@ func errorOf(e Entry, failed map[string]bool, underTest func(string) bool) (what
 	return "", ""
 }
 
-// bySystemd reports whether the process that logged e ran systemd's program: PID 1, or a
-// process that it forked for a unit and that has not run the unit's own program yet. In
-// systemd 262 the latter do not always say which unit they log about, and journald finds out
-// whose they are only if they live long enough.
+// bySystemd reports whether e is of a process that systemd forked for a unit and that has not
+// run the unit's own program yet. Such a process has a name in parentheses. In systemd 262 it
+// does not always say which unit it logs about, and journald finds out whose it is only if
+// it lives long enough.
 func bySystemd(e Entry) bool {
-	dir, program := path.Split(e.Field("_EXE"))
-	return path.Base(dir) == "systemd" && (program == "systemd" || program == "systemd-executor")
+	name := e.Field("_COMM")
+	return strings.HasPrefix(name, "(") && strings.HasSuffix(name, ")")
 }
 
 // ofKernel reports whether the kernel itself logged e. It gives facility 0 to no record of a

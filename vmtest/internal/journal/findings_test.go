@@ -23,11 +23,11 @@ func TestFindings(t *testing.T) {
 			entry("MESSAGE", "Failed to start a.", "PRIORITY", "3", "_PID", "1", "UNIT", "a.service"),
 		}, []string{"a.service failed once: timeout"}},
 		"why systemd could not run a unit": {[]Entry{
-			entry("MESSAGE", "a.service: no such user", "PRIORITY", "3", "_SYSTEMD_UNIT", "a.service", "_EXE", "/usr/lib/systemd/systemd-executor"),
+			entry("MESSAGE", "a.service: no such user", "PRIORITY", "3", "_SYSTEMD_UNIT", "a.service", "_COMM", "(a)"),
 			failedWith("a.service", "1", "exit-code"),
 		}, []string{"a.service failed once: exit-code"}},
 		"why a unit says that it failed": {[]Entry{
-			entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_UNIT", "a.service", "SYSLOG_IDENTIFIER", "a", "_EXE", "/usr/bin/systemd"),
+			entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_UNIT", "a.service", "SYSLOG_IDENTIFIER", "a", "_COMM", "a"),
 			failedWith("a.service", "1", "exit-code"),
 		}, []string{"a.service failed once: exit-code", "a.service logged an error" + at + "a: no"}},
 		"a lie about an ordering cycle": {[]Entry{entry("MESSAGE", "Job x deleted to break ordering cycle", "_PID", "7")}, nil},
