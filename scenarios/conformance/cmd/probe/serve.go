@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,11 +39,10 @@ func serve(args []string) error {
 	}
 	s := &server{options: o, report: describeAll()}
 	fmt.Fprintf(os.Stderr, "started with LISTEN_FDS=%s LISTEN_FDNAMES=%s\n", os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
-	for o.wait != "" {
-		if _, err := os.Stat(o.wait); err == nil {
-			break
+	if o.wait != "" {
+		if err := await(o.wait); err != nil {
+			return fmt.Errorf("wait for %s: %w", o.wait, err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	if o.store != "" {
 		if err := store(o.store); err != nil {
@@ -86,6 +86,26 @@ func serve(args []string) error {
 		}
 	}
 	return nil
+}
+
+// await waits until a path exists, by inotify(7).
+func await(path string) error {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		return err
+	}
+	for events := make([]byte, 4096); ; {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		if _, err := unix.Read(fd, events); err != nil && err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // serveFD serves one socket or FIFO to its end.
