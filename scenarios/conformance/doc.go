@@ -6,5 +6,6 @@
 //	VMTEST_IMAGE=debian-11,debian-14 go test ./scenarios/conformance
 //	make conformance                                               # on all images; writes the table
 //
-// The units are in testdata, a directory a row. Most of them start cmd/probe.
+// The units are in testdata, a directory a row. Most of them start cmd/probe. A row fails for
+// a unit that failed, unless it waits for that or announces it (guest.fails, guest.errs).
 package conformance
