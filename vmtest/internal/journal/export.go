@@ -9,7 +9,7 @@ import (
 )
 
 // maxEntry is the most bytes of an entry that are kept. journald takes entries of several
-// hundred MB.
+// hundred MB. A field that would make an entry larger is left out.
 const maxEntry = 16 << 20
 
 // maxName is the most bytes of a field's name (journald's journal_field_valid).
@@ -25,51 +25,76 @@ const keptBuffer = 256 << 10
 // the value is not text, the line FIELD, the value's size in 8 bytes, the value and a line
 // feed.
 type decoder struct {
-	buf     []byte // of the entry that is not complete
-	pos     int    // in buf: what comes before is split already
-	skip    uint64 // bytes of the value that is not kept
-	dropped bool   // the beginning of buf's entry was not kept
-	head    []byte // its first field
-	err     error
+	buf  []byte // of the entry that is not complete
+	pos  int    // in buf: what comes before is split already
+	skip skip
+	cut  bool // a field of the entry was left out
+	err  error
+}
+
+// skip is what is still to come of a field that is left out.
+type skip struct {
+	bytes uint64
+	line  bool // up to the next line feed
+}
+
+// of returns what p has after the field.
+func (s *skip) of(p []byte) []byte {
+	n := min(s.bytes, uint64(len(p)))
+	p, s.bytes = p[n:], s.bytes-n
+	if s.line {
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 {
+			return nil
+		}
+		p, s.line = p[end+1:], false
+	}
+	return p
 }
 
 // write takes the next part of the stream and calls each with every entry that it
-// completes. The entry's bytes belong to each. dropped reports that the entry has more
-// than maxEntry bytes; then each gets only its first field, the cursor, and its end. After an error nothing can be split any
-// more.
-func (d *decoder) write(p []byte, each func(raw []byte, dropped bool)) error {
+// completes. The entry's bytes belong to each. cut reports that fields were left out, because
+// the entry would have more than maxEntry bytes with them. After an error nothing can be
+// split any more.
+func (d *decoder) write(p []byte, each func(raw []byte, cut bool)) error {
 	if d.err != nil {
 		return d.err
 	}
-	if d.skip > 0 {
-		n := min(d.skip, uint64(len(p)))
-		p, d.skip = p[n:], d.skip-n
-	}
-	d.buf = append(d.buf, p...)
+	d.buf = append(d.buf, d.skip.of(p)...)
 	start := 0 // of the entry
 	for {
-		more, complete, err := d.step(d.buf[d.pos:])
+		f, err := nextField(d.buf[d.pos:])
 		if err != nil {
 			d.err = fmt.Errorf("read journal: %w", err)
 			return d.err
 		}
-		d.pos += more
-		if complete {
-			if d.pos-start > 1 || d.dropped { // not an empty line alone
-				each(slices.Concat(d.head, d.buf[start:d.pos]), d.dropped)
+		have := len(d.buf) - d.pos
+		switch {
+		case f.size == 0:
+		case f.end:
+			if d.pos > start || d.cut { // not an empty line alone
+				each(bytes.Clone(d.buf[start:d.pos+1]), d.cut)
 			}
-			start, d.dropped, d.head = d.pos, false, nil
+			start, d.pos, d.cut = d.pos+1, d.pos+1, false
+			continue
+		case uint64(d.pos-start)+f.size > maxEntry:
+			d.cut = true
+			n := min(f.size, uint64(have))
+			d.skip = skip{bytes: f.size - n}
+			if !f.sized {
+				d.skip = skip{line: true}
+			}
+			d.buf = slices.Delete(d.buf, d.pos, d.pos+int(n))
+			continue
+		case f.whole:
+			if d.buf[d.pos+int(f.size)-1] != '\n' {
+				d.err = fmt.Errorf("read journal: field %q has no line feed after its %d bytes", f.name, f.value)
+				return d.err
+			}
+			d.pos += int(f.size)
 			continue
 		}
-		if d.pos-start > maxEntry {
-			if d.head == nil {
-				d.head = firstLine(d.buf[start:d.pos])
-			}
-			d.dropped, start = true, d.pos
-		}
-		if more == 0 {
-			break
-		}
+		break
 	}
 	d.buf = append(d.buf[:0], d.buf[start:]...)
 	d.pos -= start
@@ -79,76 +104,66 @@ func (d *decoder) write(p []byte, each func(raw []byte, dropped bool)) error {
 	return nil
 }
 
-// firstLine returns a copy of the first line of an entry, if that is short. journalctl begins
-// an entry with its cursor.
-func firstLine(entry []byte) []byte {
-	const most = 4 << 10
-	end := bytes.IndexByte(entry[:min(len(entry), most)], '\n')
-	return bytes.Clone(entry[:end+1])
+// field is the field that a part of a stream begins with, or the end of an entry.
+type field struct {
+	name  []byte
+	size  uint64 // of all of it, 0 if that is not known; of a line without its end, more than it has
+	value uint64 // bytes of the value, if that is not a line
+	sized bool   // size is all of it
+	whole bool   // all of it is there
+	end   bool   // it is the end of an entry
 }
 
-// step returns the number of bytes of the field that b begins with, 0 if b does not have
-// all of it, and whether b begins with the end of an entry instead.
-func (d *decoder) step(b []byte) (n int, complete bool, err error) {
+// nextField returns the field that b begins with. It does not look at the line feed after a
+// value that is no line.
+func nextField(b []byte) (f field, err error) {
 	end := bytes.IndexByte(b, '\n')
-	name := b
+	line := b
 	if end >= 0 {
-		name = b[:end]
+		line = b[:end]
 	}
-	name, _, text := bytes.Cut(name, []byte("="))
+	name, _, text := bytes.Cut(line, []byte("="))
+	f.name = name
 	switch {
 	case len(name) > maxName:
-		return 0, false, fmt.Errorf("the name of a field has more than %d bytes: %.80q", maxName, name)
-	case end < 0 && len(b) > maxEntry:
-		return 0, false, fmt.Errorf("field %q has a line of more than %d MiB", name, maxEntry>>20)
+		return f, fmt.Errorf("the name of a field has more than %d bytes: %.80q", maxName, name)
+	case end < 0 && text && len(name) > 0:
+		f.size = uint64(len(b)) + 1
+		return f, nil
 	case end < 0:
-		return 0, false, nil
+		return f, nil
 	case end == 0:
-		return 1, true, nil
+		f.size, f.sized, f.whole, f.end = 1, true, true, true
+		return f, nil
 	case len(name) == 0:
-		return 0, false, errors.New("a field has no name")
+		return f, errors.New("a field has no name")
 	case text:
-		return end + 1, false, nil
+		f.size, f.sized, f.whole = uint64(end)+1, true, true
+		return f, nil
 	}
 	const sizeBytes = 8
-	value := end + 1 + sizeBytes
-	if len(b) < value {
-		return 0, false, nil
+	before := end + 1 + sizeBytes
+	if len(b) < before {
+		return f, nil
 	}
-	size := binary.LittleEndian.Uint64(b[end+1:])
-	have := uint64(len(b) - value)
-	if size > maxEntry {
-		if size > 1<<40 {
-			return 0, false, fmt.Errorf("field %q has %d bytes", name, size)
-		}
-		d.dropped = true
-		n := min(size+1, have)
-		d.skip = size + 1 - n
-		return value + int(n), false, nil
+	if f.value = binary.LittleEndian.Uint64(b[end+1:]); f.value > 1<<40 {
+		return f, fmt.Errorf("field %q has %d bytes", name, f.value)
 	}
-	if have < size+1 {
-		return 0, false, nil
-	}
-	if b[value+int(size)] != '\n' {
-		return 0, false, fmt.Errorf("field %q has no line feed after its %d bytes", name, size)
-	}
-	return value + int(size) + 1, false, nil
+	f.size, f.sized = uint64(before)+f.value+1, true
+	f.whole = uint64(len(b)) >= f.size
+	return f, nil
 }
-
-// rest returns what was written of the entry that is not complete.
-func (d *decoder) rest() []byte { return d.buf }
 
 // splitFields calls each with the fields of an entry that a decoder has returned. Name and
 // value are parts of raw.
 func splitFields(raw []byte, each func(name string, value []byte)) {
-	var d decoder
-	for len(raw) > 0 {
-		n, complete, err := d.step(raw)
-		if err != nil || complete || n == 0 {
+	for {
+		f, err := nextField(raw)
+		if err != nil || f.end || !f.whole {
 			return
 		}
-		field := raw[:n-1]
-		raw = raw[n:]
+		field := raw[:f.size-1]
+		raw = raw[f.size:]
 		if line, _, binary := bytes.Cut(field, []byte{'\n'}); binary && !bytes.Contains(line, []byte{'='}) {
 			each(string(line), field[len(line)+1+8:])
 			continue

@@ -10,21 +10,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// decode returns the entries of a stream that comes in parts of that size.
-func decode(stream string, size int) (raws []string, dropped int, rest string, err error) {
+// decode returns the entries of a stream that comes in parts of that size, and how many of
+// them were cut.
+func decode(stream string, size int) (raws []string, cuts int, rest string, err error) {
 	var d decoder
 	for len(stream) > 0 && err == nil {
 		n := min(size, len(stream))
 		err = d.write([]byte(stream[:n]), func(raw []byte, cut bool) {
 			if cut {
-				dropped++
-				return
+				cuts++
 			}
 			raws = append(raws, string(raw))
 		})
 		stream = stream[n:]
 	}
-	return raws, dropped, string(d.rest()), err
+	return raws, cuts, string(d.buf), err
 }
 
 func TestDecodeInParts(t *testing.T) {
@@ -33,37 +33,53 @@ func TestDecodeInParts(t *testing.T) {
 	three := export("D", "\x00")
 	stream := one + "\n\n" + two + three
 	for _, size := range []int{1, 2, 7, 32 << 10, len(stream)} {
-		raws, dropped, rest, err := decode(stream+"E=not comple", size)
+		raws, cuts, rest, err := decode(stream+"E=not comple", size)
 		require.NoError(t, err)
-		assert.Zero(t, dropped)
+		assert.Zero(t, cuts)
 		assert.Equal(t, []string{one, two, three}, raws, "parts of %d bytes", size)
 		assert.Equal(t, "E=not comple", rest)
 	}
 }
 
+// sized returns a field with a value of n bytes that is no line.
+func sized(name string, n int) string {
+	return name + "\n" + string(binary.LittleEndian.AppendUint64(nil, uint64(n))) + strings.Repeat("x", n) + "\n"
+}
+
+// A field that makes an entry too large is left out, whatever its form, and the stream goes on.
 func TestEntryThatIsTooLarge(t *testing.T) {
 	small := export("A", "1")
-	huge := "HUGE\n" + string(binary.LittleEndian.AppendUint64(nil, maxEntry+1)) + strings.Repeat("x", maxEntry+1) + "\nB=2\n\n"
-	many := strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20) + "\n"
-	for _, size := range []int{1 << 20, 100 << 20} {
-		raws, dropped, rest, err := decode(small+huge+small+many+small, size)
-		require.NoError(t, err)
-		assert.Equal(t, 2, dropped)
-		assert.Equal(t, []string{small, small, small}, raws)
-		assert.Empty(t, rest)
+	line := "LINE=" + strings.Repeat("x", maxEntry) + "\n"
+	mega := "MANY=" + strings.Repeat("x", 1<<20-6) + "\n"
+	for name, test := range map[string]struct{ entry, kept string }{
+		"a value":         {"A=1\n" + sized("HUGE", maxEntry+1) + "B=2\n\n", "A=1\nB=2\n\n"},
+		"a line":          {"A=1\n" + line + "B=2\n\n", "A=1\nB=2\n\n"},
+		"the first field": {line + "B=2\n\n", "B=2\n\n"},
+		"the last field":  {"A=1\n" + line + "\n", "A=1\n\n"},
+		"both":            {line + sized("HUGE", maxEntry) + line + "B=2\n\n", "B=2\n\n"},
+		"many values":     {"A=1\n" + strings.Repeat(mega, 20) + "B=2\n\n", "A=1\n" + strings.Repeat(mega, 15) + "B=2\n\n"},
+	} {
+		for _, size := range []int{1<<20 - 1, 100 << 20} {
+			raws, cuts, rest, err := decode(small+test.entry+small, size)
+			require.NoError(t, err, name)
+			assert.Equal(t, 1, cuts, name)
+			require.Len(t, raws, 3, name)
+			assert.True(t, raws[1] == test.kept, "%s: it has %d bytes", name, len(raws[1]))
+			assert.Equal(t, []string{small, small}, []string{raws[0], raws[2]}, name)
+			assert.Empty(t, rest, name)
+		}
 	}
 }
 
 func TestRubbishIsNoStream(t *testing.T) {
-	sized := func(n uint64, value string) string {
+	value := func(n uint64, value string) string {
 		return "A\n" + string(binary.LittleEndian.AppendUint64(nil, n)) + value
 	}
 	for want, stream := range map[string]string{
 		"a field has no name":               "=1\n",
-		"no line feed after its 3 bytes":    sized(3, "abcd"),
-		"has 1099511627777 bytes":           sized(1<<40+1, ""),
+		"no line feed after its 3 bytes":    value(3, "abcd"),
+		"has 1099511627777 bytes":           value(1<<40+1, ""),
 		"a field has more than 64 bytes":    strings.Repeat("A", 65),
-		`has a line of more than 16 MiB`:    "A=" + strings.Repeat("x", maxEntry),
 		`the name of a field has more than`: "Failed to open the journal, as journalctl could say in a long line of text",
 	} {
 		_, _, _, err := decode(stream, 1<<20)

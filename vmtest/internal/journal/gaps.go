@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -12,14 +13,29 @@ import (
 // journalctl was reading.
 type gap struct {
 	after, before Place
+	boot          string
 	cursor        string // of the entry before it
-	at            int    // the number of the entry after it when that arrived
+	at            int    // the number of the entry after it
 	entry         string // the entry after it, in a line
 }
 
-// has reports whether the gap is about a place. Numbers are those of one counter for all
-// sequences.
-func (g gap) has(p Place) bool { return p.Number > g.after.Number && p.Number < g.before.Number }
+// has reports whether the place of an entry is in the gap. Numbers are those of one counter
+// for all sequences of a boot.
+func (g gap) has(e stored) bool {
+	return e.boot == g.boot && e.place.Number > g.after.Number && e.place.Number < g.before.Number
+}
+
+// missing returns how many entries of the gap are not among those from its entry on: the
+// entries of two sequences may arrive in another order.
+func (g gap) missing(entries []stored) uint64 {
+	n := g.before.Number - g.after.Number - 1
+	for _, e := range entries {
+		if g.has(e) {
+			n--
+		}
+	}
+	return n
+}
 
 // lost describes n entries that are missing in the gap.
 func (g gap) lost(n uint64) loss {
@@ -40,19 +56,44 @@ func (s *Store) Gap() (cursor string, ok bool) {
 	return s.gaps[0].cursor, true
 }
 
+// WaitGap waits until Gap returns a cursor. It returns an error if ctx ends, or the store.
+func (s *Store) WaitGap(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		gaps, changed, err := len(s.gaps), s.changed, s.err
+		s.mu.Unlock()
+		if gaps > 0 || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // filler takes the journal from the cursor of Gap on, in the export format.
 type filler struct {
 	decoder decoder
 	gaps    []gap
-	found   []stored // in one of the gaps
+	found   []foundEntry
+}
+
+// foundEntry is an entry in one of the gaps.
+type foundEntry struct {
+	stored
+	cut bool
+	Entry
 }
 
 func (f *filler) Write(p []byte) (int, error) {
-	err := f.decoder.write(p, func(raw []byte, dropped bool) {
-		if e, err := parseEntry(raw); err == nil && !dropped {
+	err := f.decoder.write(p, func(raw []byte, cut bool) {
+		if e, err := parseEntry(raw); err == nil {
 			place, _ := placeOf(e.Cursor)
-			if slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(place) }) {
-				f.found = append(f.found, stored{raw, place, e.Boot})
+			late := stored{raw: raw, place: place, boot: e.Boot}
+			if slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late) }) {
+				f.found = append(f.found, foundEntry{late, cut, e})
 			}
 		}
 	})
@@ -75,24 +116,38 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	gaps = slices.DeleteFunc(gaps, func(g gap) bool { return !slices.Contains(s.gaps, g) })
 	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return slices.Contains(gaps, g) })
 	for _, g := range gaps {
-		found := slices.DeleteFunc(slices.Clone(f.found), func(e stored) bool {
-			return !g.has(e.place)
-		})
-		at := slices.IndexFunc(s.entries, func(e stored) bool { return e.place == g.before })
-		if at < 0 {
-			continue // it is so old that it was dropped
-		}
-		s.entries = slices.Insert(slices.Clone(s.entries), at, found...) // others read the old one
-		for _, e := range found {
-			s.size += len(e.raw)
-		}
-		if n := g.before.Number - g.after.Number - 1; n > uint64(len(found)) && len(s.losses) < maxLosses {
-			s.losses = append(s.losses, g.lost(n-uint64(len(found))))
-		}
+		s.fill(g, f.found)
 	}
 	if s.size > maxStored {
 		s.shrink()
 	}
 	s.notify()
 	return nil
+}
+
+// fill adds those of the entries that are in a gap and not there yet.
+func (s *Store) fill(g gap, found []foundEntry) {
+	at := slices.IndexFunc(s.entries, func(e stored) bool { return e.place == g.before })
+	if at < 0 {
+		return // it is so old that it was dropped
+	}
+	late := s.from(g.at)
+	missing := g.missing(late)
+	var add []stored
+	for _, e := range found {
+		if !g.has(e.stored) || slices.ContainsFunc(late, func(there stored) bool { return there.place == e.place }) {
+			continue
+		}
+		s.ticks++
+		s.filled, s.size = s.ticks, s.size+len(e.raw)
+		e.number, e.tick = g.at, s.ticks
+		add = append(add, e.stored)
+		if e.cut {
+			s.note(loss{g.at, cutText(e.Entry)})
+		}
+	}
+	s.entries = slices.Insert(slices.Clone(s.entries), at, add...) // others read the old one
+	if n := missing - uint64(len(add)); n > 0 {
+		s.note(g.lost(n))
+	}
 }

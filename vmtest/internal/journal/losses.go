@@ -2,12 +2,13 @@ package journal
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"example.org/systemd-vmtest/internal/tail"
 )
 
-// loss is a note about entries that are not here.
+// loss is a note about entries that are not here, or not whole.
 type loss struct {
 	before int // the number of the next entry
 	text   string
@@ -25,31 +26,60 @@ func ofLoss(e Entry) bool {
 	return (e.MessageID == journalDropped || e.MessageID == journalMissed) && e.Field("_TRANSPORT") == "driver"
 }
 
+// elsewhere is the number of a loss that may be anywhere.
+const elsewhere = math.MaxInt
+
 // maxLosses bounds the notes.
 const maxLosses = 1000
 
 func (s *Store) lose(format string, args ...any) {
-	if len(s.losses) < maxLosses {
-		s.losses = append(s.losses, loss{s.end(), tail.Printable(fmt.Sprintf(format, args...))})
+	s.note(loss{s.next, tail.Printable(fmt.Sprintf(format, args...))})
+}
+
+// note keeps a loss. The last one that is kept stands for all others, wherever they are.
+func (s *Store) note(l loss) {
+	switch n := len(s.losses); {
+	case n < maxLosses-1:
+		s.losses = append(s.losses, l)
+	case n == maxLosses-1:
+		s.losses = append(s.losses, loss{elsewhere, "more was lost than is listed"})
 	}
 }
 
-// outgrow notes that the store has dropped its oldest entries.
-func (s *Store) outgrow() {
-	s.lose("the oldest %d entries were dropped, because the host keeps %d MiB", s.first, maxStored>>20)
+// loseCut notes that fields of an entry, the next one, were left out.
+func (s *Store) loseCut(e Entry) { s.note(loss{s.next, cutText(e)}) }
+
+func cutText(e Entry) string {
+	return fmt.Sprintf("an entry of more than %d MiB was cut: %s", maxEntry>>20, brief(e))
+}
+
+// longestBrief is the most bytes of the message in a note.
+const longestBrief = 200
+
+// brief returns an entry in a line, safe to print, without the end of a long message.
+func brief(e Entry) string {
+	if len(e.Message) > longestBrief {
+		e.Message = e.Message[:longestBrief] + "..."
+	}
+	return e.String()
 }
 
 // Losses returns what is known about entries that should have come from a number on and are
-// not here, safe to print: those that journald did not take, those that the guest removed
-// before they were read, and those that this host dropped.
+// not here, or not whole, safe to print: those that journald did not take, those that the
+// guest removed before they were read, and those that this host dropped or cut.
 func (s *Store) Losses(from int) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	losses := slices.Clone(s.losses)
 	for _, g := range s.gaps {
-		losses = append(losses, g.lost(g.before.Number-g.after.Number-1))
+		if n := g.missing(s.from(g.at)); n > 0 {
+			losses = append(losses, g.lost(n))
+		}
 	}
 	var texts []string
+	if s.gone > 0 && from < s.first() {
+		texts = append(texts, fmt.Sprintf("the oldest %d entries were dropped, because the host keeps %d MiB, and a snapshot %d", s.gone, maxStored>>20, maxRecorded>>20))
+	}
 	for _, l := range losses {
 		if l.before >= from {
 			texts = append(texts, l.text)

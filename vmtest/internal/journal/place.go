@@ -8,8 +8,8 @@ import (
 // Place is where an entry stands: journald numbers the entries of a sequence, and goes on
 // with it when it is started again and when it rotates its files.
 type Place struct {
-	Sequence string // an ID
-	Number   uint64 // from 1 on
+	Sequence string `json:"sequence"` // an ID
+	Number   uint64 `json:"number"`   // from 1 on
 }
 
 // placeOf returns the place of the entry at a cursor. The text of a cursor is documented as

@@ -68,22 +68,40 @@ func (s selection) accept(e Entry) bool {
 	return s.match.accept(e) && strings.Contains(e.Message, s.Contains)
 }
 
-// start returns the number of the first entry after the cursor.
+// entry returns the entry that is stored, if it is selected by what it says and by its place.
+func (s selection) entry(raw stored, boot string) (Entry, bool) {
+	if !s.EarlierBoots && raw.boot != boot || raw.place.Sequence == s.after.Sequence && raw.place.Number <= s.after.Number {
+		return Entry{}, false
+	}
+	e, err := parseEntry(raw.raw)
+	return e, err == nil && s.accept(e)
+}
+
+// start returns the number of the first entry after the cursor. An entry that is not here
+// stands before all that follow the last one of its sequence that it may come after.
 func (st *Store) start(s selection) int {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if s.After == "" {
-		return st.first
+		return 0
 	}
+	last := -1
 	for i, e := range st.entries {
-		if e.place.Sequence == s.after.Sequence && e.place.Number > s.after.Number {
-			return st.first + i
+		if e.place.Sequence != s.after.Sequence || e.place.Number > s.after.Number {
+			continue
+		}
+		last = i
+		if e.place == s.after {
+			break
 		}
 	}
-	if _, known := st.tails[s.after.Sequence]; !known {
-		return st.first // the entries of another sequence come after it
+	switch {
+	case last < 0:
+		return 0 // it was dropped, or is of a sequence that others come after
+	case last+1 < len(st.entries):
+		return st.entries[last+1].number
 	}
-	return st.end()
+	return st.next
 }
 
 // Select returns the entries that q selects of those that have arrived, oldest first. user
@@ -93,19 +111,30 @@ func (st *Store) Select(q Query, user *uint32) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	entries, _, _, _ := st.since(st.start(s))
+	entries, _, _, _ := st.news(st.start(s), 0)
 	boot := st.presentBoot()
+	if s.Last > 0 {
+		entries = s.last(entries, boot, s.Last)
+	}
 	var found []Entry
-	for i := len(entries) - 1; i >= 0 && (s.Last == 0 || len(found) < s.Last); i-- {
-		if !s.EarlierBoots && entries[i].boot != boot {
-			continue
-		}
-		if e, err := parseEntry(entries[i].raw); err == nil && s.accept(e) {
+	for _, raw := range entries {
+		if e, ok := s.entry(raw, boot); ok {
 			found = append(found, e)
 		}
 	}
-	slices.Reverse(found)
 	return found, nil
+}
+
+// last returns entries from the one on that begins the last n that are selected.
+func (s selection) last(entries []stored, boot string, n int) []stored {
+	for i := len(entries) - 1; i >= 0; i-- {
+		if _, ok := s.entry(entries[i], boot); ok {
+			if n--; n == 0 {
+				return entries[i:]
+			}
+		}
+	}
+	return entries
 }
 
 // Of returns those of entries, oldest first, that q selects, of any boot. Last does not
@@ -157,37 +186,25 @@ func (st *Store) wait(ctx context.Context, q Query, user *uint32, match func(Ent
 	if err != nil {
 		return Entry{}, err
 	}
-	from, seen := st.start(s), 0
+	from, seen, tick, most := st.start(s), 0, 0, q.Last
 	var last Entry
 	look := func(e Entry) bool {
 		last = e
 		seen++
 		return match(e)
 	}
-	if q.Last > 0 {
-		from = max(from, st.Len())
-		there, err := st.Select(q, user)
-		if err != nil {
-			return Entry{}, err
-		}
-		for _, e := range there {
-			if look(e) {
-				return e, nil
-			}
-		}
-	}
 	for {
-		entries, next, changed, end := st.since(from)
+		entries, now, changed, end := st.news(from, tick)
 		boot := st.presentBoot()
+		if most > 0 {
+			entries = s.last(entries, boot, most)
+		}
 		for _, raw := range entries {
-			if !s.EarlierBoots && raw.boot != boot {
-				continue
-			}
-			if e, err := parseEntry(raw.raw); err == nil && s.accept(e) && look(e) {
+			if e, ok := s.entry(raw, boot); ok && look(e) {
 				return e, nil
 			}
 		}
-		from = next
+		tick, most = now, 0
 		if end == nil {
 			select {
 			case <-changed:

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,6 +31,31 @@ func TestEntriesAreTheLastAfterACursor(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, test.want, messages(entries), name)
 	}
+}
+
+// The entries after a cursor are those that follow it in the journal, of whatever sequence.
+func TestAfterACursorOfAnotherSequence(t *testing.T) {
+	s := NewStore()
+	for i, cursor := range []string{"s=a;i=1;b=b", "s=u;i=2;b=b", "s=a;i=3;b=b", "s=a;i=4;b=b", "s=u;i=6;b=b", "s=a;i=7;b=b"} {
+		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b", "MESSAGE", fmt.Sprintf("m%d", i))))
+		require.NoError(t, err)
+	}
+	for cursor, want := range map[string]string{
+		"s=u;i=2;b=b": "m2 m3 m4 m5",
+		"s=u;i=6;b=b": "m5",
+		"s=a;i=4;b=b": "m4 m5",
+		"s=a;i=7;b=b": "",
+		"s=u;i=5;b=b": "m2 m3 m4 m5", // one that did not arrive
+		"s=u;i=1;b=b": "m0 m1 m2 m3 m4 m5",
+		"s=a;i=6;b=b": "m4 m5",
+	} {
+		entries, err := s.Select(Query{After: cursor}, nil)
+		require.NoError(t, err)
+		assert.Equal(t, want, messages(entries), cursor)
+	}
+	e, err := s.Wait(t.Context(), Query{After: "s=u;i=2;b=b"}, nil, func(Entry) bool { return true })
+	require.NoError(t, err)
+	assert.Equal(t, "m2", e.Message)
 }
 
 func TestEntriesOfABoot(t *testing.T) {

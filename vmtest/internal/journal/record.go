@@ -16,7 +16,21 @@ const maxRecorded = 16 << 20
 // Record is a Store in a form for a file.
 type Record struct {
 	Entries []byte `json:"entries"` // in the export format, compressed by gzip
-	Rest    []byte `json:"rest"`    // of an entry that is not complete
+	Gone    int    `json:"gone"`    // how many entries came before these
+	// Rest is what came of an entry that is not complete. The other fields are about it.
+	Rest      []byte `json:"rest"`
+	Skip      uint64 `json:"skip,omitempty"`      // bytes of a field that are still to come and are left out
+	SkipsLine bool   `json:"skipsLine,omitempty"` // as Skip, for a line
+	Cut       bool   `json:"cut,omitempty"`       // a field was left out
+	// Losses are the notes about what is not here, and Gaps what Fill has not looked at.
+	Losses []RecordedLoss `json:"losses,omitempty"`
+	Gaps   []Place        `json:"gaps,omitempty"` // of the entry after each
+}
+
+// RecordedLoss is a note about entries that are not here.
+type RecordedLoss struct {
+	Before int    `json:"before"` // how many entries came before
+	Text   string `json:"text"`
 }
 
 // Record returns what a later Store needs to go on where this one ends. Of entries of more
@@ -42,7 +56,21 @@ func (s *Store) Record() (Record, error) {
 	if err := w.Close(); err != nil {
 		return Record{}, fmt.Errorf("record journal: %w", err)
 	}
-	return Record{Entries: data.Bytes(), Rest: bytes.Clone(s.decoder.rest())}, nil
+	r := Record{
+		Entries: data.Bytes(), Gone: s.gone + first, Rest: bytes.Clone(s.decoder.buf),
+		Skip: s.decoder.skip.bytes, SkipsLine: s.decoder.skip.line, Cut: s.decoder.cut,
+	}
+	for _, l := range s.losses {
+		before := l.before
+		if before != elsewhere {
+			before = s.gone + len(s.entries) - len(s.from(before))
+		}
+		r.Losses = append(r.Losses, RecordedLoss{before, l.text})
+	}
+	for _, g := range s.gaps {
+		r.Gaps = append(r.Gaps, g.before)
+	}
+	return r, nil
 }
 
 // Clone returns a Store with the same entries.
@@ -51,8 +79,8 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	c := &Store{
 		entries: slices.Clip(s.entries), // an append makes a copy
-		first:   s.first, size: s.size, boot: s.boot, err: s.err,
-		tails: maps.Clone(s.tails), losses: slices.Clone(s.losses), changed: make(chan struct{}),
+		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, boot: s.boot, high: s.high, err: s.err,
+		tails: maps.Clone(s.tails), losses: slices.Clone(s.losses), gaps: slices.Clone(s.gaps), changed: make(chan struct{}),
 	}
 	c.decoder = s.decoder
 	c.decoder.buf = bytes.Clone(s.decoder.buf)
@@ -65,6 +93,7 @@ func Restore(r Record) (*Store, error) {
 	if len(r.Entries) == 0 {
 		return s, nil
 	}
+	s.gone, s.next = r.Gone, r.Gone
 	z, err := gzip.NewReader(bytes.NewReader(r.Entries))
 	if err != nil {
 		return nil, fmt.Errorf("restore journal: %w", err)
@@ -74,11 +103,15 @@ func Restore(r Record) (*Store, error) {
 	if err == nil && n > maxRecorded {
 		err = errors.New("the record is too long")
 	}
-	if err == nil {
-		_, err = s.Write(r.Rest)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("restore journal: %w", err)
+	}
+	s.decoder = decoder{buf: bytes.Clone(r.Rest), skip: skip{r.Skip, r.SkipsLine}, cut: r.Cut}
+	// The entries alone do not say what is known about those between them.
+	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return !slices.Contains(r.Gaps, g.before) })
+	s.losses = nil
+	for _, l := range r.Losses {
+		s.losses = append(s.losses, loss{l.Before, l.Text})
 	}
 	return s, nil
 }

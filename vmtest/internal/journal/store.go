@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,10 +19,14 @@ type Store struct {
 	mu      sync.Mutex
 	decoder decoder
 	entries []stored
-	first   int // number of entries that came before entries[0]
+	next    int // number of the entry that comes next
+	gone    int // how many entries were dropped because they are the oldest
 	size    int // bytes of entries
+	ticks   int // of the last entry
+	filled  int // tick of the last entry that Fill added
 	tails   map[string]uint64
 	boot    string // of the last entry
+	high    uint64 // the highest number in that boot
 	losses  []loss
 	gaps    []gap
 	err     error         // why no more entries come
@@ -30,9 +35,11 @@ type Store struct {
 
 // stored is an entry as it came. A parsed one takes several times the memory.
 type stored struct {
-	raw   []byte
-	place Place
-	boot  string
+	raw    []byte
+	place  Place
+	boot   string
+	number int // a point in the journal; an entry that Fill adds has that of the entry after it
+	tick   int // counts the entries as they came
 }
 
 // NewStore returns an empty Store.
@@ -47,12 +54,12 @@ func (s *Store) Write(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	before := s.end()
+	before := s.next
 	err := s.decoder.write(p, s.add)
 	if err != nil {
 		s.err = err
 	}
-	if err != nil || s.end() > before {
+	if err != nil || s.next > before {
 		s.notify()
 	}
 	return len(p), err
@@ -63,16 +70,8 @@ func (s *Store) notify() {
 	s.changed = make(chan struct{})
 }
 
-// end returns the number of the entry that comes next.
-func (s *Store) end() int { return s.first + len(s.entries) }
-
 // add adds an entry. The caller holds the lock.
-func (s *Store) add(raw []byte, dropped bool) {
-	if dropped {
-		s.lose("an entry of more than %d MiB was dropped", maxEntry>>20)
-		s.pass(raw)
-		return
-	}
+func (s *Store) add(raw []byte, cut bool) {
 	e, err := parseEntry(raw)
 	if err != nil {
 		s.lose("an entry was dropped: %v", err)
@@ -90,14 +89,22 @@ func (s *Store) add(raw []byte, dropped bool) {
 	}
 	// A reboot ends the stream before the journal, which a disk keeps. In systemd 252 the
 	// file of a user has a sequence of its own, with numbers of the same counter.
-	if high := s.high(); high > 0 && place.Number > high+1 && e.Boot == s.boot {
-		s.gaps = append(s.gaps, gap{Place{place.Sequence, high}, place, s.last(), s.end(), e.String()})
+	if e.Boot != s.boot {
+		s.high = 0
+	}
+	if s.high > 0 && place.Number > s.high+1 {
+		s.gaps = append(s.gaps, gap{Place{place.Sequence, s.high}, place, e.Boot, s.last(), s.next, brief(e)})
+	}
+	if cut {
+		s.loseCut(e)
 	}
 	if ofLoss(e) {
 		s.lose("journald: %s", e.Message)
 	}
-	s.tails[place.Sequence], s.boot = place.Number, e.Boot
-	s.entries = append(s.entries, stored{raw, place, e.Boot})
+	s.tails[place.Sequence], s.boot, s.high = place.Number, e.Boot, max(s.high, place.Number)
+	s.ticks++
+	s.entries = append(s.entries, stored{raw, place, e.Boot, s.next, s.ticks})
+	s.next++
 	s.size += len(raw)
 	if s.size > maxStored {
 		s.shrink()
@@ -109,17 +116,9 @@ func (s *Store) pass(raw []byte) {
 	splitFields(raw, func(name string, value []byte) {
 		if place, ok := placeOf(string(value)); ok && name == "__CURSOR" {
 			s.tails[place.Sequence] = max(s.tails[place.Sequence], place.Number)
+			s.high = max(s.high, place.Number)
 		}
 	})
-}
-
-// high returns the highest number so far.
-func (s *Store) high() uint64 {
-	var n uint64
-	for _, last := range s.tails {
-		n = max(n, last)
-	}
-	return n
 }
 
 // shrink drops the oldest eighth.
@@ -129,9 +128,16 @@ func (s *Store) shrink() {
 		s.size -= len(s.entries[n].raw)
 		n++
 	}
-	s.first += n
+	s.gone += n
 	s.entries = slices.Clone(s.entries[n:])
-	s.outgrow()
+}
+
+// first returns the number of the oldest entry.
+func (s *Store) first() int {
+	if len(s.entries) == 0 {
+		return s.next
+	}
+	return s.entries[0].number
 }
 
 // Begin says that the next Write is of a new stream, which may repeat entries.
@@ -170,7 +176,7 @@ func (s *Store) last() string {
 func (s *Store) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.end()
+	return s.next
 }
 
 // WaitTails waits until the entries at these places have arrived, or later ones of the same
@@ -205,19 +211,33 @@ func (s *Store) missing(tails []Place) uint64 {
 	return n
 }
 
-// since returns the entries from a number on, and the number after them. changed is closed
-// when there are more; err is why there will be none.
-func (s *Store) since(from int) (entries []stored, next int, changed <-chan struct{}, err error) {
+// from returns the entries from a number on. The caller holds the lock.
+func (s *Store) from(number int) []stored {
+	i, _ := slices.BinarySearchFunc(s.entries, number, func(e stored, n int) int { return cmp.Compare(e.number, n) })
+	return slices.Clip(s.entries[i:])
+}
+
+// news returns the entries from a number on that came after a tick, and the last tick.
+// changed is closed when there are more; err is why there will be none.
+func (s *Store) news(number, after int) (entries []stored, tick int, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from = min(max(from, s.first), s.end())
-	return s.entries[from-s.first : len(s.entries) : len(s.entries)], s.end(), s.changed, s.err
+	entries = s.from(number)
+	if s.filled > after { // they may be anywhere
+		entries = slices.DeleteFunc(slices.Clone(entries), func(e stored) bool { return e.tick <= after })
+	} else {
+		i, _ := slices.BinarySearchFunc(entries, after, func(e stored, t int) int { return cmp.Compare(e.tick, t+1) })
+		entries = entries[i:]
+	}
+	return entries, s.ticks, s.changed, s.err
 }
 
 // Since returns the last entries from a number on, at most that many, oldest first, and
 // whether those are all.
 func (s *Store) Since(from, most int) (entries []Entry, all bool) {
-	raw, _, _, _ := s.since(from)
+	s.mu.Lock()
+	raw := s.from(from)
+	s.mu.Unlock()
 	all = len(raw) <= most
 	for _, r := range raw[max(0, len(raw)-most):] {
 		if e, err := parseEntry(r.raw); err == nil {

@@ -2,10 +2,8 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -57,33 +55,6 @@ func TestStreamBeginsAgain(t *testing.T) {
 	assert.Empty(t, s.Losses(0))
 }
 
-func TestEntriesThatDidNotArrive(t *testing.T) {
-	s := of(t, 1, 2)
-	at := s.Len()
-	put(t, s, 6, 7)
-	cursor, ok := s.Gap()
-	require.True(t, ok)
-	assert.Equal(t, c(2), cursor)
-	require.NoError(t, s.Fill(func(w io.Writer) error {
-		for _, n := range []int{2, 4, 6, 7} {
-			if _, err := io.WriteString(w, export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n))...)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	assert.Equal(t, "m1 m2 m4 m6 m7", all(t, s))
-	_, ok = s.Gap()
-	assert.False(t, ok)
-	assert.Equal(t, []string{"2 entries before 03:04:05.000 : m6 did not arrive"}, s.Losses(0))
-	assert.Len(t, s.Losses(at), 1)
-	assert.Empty(t, s.Losses(at+1))
-	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8)...)))
-	require.NoError(t, err)
-	require.Len(t, s.Losses(0), 2)
-	assert.Contains(t, s.Losses(0)[1], "an entry was dropped: parse journal timestamp")
-}
-
 // journald says what it did not take. A unit can say so, too, but not as journald.
 func TestEntriesThatJournaldDidNotTake(t *testing.T) {
 	s := NewStore()
@@ -97,17 +68,6 @@ func TestEntriesThatJournaldDidNotTake(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, []string{"journald: Suppressed 7 messages from a.service", "journald: Missed 3 kernel messages"}, s.Losses(0))
-}
-
-// A user's file may have another sequence, with numbers of the same counter.
-func TestTwoSequences(t *testing.T) {
-	s := of(t, 1, 2)
-	for _, cursor := range []string{"s=u;i=3;b=b", "s=u;i=4;b=b", "s=1;i=5;b=b", "s=v;i=1;b=b", "s=1;i=6;b=b"} {
-		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b")))
-		require.NoError(t, err)
-	}
-	assert.Equal(t, 7, s.Len())
-	assert.Empty(t, s.Losses(0))
 }
 
 func TestWaitTails(t *testing.T) {
@@ -134,49 +94,6 @@ func TestWaitTails(t *testing.T) {
 	assert.Equal(t, "m1 m2 m3 m4", all(t, s), "after the end")
 }
 
-func TestStoreIsBounded(t *testing.T) {
-	s := NewStore()
-	big := strings.Repeat("x", 1<<20)
-	for n := 1; n <= 140; n++ {
-		_, err := s.Write([]byte(export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n), "BIG", big)...)))
-		require.NoError(t, err)
-	}
-	entries, err := s.Select(Query{}, nil)
-	require.NoError(t, err)
-	assert.Less(t, len(entries), 129)
-	assert.Equal(t, "m140", entries[len(entries)-1].Message)
-	losses := s.Losses(0)
-	require.Len(t, losses, 1)
-	assert.Equal(t, fmt.Sprintf("the oldest %d entries were dropped, because the host keeps 128 MiB", 140-len(entries)), losses[0])
-	assert.Equal(t, 140, s.Len())
-	r, err := s.Record()
-	require.NoError(t, err)
-	restored, err := Restore(r)
-	require.NoError(t, err)
-	assert.Equal(t, 15, restored.Len(), "of 16 MiB")
-}
-
-func TestRecord(t *testing.T) {
-	s := of(t, 1, 2)
-	half := export(stamped(3, "MESSAGE", "m3")...)
-	_, err := s.Write([]byte(half[:40]))
-	require.NoError(t, err)
-	r, err := s.Record()
-	require.NoError(t, err)
-	restored, err := Restore(r)
-	require.NoError(t, err)
-	a, b := restored.Clone(), restored.Clone()
-	_, err = a.Write([]byte(half[40:]))
-	require.NoError(t, err)
-	assert.Equal(t, "m1 m2 m3", all(t, a))
-	assert.Equal(t, "m1 m2", all(t, b), "a clone has its own")
-	none, err := Restore(Record{})
-	require.NoError(t, err)
-	assert.Zero(t, none.Len())
-	_, err = Restore(Record{Entries: []byte("rubbish")})
-	assert.ErrorContains(t, err, "restore journal: ")
-}
-
 func TestSince(t *testing.T) {
 	s := of(t, 1, 2, 3, 4)
 	for _, test := range []struct {
@@ -190,40 +107,24 @@ func TestSince(t *testing.T) {
 	}
 }
 
-// An entry that is not kept is waited for no longer.
-func TestDroppedEntryHasArrived(t *testing.T) {
-	for name, field := range map[string]string{
-		"a large value":       "HUGE\n" + string(binary.LittleEndian.AppendUint64(nil, maxEntry+1)) + strings.Repeat("x", maxEntry+1) + "\n",
-		"many values":         strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20),
-		"a time that is none": "__MONOTONIC_TIMESTAMP=x\n",
+// An entry that is cut, or not kept, is a loss of its own, and nothing waits for it.
+func TestEntryThatIsNotWhole(t *testing.T) {
+	for name, test := range map[string]struct{ field, kept, loss string }{
+		"a large value":       {sized("HUGE", maxEntry+1), "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
+		"a large line":        {"HUGE=" + strings.Repeat("x", maxEntry) + "\n", "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
+		"many values":         {strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20), "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
+		"a time that is none": {"__MONOTONIC_TIMESTAMP=x\n", "m1 m3", "an entry was dropped: parse journal's monotonic timestamp"},
 	} {
 		s := of(t, 1)
-		_, err := s.Write([]byte("__CURSOR=" + c(2) + "\n" + field + "\n"))
+		_, err := s.Write([]byte(strings.TrimSuffix(export(stamped(2, "MESSAGE", "m2")...), "\n") + test.field + "\n"))
 		require.NoError(t, err)
-		assert.Len(t, s.Losses(0), 1, name)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		assert.NoError(t, s.WaitTails(ctx, []Place{{"1", 2}}), name)
 		cancel()
 		put(t, s, 3)
-		assert.Len(t, s.Losses(0), 1, name)
-		assert.Equal(t, "m1 m3", all(t, s))
+		require.Len(t, s.Losses(0), 1, name)
+		assert.Contains(t, s.Losses(0)[0], test.loss, name)
+		assert.Len(t, s.Losses(1), 1, name)
+		assert.Equal(t, test.kept, all(t, s))
 	}
-}
-
-// Two callers that fill the same gap add its entries once.
-func TestFillTwice(t *testing.T) {
-	s := of(t, 1, 4)
-	assert.NoError(t, s.Fill(func(w io.Writer) error {
-		return s.Fill(func(other io.Writer) error {
-			for n := 2; n <= 5; n++ {
-				text := export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n))...)
-				if _, err := io.WriteString(io.MultiWriter(w, other), text); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}))
-	assert.Equal(t, "m1 m2 m3 m4", all(t, s))
-	assert.Empty(t, s.Losses(0))
 }

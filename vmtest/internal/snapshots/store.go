@@ -69,7 +69,7 @@ func (e *OutdatedError) Error() string { return e.Reason }
 
 // Format is the version of this layout. It belongs into each key, so that programs with
 // another one do not replace each other's snapshots.
-const Format = 4
+const Format = 5
 
 const (
 	ramName    = "ram"
