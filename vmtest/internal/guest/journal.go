@@ -1,20 +1,18 @@
 package guest
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
-	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // JournalPortName is the name of the virtio-serial port that carries the journal to the
@@ -24,7 +22,7 @@ const JournalPortName = "org.systemd-vmtest.journal"
 // JournalRequest is the name of the control request that makes the agent send the journal
 // of this boot through its port, in the export format, and go on with what is logged. Its
 // payload is a JournalStart, marshalled by the ssh package. The port is closed when the
-// stream ends.
+// stream ends. There must be no stream.
 const JournalRequest = "journal"
 
 // JournalStart says where the stream begins.
@@ -33,16 +31,70 @@ type JournalStart struct {
 	Cursor string
 }
 
-// JournalTailsRequest is the name of the control request that returns where the journal
-// ends. It also makes the stream go on at once: journald tells those that follow its files
-// up to a quarter of a second after it has written
-// (POST_CHANGE_TIMER_INTERVAL_USEC in systemd's journald).
-const JournalTailsRequest = "journal-tails"
+// JournalEndRequest is the name of the control request that ends the stream if there is one.
+// Its reply is a JournalEnd, marshalled by the ssh package.
+const JournalEndRequest = "journal-end"
 
-// JournalTail is the end of one file of the journal.
-type JournalTail struct {
-	Sequence string // the ID of the sequence that its entries are numbered in
-	Number   uint64 // of its last entry
+// JournalEnd says how the last stream has ended.
+type JournalEnd struct {
+	Stopped bool   // by this request: the port is closed now
+	Cause   string // how journalctl ended otherwise, and what it printed, or ""
+}
+
+// journalStream is the journalctl that writes to the port, or that did last.
+var journalStream follower
+
+// follower runs one program at a time, which writes to a port.
+type follower struct {
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	stderr *tail.Buffer
+	done   chan struct{} // closed when cmd has ended
+}
+
+// stderrKept is how much of what journalctl prints is kept, in bytes.
+const stderrKept = 1 << 10
+
+// start starts cmd, whose standard output is the port.
+func (f *follower) start(cmd *exec.Cmd, port *os.File) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stderr, done := tail.NewBuffer(stderrKept), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = port, stderr
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start journalctl: %w", err)
+	}
+	f.cmd, f.stderr, f.done = cmd, stderr, done
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // ProcessState has it, and the host sees that the port is closed
+	}()
+	return nil
+}
+
+// end ends the program if it runs, and returns how it ended.
+func (f *follower) end() JournalEnd {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cmd == nil {
+		return JournalEnd{}
+	}
+	stopped := false
+	select {
+	case <-f.done:
+	default:
+		stopped = f.cmd.Process.Kill() == nil
+		<-f.done
+	}
+	if stopped {
+		f.cmd = nil
+		return JournalEnd{Stopped: true}
+	}
+	cause := f.cmd.ProcessState.String()
+	if text := f.stderr.String(); text != "" {
+		cause += "; it printed: " + text
+	}
+	return JournalEnd{Cause: cause}
 }
 
 // startJournal answers a JournalRequest.
@@ -72,92 +124,7 @@ func startJournal(payload []byte) error {
 	} else if strings.Contains(start.Cursor, ";b="+hex.EncodeToString(boot)+";") {
 		args = append(args, "--cursor="+start.Cursor)
 	}
-	cmd := exec.Command("journalctl", args...)
-	cmd.Stdout = port
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start journalctl: %w", err)
-	}
-	go cmd.Wait() // the host sees that the port is closed
-	return nil
-}
-
-// journalDirs are where journald keeps its files (systemd-journald.service(8)).
-var journalDirs = []string{"var/log/journal", "run/log/journal"}
-
-// journalTails answers a JournalTailsRequest.
-func journalTails(root string) ([]byte, error) {
-	boot, err := bootID(root)
-	if err != nil {
-		return nil, err
-	}
-	// The directories of namespaces and of other machines are not in the stream.
-	machine, err := os.ReadFile(filepath.Join(root, "etc/machine-id"))
-	if err != nil {
-		return nil, fmt.Errorf("read machine ID: %w", err)
-	}
-	var list []string
-	for _, dir := range journalDirs {
-		files, err := filepath.Glob(filepath.Join(root, dir, string(bytes.TrimSpace(machine)), "*.journal"))
-		if err != nil {
-			return nil, fmt.Errorf("look for the journal: %w", err)
-		}
-		for _, file := range files {
-			if strings.Contains(filepath.Base(file), "@") {
-				continue // it is complete, and another file goes on with its sequence
-			}
-			tail, here, err := readJournalTail(file, boot)
-			if err != nil {
-				continue // journald renames and removes files
-			}
-			if here {
-				list = append(list, tail.Sequence, fmt.Sprint(tail.Number))
-			}
-			// As journald itself does, by another change of the file.
-			_ = unix.UtimesNanoAt(unix.AT_FDCWD, file, nil, 0)
-		}
-	}
-	return []byte(wire.Pack(list)), nil
-}
-
-func bootID(root string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(root, "proc/sys/kernel/random/boot_id"))
-	if err != nil {
-		return nil, fmt.Errorf("read boot ID: %w", err)
-	}
-	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(text)), "-", ""))
-	if err != nil {
-		return nil, fmt.Errorf("read boot ID: %w", err)
-	}
-	return id, nil
-}
-
-// The header of a journal file (https://systemd.io/JOURNAL_FILE_FORMAT): offsets of
-// fields, and the size up to the last of them.
-const (
-	headerTailBoot   = 56 // ID of the boot in which it was written last
-	headerSequence   = 72
-	headerEntries    = 152
-	headerTailNumber = 160
-	headerSize       = 168
-)
-
-// readJournalTail returns the end of a file, and whether it has entries of the boot.
-func readJournalTail(file string, boot []byte) (JournalTail, bool, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return JournalTail{}, false, err
-	}
-	defer f.Close()
-	h := make([]byte, headerSize)
-	if _, err := f.ReadAt(h, 0); err != nil {
-		return JournalTail{}, false, err
-	}
-	if !bytes.HasPrefix(h, []byte("LPKSHHRH")) {
-		return JournalTail{}, false, fmt.Errorf("%s is not a journal", file)
-	}
-	number := func(at int) uint64 { return binary.LittleEndian.Uint64(h[at:]) }
-	return JournalTail{Sequence: hex.EncodeToString(h[headerSequence : headerSequence+16]), Number: number(headerTailNumber)},
-		number(headerEntries) > 0 && bytes.Equal(h[headerTailBoot:headerTailBoot+16], boot), nil
+	return journalStream.start(exec.Command("journalctl", args...), port)
 }
 
 // StartJournal sends a JournalRequest.
@@ -168,30 +135,16 @@ func StartJournal(ctx context.Context, c Controller, start JournalStart) error {
 	return nil
 }
 
-// JournalTails sends a JournalTailsRequest.
-func JournalTails(ctx context.Context, c Controller) ([]JournalTail, error) {
-	reply, err := c.Control(ctx, JournalTailsRequest, nil)
-	if err != nil {
-		return nil, fmt.Errorf("find the end of the journal: %w", err)
-	}
-	return parseJournalTails(string(reply))
-}
-
-func parseJournalTails(reply string) ([]JournalTail, error) {
-	list, err := wire.Unpack(reply)
-	if err == nil && len(list)%2 != 0 {
-		err = fmt.Errorf("%d values", len(list))
+// EndJournal sends a JournalEndRequest.
+func EndJournal(ctx context.Context, c Controller) (JournalEnd, error) {
+	var end JournalEnd
+	reply, err := c.Control(ctx, JournalEndRequest, nil)
+	if err == nil {
+		err = ssh.Unmarshal(reply, &end)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("parse the end of the journal: %w", err)
+		return end, fmt.Errorf("end the journal's stream: %w", err)
 	}
-	var tails []JournalTail
-	for ; len(list) > 0; list = list[2:] {
-		t := JournalTail{Sequence: list[0]}
-		if _, err := fmt.Sscan(list[1], &t.Number); err != nil {
-			return nil, fmt.Errorf("parse the end of the journal: %w", err)
-		}
-		tails = append(tails, t)
-	}
-	return tails, nil
+	end.Cause = tail.Printable(end.Cause)
+	return end, nil
 }

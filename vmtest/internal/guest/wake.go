@@ -38,6 +38,8 @@ func control(name string, payload []byte) ([]byte, error) {
 		return readKernelLog(payload)
 	case JournalRequest:
 		return nil, startJournal(payload)
+	case JournalEndRequest:
+		return ssh.Marshal(journalStream.end()), nil
 	case JournalTailsRequest:
 		return journalTails("/")
 	default:

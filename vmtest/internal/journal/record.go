@@ -17,7 +17,7 @@ const maxRecorded = 16 << 20
 type Record struct {
 	Entries []byte `json:"entries"` // in the export format, compressed by gzip
 	Gone    int    `json:"gone"`    // how many entries came before these
-	// Rest is what came of an entry that is not complete. The other fields are about it.
+	// Rest is the part of the last entry that has come. The other fields are about it.
 	Rest      []byte `json:"rest"`
 	Skip      uint64 `json:"skip,omitempty"`      // bytes of a field that are still to come and are left out
 	SkipsLine bool   `json:"skipsLine,omitempty"` // as Skip, for a line

@@ -57,7 +57,7 @@ func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn, close
 	if state != "running" {
 		return m.bootError(ctx, doing, m.explainState(ctx, state))
 	}
-	if err := m.openJournal(ctx); err != nil {
+	if _, err := m.openJournal(ctx); err != nil {
 		return m.bootError(ctx, doing, err)
 	}
 	// As for a fork, so that both are alike for a test.

@@ -7,6 +7,7 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -190,7 +191,13 @@ func (a *fakeAgent) control(req *ssh.Request) (bool, []byte) {
 		}
 		return true, nil
 	case guest.JournalRequest + wire.Domain:
-		return a.machine.journal.start(req.Payload)
+		ok, reply := a.machine.journal.start(req.Payload)
+		if a.machine.journal.fails() {
+			a.machine.killJournal()
+		}
+		return ok, reply
+	case guest.JournalEndRequest + wire.Domain:
+		return true, ssh.Marshal(a.machine.endJournal())
 	case guest.JournalTailsRequest + wire.Domain:
 		return true, a.machine.journal.tails()
 	case guest.KernelLogRequest + wire.Domain:
@@ -256,6 +263,9 @@ func (a *fakeAgent) channel(channel ssh.NewChannel) {
 		command, stderr := a.machine.command, a.machine.stderr
 		a.machine.mu.Unlock()
 		status := command(args)
+		if args[0] == "journalctl" {
+			io.WriteString(ch, strings.Join(a.machine.journal.logged(), ""))
+		}
 		if status != 0 {
 			io.WriteString(ch.Stderr(), stderr)
 		}

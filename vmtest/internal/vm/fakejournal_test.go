@@ -23,10 +23,15 @@ type fakeJournal struct {
 	open    bool
 	started []string // the cursors of the JournalRequests
 	entries []string
-	sent    int    // entries that journalctl has written
-	held    bool   // journalctl writes nothing until a request for the tails
-	down    int    // how many more connections journald refuses
-	refuses string // the error of each Synchronize
+	sent    int           // entries that journalctl has written
+	held    bool          // journalctl writes nothing until a request for the tails
+	down    int           // how many more connections journald refuses
+	refuses string        // the error of each Synchronize
+	fault   string        // with it journalctl ends at once
+	deaf    bool          // the answer to a request to start is lost
+	mute    bool          // journalctl does not go on after a request for the tails
+	asked   chan struct{} // gets a value at each, if not nil
+	lingers bool          // the stream stays open when QEMU has gone, or has another
 }
 
 // log adds an entry, which has the next number.
@@ -38,6 +43,13 @@ func (j *fakeJournal) log(message string) {
 	if !j.held {
 		j.flush()
 	}
+}
+
+// skip adds an entry that journalctl does not write to the stream.
+func (j *fakeJournal) skip(message string) {
+	j.set(func(j *fakeJournal) { j.held = true })
+	j.log(message)
+	j.set(func(j *fakeJournal) { j.held, j.sent = false, len(j.entries) })
 }
 
 // flush writes what has not been written.
@@ -54,7 +66,7 @@ func (j *fakeJournal) flush() {
 func (j *fakeJournal) plug(conn net.Conn) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.conn != nil {
+	if j.conn != nil && !j.lingers {
 		j.conn.Close()
 	}
 	j.conn = conn
@@ -78,8 +90,12 @@ func (j *fakeJournal) start(payload []byte) (bool, []byte) {
 			j.sent = i
 		}
 	}
-	if !j.held {
+	if !j.held && j.fault == "" {
 		j.flush()
+	}
+	if j.deaf {
+		j.deaf = false
+		return false, []byte("lost")
 	}
 	return true, nil
 }
@@ -91,11 +107,12 @@ func (j *fakeJournal) tails() []byte {
 	if len(j.entries) == 0 {
 		return nil
 	}
-	time.AfterFunc(20*time.Millisecond, func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.flush()
-	})
+	if j.asked != nil {
+		j.asked <- struct{}{}
+	}
+	if !j.mute {
+		time.AfterFunc(20*time.Millisecond, func() { j.set((*fakeJournal).flush) })
+	}
 	return []byte(wire.Pack([]string{"1", fmt.Sprint(len(j.entries))}))
 }
 
@@ -148,7 +165,7 @@ func (j *fakeJournal) resume(entries []string) {
 }
 
 // killJournal ends journalctl.
-func (m *fakeMachine) killJournal() {
+func (m *fakeMachine) killJournal() bool {
 	m.journal.mu.Lock()
 	open := m.journal.open
 	m.journal.open = false
@@ -156,4 +173,29 @@ func (m *fakeMachine) killJournal() {
 	if open {
 		m.event("VSERPORT_CHANGE", map[string]any{"id": qemu.JournalID, "open": false})
 	}
+	return open
+}
+
+// endJournal answers a guest.JournalEndRequest.
+func (m *fakeMachine) endJournal() guest.JournalEnd {
+	if m.killJournal() {
+		return guest.JournalEnd{Stopped: true}
+	}
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	return guest.JournalEnd{Cause: m.journal.fault}
+}
+
+// fails reports whether journalctl ends at once.
+func (j *fakeJournal) fails() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fault != ""
+}
+
+// set changes what j does.
+func (j *fakeJournal) set(change func(*fakeJournal)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	change(j)
 }

@@ -122,7 +122,7 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 		return err
 	}
 	m.follow(client, closed)
-	m.followJournal(m.stream.closed)
+	m.followJournal(m.stream.closed, time.Time{})
 	return m.wake(ctx, s.moment.Stopped)
 }
 

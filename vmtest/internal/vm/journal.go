@@ -1,13 +1,18 @@
 package vm
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
@@ -18,10 +23,11 @@ import (
 
 // journalStream is the stream by which the guest sends its journal.
 type journalStream struct {
-	mu     sync.Mutex // held while the stream is started
-	used   bool       // the port has carried a stream
-	closed int        // as for Machine.follow, of the stream
-	since  time.Time
+	turn   *semaphore.Weighted // of 1, held while the stream is started
+	used   bool                // the port has carried a stream
+	closed int                 // as for Machine.follow, of the stream; -1 if it may not have begun
+	ended  string              // how the stream before it ended, or ""
+	read   <-chan struct{}     // closed when all of the stream has been read
 
 	reading sync.WaitGroup // all that reads streams
 }
@@ -34,7 +40,10 @@ func (m *Machine) Origin() int { return m.origin }
 
 // readJournal reads a stream until QEMU closes it.
 func (m *Machine) readJournal(conn net.Conn) {
+	read := make(chan struct{})
+	m.stream.read = read
 	m.stream.reading.Go(func() {
+		defer close(read)
 		defer conn.Close()
 		if _, err := io.Copy(m.journal, conn); err != nil {
 			// The guest must not block on its journal.
@@ -51,61 +60,90 @@ func (m *Machine) endJournal() {
 	close(m.journalDone)
 }
 
-// journalRead waits until all of the journal of a QEMU that has exited is read.
-func (m *Machine) journalRead() {
+// journalRead waits until all of the journal of a QEMU that exits is read.
+func (m *Machine) journalRead(ctx context.Context) error {
 	select {
 	case <-m.journalDone:
-	case <-time.After(exitTime):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("read the journal to its end: %w", context.Cause(ctx))
 	}
 }
 
-// openJournal makes the agent send the journal, unless it does already.
-func (m *Machine) openJournal(ctx context.Context) error {
+// openJournal makes the agent send the journal, unless it does already. closed is as for
+// Machine.follow, of the stream.
+func (m *Machine) openJournal(ctx context.Context) (closed int, err error) {
 	s := &m.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	closed := m.events.now().journalClosed
+	if err := s.turn.Acquire(ctx, 1); err != nil {
+		return 0, context.Cause(ctx)
+	}
+	defer s.turn.Release(1)
+	closed = m.events.now().journalClosed
 	if s.used && closed <= s.closed {
-		return nil
+		return s.closed, nil
 	}
 	if s.used {
-		// What is left on the old stream may be half an entry.
-		conn, err := m.rewire(ctx, qemu.JournalID)
-		if err != nil {
-			return err
+		if closed, err = m.renewJournal(ctx, closed); err != nil {
+			return 0, err
 		}
-		s.reading.Wait()
-		m.journal.Begin()
-		m.readJournal(conn)
 	}
-	s.used, s.closed, s.since = true, closed, time.Now()
-	err := guest.StartJournal(ctx, m.Session(), guest.JournalStart{Cursor: m.journal.Last()})
-	if err != nil {
+	s.used, s.closed = true, closed
+	begun := time.Now()
+	if err := guest.StartJournal(ctx, m.Session(), guest.JournalStart{Cursor: m.journal.Last()}); err != nil {
 		s.closed = -1
-		return err
+		return 0, err
 	}
-	m.followJournal(closed)
-	return nil
+	m.followJournal(closed, begun)
+	return closed, nil
+}
+
+// renewJournal ends what there may be of a stream whose port was closed so often, and gives
+// the port a new one.
+func (m *Machine) renewJournal(ctx context.Context, closed int) (int, error) {
+	s := &m.stream
+	end, err := guest.EndJournal(ctx, m.Session())
+	if err != nil {
+		return 0, err
+	}
+	if end.Stopped { // a request to start it was not seen to succeed
+		if err := m.events.wait(ctx, func(seen events) bool { return seen.journalClosed > closed }); err != nil {
+			return 0, fmt.Errorf("end the journal's stream: %w", err)
+		}
+		closed = m.events.now().journalClosed
+	}
+	s.ended = end.Cause
+	// What is left on the old stream may be half an entry.
+	conn, err := m.rewire(ctx, qemu.JournalID)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-s.read:
+	case <-ctx.Done():
+		conn.Close()
+		s.closed = -1
+		return 0, fmt.Errorf("read the journal's stream to its end: %w", context.Cause(ctx))
+	}
+	m.journal.Begin()
+	m.readJournal(conn)
+	return closed, nil
 }
 
 // restartable is how long a stream must have lasted to be started again at once. A query
 // starts any other.
 const restartable = time.Second
 
-// followJournal starts the stream again when it has ended and the session has not: when
-// something in the guest has killed journalctl.
-func (m *Machine) followJournal(closed int) {
+// followJournal starts the stream, begun at that time, again when it has ended and the
+// session has not: when something in the guest has killed journalctl.
+func (m *Machine) followJournal(closed int, begun time.Time) {
 	go func() {
 		err := m.events.wait(context.Background(), func(seen events) bool { return seen.journalClosed > closed })
-		m.stream.mu.Lock()
-		since := m.stream.since
-		m.stream.mu.Unlock()
-		if err != nil || time.Since(since) < restartable || m.restarting.Load() != nil || m.Session().Err() != nil {
+		if err != nil || time.Since(begun) < restartable || m.restarting.Load() != nil || m.Session().Err() != nil {
 			return
 		}
 		ctx, cancel := deadline.Within(context.Background(), deadline.Limit{What: "no stream of the journal", Time: exitTime, Pace: m.Pace})
 		defer cancel()
-		_ = m.openJournal(ctx) // the next query tries again, and reports the error
+		_, _ = m.openJournal(ctx) // the next query tries again, and reports the error
 	}()
 }
 
@@ -113,8 +151,7 @@ func (m *Machine) followJournal(closed int) {
 // gone, that is all that it had sent.
 func (m *Machine) SyncJournal(ctx context.Context) error {
 	if isClosed(m.Done()) {
-		m.journalRead()
-		return nil
+		return m.journalRead(ctx)
 	}
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
@@ -125,10 +162,11 @@ func (m *Machine) SyncJournal(ctx context.Context) error {
 }
 
 func (m *Machine) syncJournal(ctx context.Context) error {
-	if err := m.openJournal(ctx); err != nil {
+	closed, err := m.openJournal(ctx)
+	if err != nil {
 		return err
 	}
-	err := systemd.SyncJournald(ctx, func(ctx context.Context) (net.Conn, error) {
+	err = systemd.SyncJournald(ctx, func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.JournaldSocket)
 	})
 	if err != nil {
@@ -142,18 +180,71 @@ func (m *Machine) syncJournal(ctx context.Context) error {
 	for i, t := range tails {
 		places[i] = journal.Place(t)
 	}
-	if err := m.journal.WaitTails(ctx, places); err != nil {
+	err = m.waitTails(ctx, places, closed)
+	if errors.Is(err, errStreamEnded) { // which a test may have brought about, once
+		if closed, err = m.openJournal(ctx); err == nil {
+			err = m.waitTails(ctx, places, closed)
+		}
+	}
+	if errors.Is(err, errStreamEnded) {
+		_, openErr := m.openJournal(ctx)
+		return cmp.Or(openErr, fmt.Errorf("%w, although it was started again; journalctl: %s", err, m.streamEnd(ctx)))
+	}
+	if err != nil {
+		if end := m.streamEnd(ctx); end != "" {
+			err = fmt.Errorf("%w; a stream of it has ended before; journalctl: %s", err, end)
+		}
 		return err
 	}
+	return m.fillJournal(ctx)
+}
+
+var errStreamEnded = errors.New("the journal's stream ended")
+
+// waitTails waits until the entries at these places have arrived. It returns errStreamEnded
+// if the port is closed more than closed times before that.
+func (m *Machine) waitTails(ctx context.Context, places []journal.Place, closed int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if m.events.wait(ctx, func(seen events) bool { return seen.journalClosed > closed }) == nil {
+			cancel(errStreamEnded)
+		}
+	}()
+	return m.journal.WaitTails(ctx, places)
+}
+
+// streamEnd returns how the stream before the present one has ended, if that is known.
+func (m *Machine) streamEnd(ctx context.Context) string {
+	if m.stream.turn.Acquire(ctx, 1) != nil {
+		return ""
+	}
+	defer m.stream.turn.Release(1)
+	return m.stream.ended
+}
+
+// fillJournal reads again what the stream left out.
+func (m *Machine) fillJournal(ctx context.Context) error {
 	cursor, gap := m.journal.Gap()
 	if !gap {
 		return nil
 	}
+	args := []string{"journalctl", "--boot", "--output=export", "--all", "--no-pager", "--quiet"}
+	if cursor != "" {
+		args = append(args, "--cursor="+cursor)
+	}
+	stderr := tail.NewBuffer(stderrKept)
 	return m.journal.Fill(func(w io.Writer) error {
-		args := []string{"journalctl", "--boot", "--output=export", "--all", "--no-pager", "--quiet", "--cursor=" + cursor}
-		return m.Exec(ctx, link.Command{Args: args, Stdout: w, Stderr: io.Discard})
+		err := m.Exec(ctx, link.Command{Args: args, Stdout: w, Stderr: stderr})
+		if text := stderr.String(); err != nil && text != "" {
+			err = fmt.Errorf("%w; journalctl printed: %s", err, tail.Printable(text))
+		}
+		return err
 	})
 }
+
+// stderrKept is how much of what journalctl prints is kept, in bytes.
+const stderrKept = 1 << 10
 
 // WaitJournal returns the first entry that q selects and match accepts, as journal.Store.Wait.
 func (m *Machine) WaitJournal(ctx context.Context, q journal.Query, user *uint32, match func(journal.Entry) bool) (journal.Entry, error) {
@@ -164,6 +255,16 @@ func (m *Machine) WaitJournal(ctx context.Context, q journal.Query, user *uint32
 	}
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
+	// The entry may be one that the stream has left out.
+	filled := make(chan struct{})
+	filling, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(filled)
+		for m.journal.WaitGap(filling) == nil && m.fillJournal(filling) == nil {
+		}
+	}()
 	e, err := m.journal.Wait(ctx, q, user, match)
+	stop()
+	<-filled
 	return e, m.Explain(ctx, "lost", err)
 }

@@ -78,13 +78,18 @@ func TestJournalStreamBeginsAgain(t *testing.T) {
 // One that has lasted begins again although nobody asks, so that a wait goes on.
 func TestJournalStreamBeginsAgainByItself(t *testing.T) {
 	h := newFakeHost(t)
-	m, f := h.bootFake()
-	m.stream.mu.Lock()
-	m.stream.since = time.Now().Add(-restartable)
-	m.stream.mu.Unlock()
+	m, _ := h.bootFake()
+	s, err := m.Snapshot(t.Context())
+	require.NoError(t, err)
+	defer s.Close()
+	<-h.machines
+	fork, err := s.Fork(t.Context(), Instance{BootTimeout: testTimeout})
+	require.NoError(t, err)
+	defer fork.Close()
+	f := <-h.machines
 	f.killJournal()
 	f.journal.log("late")
-	_, err := m.WaitJournal(t.Context(), journal.Query{}, nil, func(e journal.Entry) bool { return e.Message == "late" })
+	_, err = fork.WaitJournal(t.Context(), journal.Query{}, nil, func(e journal.Entry) bool { return e.Message == "late" })
 	require.NoError(t, err)
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
@@ -111,6 +113,7 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		journal:     journal.NewStore(),
 		journalDone: make(chan struct{}),
 	}
+	m.stream.turn = semaphore.NewWeighted(1)
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
 	}), m}
@@ -156,7 +159,9 @@ func (m *Machine) closeBy(by string) {
 			m.monitor.Close()
 		}
 		m.consoleRead()
-		m.journalRead()
+		ctx, cancel := context.WithTimeout(context.Background(), exitTime)
+		defer cancel()
+		_ = m.journalRead(ctx) // who needs all of it waits longer
 	})
 }
 

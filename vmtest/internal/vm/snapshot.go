@@ -187,7 +187,10 @@ func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) erro
 		}
 		return still.saveError(m.spec.image(), err)
 	}
-	m.closeBy("Snapshot") // the journal is read to its end then
+	m.closeBy("Snapshot")
+	if err := m.journalRead(ctx); err != nil {
+		return fmt.Errorf("snapshot %s: %w", m.spec.image(), err)
+	}
 	if at.Journal, err = m.journal.Record(); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
