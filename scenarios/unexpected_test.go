@@ -2,13 +2,17 @@ package scenarios
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest"
 )
@@ -121,4 +125,56 @@ func TestUnexpectedInATemplate(t *testing.T) {
 		})
 		assert.Contains(t, text, "errs.service logged an error: ", "of the template %q", name)
 	}
+}
+
+// tinyDeb builds a package with one file, and returns its path.
+func tinyDeb(t testing.TB, name, file, text string) string {
+	t.Helper()
+	tree := t.TempDir()
+	for path, text := range map[string]string{
+		"DEBIAN/control": "Package: " + name + "\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: x\n",
+		file:             text,
+	} {
+		path = filepath.Join(tree, path)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	require.NoError(t, os.Chmod(tree, 0o755))
+	deb := filepath.Join(t.TempDir(), name+".deb")
+	out, err := exec.Command("dpkg-deb", "--root-owner-group", "-b", tree, deb).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return deb
+}
+
+// Units are known by all of their names, and those of an installed package are under test.
+func TestUnexpectedByOtherNames(t *testing.T) {
+	t.Parallel()
+	needPackages(t)
+	const errs = "[Service]\nType=oneshot\nExecStart=/bin/echo '<3>cannot serve'\n"
+	text := judged(t, func(t *judgedT, g *vmtest.Guest) {
+		file := func(name, text string) { // by a command, so that the unit is not under test for it
+			g.Exec(t, vmtest.Command{Args: []string{"tee", unitFile(g, name)}, Stdin: strings.NewReader(text)})
+		}
+		link := func(to, from string) { g.Run(t, "ln", "-s", unitFile(g, to), unitFile(g, from)) }
+		file("fails.service", "[Service]\nExecStart=/bin/false\n")
+		link("fails.service", "alias-fails.service")
+		g.AnnounceFailure(t, "alias-fails.service")
+		file("errs.service", errs)
+		link("errs.service", "alias-errs.service")
+		file("other.service", errs)
+		file("enabled.service", errs+"[Install]\nWantedBy=multi-user.target\n")
+		g.DaemonReload(t)
+		g.Unit("alias-errs.service")
+		g.Enable(t, "enabled.service")
+		g.InstallDeb(t, tinyDeb(t, "tiny", "usr/lib/systemd/system/tiny.service", errs))
+		g.DaemonReload(t)
+		for _, unit := range []string{"fails.service", "errs.service", "other.service", "enabled.service", "tiny.service"} {
+			g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", unit}})
+		}
+		g.WaitJournal(t, vmtest.JournalQuery{About: "fails.service", Match: []string{"UNIT_RESULT=exit-code"}}, nil)
+	})
+	for _, unit := range []string{"errs", "enabled", "tiny"} {
+		assert.Equal(t, 1, strings.Count(text, "\n  | "+unit+".service logged an error: "), "%s: %s", unit, text)
+	}
+	assert.Equal(t, 4, strings.Count(text, "\n"), text)
 }

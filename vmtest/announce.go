@@ -1,13 +1,7 @@
 package vmtest
 
 import (
-	"io/fs"
-	"maps"
-	"os"
-	"path"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -19,148 +13,120 @@ import (
 // views of a machine share it.
 type announced struct {
 	mu       sync.Mutex
-	failures []string       // units that are to fail
-	seen     []string       // units whose failure the test has seen
-	entries  []JournalQuery // each is to select an entry
-	users    []*uint32      // of each of entries
-	tested   map[string]bool
+	failures []announcedFailure
+	entries  []announcedEntry
+	tested   map[string]bool // by unitKey
+	packages []string        // that InstallDeb installed
+}
+
+// announcedFailure is a unit that fails.
+type announcedFailure struct {
+	unit journal.UnitID
+	may  bool // or may not fail
+}
+
+// announcedEntry is a query that selects an entry.
+type announcedEntry struct {
+	query JournalQuery
+	user  *uint32
+	may   bool // or may select none
 }
 
 // AnnounceFailure announces that a unit fails, so that a test does not fail for it at its
 // end. It may come before the failure or after it, and covers all failures of the unit since
 // the machine began, with what systemd logs about them. It does not cover what the unit itself
 // logs, nor a core dump; AnnounceEntry does. If the unit does not fail, the test fails at its
-// end. The name of a template, such as "demo@.service", stands for its instances.
+// end; see AllowFailure. The name of a template, such as "demo@.service", stands for its
+// instances, and an alias for its unit. On a machine of AsUser the unit is one of the user's.
 //
 // A test that waits for a unit to be "failed", or gets a [UnitError] of one, has announced
 // that failure.
-func (m *Machine) AnnounceFailure(unit string) error {
+func (m *Machine) AnnounceFailure(unit string) error { return m.announceFailure(unit, false) }
+
+// AllowFailure is AnnounceFailure for a unit that may fail and may not.
+func (m *Machine) AllowFailure(unit string) error { return m.announceFailure(unit, true) }
+
+func (m *Machine) announceFailure(unit string, may bool) error {
 	if err := systemd.CheckUnitName(unit); err != nil {
-		return err
+		return public(err)
 	}
-	a := m.announced
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.failures = append(a.failures, unit)
+	m.announced.fails(announcedFailure{m.unitID(unit), may})
 	return nil
 }
 
 // AnnounceEntry announces that the journal has entries that q selects, since the machine
 // began, so that a test does not fail for one of them at its end: an error that a unit logs,
-// or a warning of the kernel. If there is none, the test fails at its end.
-func (m *Machine) AnnounceEntry(q JournalQuery) error {
+// or a warning of the kernel. If there is none, the test fails at its end; see AllowEntry.
+func (m *Machine) AnnounceEntry(q JournalQuery) error { return m.announceEntry(q, false) }
+
+// AllowEntry is AnnounceEntry for entries that may come and may not.
+func (m *Machine) AllowEntry(q JournalQuery) error { return m.announceEntry(q, true) }
+
+func (m *Machine) announceEntry(q JournalQuery, may bool) error {
 	if err := q.check(); err != nil {
 		return err
 	}
 	a := m.announced
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.entries, a.users = append(a.entries, q), append(a.users, m.userID())
+	a.entries = append(a.entries, announcedEntry{q, m.userID(), may})
 	return nil
 }
 
-// seeFailure notes that the test has seen that a unit failed.
-func (a *announced) seeFailure(unit string) {
+func (a *announced) fails(f announcedFailure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.seen = append(a.seen, unit)
+	a.failures = append(a.failures, f)
 }
 
-// test notes that a unit is under test.
-func (a *announced) test(unit string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.tested == nil {
-		a.tested = make(map[string]bool)
-	}
-	a.tested[unit] = true
+// seeFailure notes that the test has seen that a unit failed. It does not say when.
+func (a *announced) seeFailure(unit journal.UnitID) { a.fails(announcedFailure{unit, true}) }
+
+// of reports whether a failure of the unit, which has these other names, was announced.
+func (f announcedFailure) of(unit journal.UnitID, names []string) bool {
+	stands := func(name string) bool { return f.unit.Name == name || f.unit.Name == systemd.TemplateOf(name) }
+	return f.unit.UID == unit.UID && (stands(unit.Name) || slices.ContainsFunc(names, stands))
 }
 
-// testFile notes that the unit of a file in the guest is under test, if it is a unit file.
-func (a *announced) testFile(guestPath string) {
-	dir, name := path.Split(path.Clean(guestPath))
-	if parent := path.Base(dir); path.Ext(parent) == ".d" { // name is a drop-in
-		name = strings.TrimSuffix(parent, ".d")
-	}
-	if slices.Contains(systemd.UnitTypes, path.Ext(name)) && strings.Contains(dir, "/systemd/") {
-		a.test(name)
-	}
+// verdict compares what is in a journal with what was announced.
+type verdict struct {
+	*announced // locked
+	findings   []journal.Finding
+	expected   map[string]bool               // entries that were announced, by cursor
+	selected   []int                         // how many entries each of announced.entries selects
+	names      func(journal.UnitID) []string // returns the other names of a unit
 }
-
-// testFS notes that the units of all files that are copied to a directory are under test.
-func (a *announced) testFS(fsys fs.FS, guestDir string) {
-	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			a.testFile(path.Join(guestDir, name))
-		}
-		return err // the copy reports it
-	})
-}
-
-// testHost notes that the units of a file or a directory of the host that is copied are under
-// test. The copy gets the path, or goes into a directory there.
-func (a *announced) testHost(hostPath, guestPath string) {
-	info, err := os.Stat(hostPath)
-	if err != nil {
-		return // the copy reports it
-	}
-	for _, to := range []string{guestPath, path.Join(guestPath, filepath.Base(hostPath))} {
-		if info.IsDir() {
-			a.testFS(os.DirFS(hostPath), to)
-		} else {
-			a.testFile(to)
-		}
-	}
-}
-
-// allTested returns the units under test, for the forks of a snapshot.
-func (a *announced) allTested() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Sorted(maps.Keys(a.tested))
-}
-
-// setTested notes that units are under test, as allTested returned them.
-func (a *announced) setTested(units []string) {
-	for _, unit := range units {
-		a.test(unit)
-	}
-}
-
-// isTested reports whether a unit is under test.
-func (a *announced) isTested(unit string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.tested[unit] || a.tested[systemd.TemplateOf(unit)]
-}
-
-// isUnit reports whether a name stands for a unit.
-func isUnit(name, unit string) bool { return name == unit || name == systemd.TemplateOf(unit) }
 
 // expects reports whether a finding was announced.
-func (a *announced) expects(f journal.Finding, expected map[string]bool) bool {
-	if expected[f.Entry.Cursor] {
+func (v *verdict) expects(f journal.Finding) bool {
+	if v.expected[f.Entry.Cursor] {
 		return true
 	}
-	stands := func(name string) bool { return isUnit(name, f.Unit) }
-	known := slices.ContainsFunc(a.failures, stands) || slices.ContainsFunc(a.seen, stands)
 	// What systemd says about a unit that fails belongs to its failure. What the unit itself
 	// logs does not.
-	return known && (f.Failed || f.Entry.About == f.Unit)
+	if f.Unit.Name == "" || !f.Failed && !f.About() {
+		return false
+	}
+	known := func(names []string) bool {
+		return slices.ContainsFunc(v.failures, func(a announcedFailure) bool { return a.of(f.Unit, names) })
+	}
+	return known(nil) || known(v.names(f.Unit))
 }
 
 // unmet returns the announcements that did not come true.
-func (a *announced) unmet(findings []journal.Finding, selected []int) []string {
+func (v *verdict) unmet() []string {
 	var texts []string
-	for _, name := range a.failures {
-		failed := func(f journal.Finding) bool { return f.Failed && isUnit(name, f.Unit) }
-		if !slices.ContainsFunc(findings, failed) {
-			texts = append(texts, name+" did not fail, as AnnounceFailure announced")
+	for _, a := range v.failures {
+		failed := func(names func(journal.UnitID) []string) bool {
+			return slices.ContainsFunc(v.findings, func(f journal.Finding) bool { return f.Failed && a.of(f.Unit, names(f.Unit)) })
+		}
+		if !a.may && !failed(func(journal.UnitID) []string { return nil }) && !failed(v.names) {
+			texts = append(texts, a.unit.String()+" did not fail, as AnnounceFailure announced")
 		}
 	}
-	for i, q := range a.entries {
-		if selected[i] == 0 {
-			texts = append(texts, "the journal does not have "+q.String()+", as AnnounceEntry announced")
+	for i, a := range v.entries {
+		if !a.may && v.selected[i] == 0 {
+			texts = append(texts, "the journal does not have "+a.query.String()+", as AnnounceEntry announced")
 		}
 	}
 	return texts
@@ -175,10 +141,26 @@ func (g *Guest) AnnounceFailure(t testing.TB, unit string) {
 	}
 }
 
+// AllowFailure says that a unit may fail, as Machine.AllowFailure.
+func (g *Guest) AllowFailure(t testing.TB, unit string) {
+	t.Helper()
+	if err := g.Machine.AllowFailure(unit); err != nil {
+		fail(t, err)
+	}
+}
+
 // AnnounceEntry announces entries of the journal, as Machine.AnnounceEntry.
 func (g *Guest) AnnounceEntry(t testing.TB, q JournalQuery) {
 	t.Helper()
 	if err := g.Machine.AnnounceEntry(q); err != nil {
+		fail(t, err)
+	}
+}
+
+// AllowEntry says that entries of the journal may come, as Machine.AllowEntry.
+func (g *Guest) AllowEntry(t testing.TB, q JournalQuery) {
+	t.Helper()
+	if err := g.Machine.AllowEntry(q); err != nil {
 		fail(t, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -21,6 +22,9 @@ func (m *Machine) InstallDeb(ctx context.Context, hostPath string) error {
 	guestPath := "/var/tmp/" + rand.Text() + ".deb"
 	if err := m.Copy(ctx, hostPath, guestPath); err != nil {
 		return err
+	}
+	if name, err := m.Run(ctx, "dpkg-deb", "--field", guestPath, "Package"); err == nil { // if not, dpkg says why
+		m.announced.testPackage(strings.TrimSpace(name))
 	}
 	out := tail.NewBuffer(debOutputShown)
 	// The same writer for both streams keeps their order.

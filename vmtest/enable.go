@@ -74,6 +74,11 @@ func (m *Machine) changeFiles(ctx context.Context, verb systemd.FileVerb, units 
 	if err := checkUnits(string(verb), units); err != nil {
 		return nil, err
 	}
+	if verb == systemd.Enable {
+		for _, unit := range units {
+			m.announced.test(m.unitID(path.Base(unit)))
+		}
+	}
 	changes, err := m.units().ChangeFiles(ctx, verb, units, m.runtime() != nil)
 	if systemd.IsRefusal(err) && m.anySysV(ctx, units) {
 		return nil, m.sysV(ctx, verb, units)

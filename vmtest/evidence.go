@@ -63,7 +63,10 @@ func (r *summary) String() string {
 		b.WriteString("\n" + note)
 	}
 	for _, f := range r.failed {
-		b.WriteString("\n" + f.String() + lookText(r.looks[f.Unit]))
+		b.WriteString("\n" + f.String())
+		if f.Unit.UID == "" {
+			b.WriteString(lookText(r.looks[f.Unit.Name]))
+		}
 	}
 	for _, part := range append(r.parts, r.end) {
 		b.WriteString(part)
@@ -120,9 +123,11 @@ func (r *summary) journal(ctx context.Context, m *Machine, answers bool) (whole 
 
 // units adds what systemd shows of units, and reports whether it answered.
 func (r *summary) units(ctx context.Context, m *Machine) bool {
-	names := make([]string, len(r.failed))
-	for i, f := range r.failed {
-		names[i] = f.Unit
+	var names []string
+	for _, f := range r.failed {
+		if f.Unit.UID == "" {
+			names = append(names, f.Unit.Name)
+		}
 	}
 	o, err := m.vm.Overview(ctx, names)
 	r.looks = o.Looks

@@ -32,18 +32,21 @@ func TestUnitsInEvidence(t *testing.T) {
 
 func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
 	r := summary{
-		title:  "evidence",
-		notes:  []string{"the guest is slow"},
-		failed: []journal.Failure{{Unit: "a.service", Times: 5, Last: "status 217/USER"}, {Unit: "b.socket", Times: 1, Last: "resources"}},
-		looks:  map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
-		end:    indented("journal", []string{"line"}),
+		title: "evidence",
+		notes: []string{"the guest is slow"},
+		failed: []journal.Failure{
+			{Unit: journal.UnitID{Name: "a.service"}, Times: 5, Last: "status 217/USER"},
+			{Unit: journal.UnitID{Name: "a.service", UID: "1000"}, Times: 1, Last: "resources"},
+		},
+		looks: map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
+		end:   indented("journal", []string{"line"}),
 	}
 	r.section("jobs", nil)
 	r.section("failed units", []string{"b.socket", "\x1b[2Jc.service"})
 	assert.Equal(t, `evidence
 the guest is slow
 a.service failed 5 times: status 217/USER; it is activating (auto-restart), restarts: 4
-b.socket failed once: resources
+a.service of user 1000 failed once: resources
 failed units:
   | b.socket
   | c.service

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +18,9 @@ import (
 //   - a core dump, an oops or a warning of the kernel, a process that was killed for lack of
 //     memory, a job that systemd dropped because of an ordering cycle (AnnounceEntry),
 //   - an entry of priority err or worse by or about a unit under test (AnnounceEntry): one
-//     that was named to Unit, EnableNow or Disable, or whose file was written by Copy, CopyFS
-//     or WriteFile,
+//     that was named to Unit, Enable, EnableNow or StartTransient, or whose file was written
+//     by Copy, CopyFS, WriteFile or WriteDropIn, or is of a package of Config.Debs or
+//     InstallDeb; in a fork, also before the snapshot,
 //   - entries that were lost; see JournalLosses.
 //
 // A test fails at its end with these lines, or logs them if Config.LogUnexpected is set. It
@@ -26,37 +28,45 @@ import (
 // more has only what had arrived from it.
 func (m *Machine) Unexpected(ctx context.Context) ([]string, error) {
 	err := m.vm.SyncJournal(ctx)
-	return m.unexpected(err == nil), public(err)
+	if err != nil {
+		return m.unexpected(inspection{}, false), public(err)
+	}
+	return m.unexpected(inspection{ctx: ctx, machine: m}, true), nil
 }
 
 // unexpected is Unexpected for what has arrived. An announcement may still come true if that
 // is not the whole journal.
-func (m *Machine) unexpected(whole bool) []string {
+func (m *Machine) unexpected(ask inspection, whole bool) []string {
 	a, from := m.announced, m.vm.Origin()
 	entries, _ := m.vm.Journal().Since(from, math.MaxInt)
-	findings := journal.Findings(entries, a.isTested)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	expected := make(map[string]bool) // by cursor
-	selected := make([]int, len(a.entries))
-	for i, q := range a.entries {
-		found, err := journal.Query(q).Of(entries, a.users[i])
+	packages := slices.Clone(a.packages)
+	for _, deb := range m.Image().Debs {
+		packages = append(packages, deb.Name)
+	}
+	findings := journal.Findings(entries, func(unit journal.UnitID) bool {
+		return a.isTested(unit.UID, unit.Name) || a.isTested(unit.UID, ask.names(unit)...) || ask.packaged(unit, packages)
+	})
+	v := verdict{a, findings, make(map[string]bool), make([]int, len(a.entries)), ask.names}
+	for i, e := range a.entries {
+		found, err := journal.Query(e.query).Of(entries, e.user)
 		if err != nil {
 			continue // reported as unmet
 		}
-		for _, e := range found {
-			expected[e.Cursor] = true
-			selected[i]++
+		for _, entry := range found {
+			v.expected[entry.Cursor] = true
+			v.selected[i]++
 		}
 	}
 	var texts []string
 	for _, f := range findings {
-		if !a.expects(f, expected) {
+		if !v.expects(f) {
 			texts = append(texts, f.String())
 		}
 	}
 	if whole {
-		texts = append(texts, a.unmet(findings, selected)...)
+		texts = append(texts, v.unmet()...)
 	}
 	for _, loss := range m.vm.Journal().Losses(from) {
 		texts = append(texts, "the journal is not whole: "+loss)

@@ -24,7 +24,7 @@ type MachineUnit struct {
 
 // Unit returns the unit of that name, such as "demo-echo.socket".
 func (m *Machine) Unit(name string) *MachineUnit {
-	m.announced.test(name)
+	m.announced.test(m.unitID(name))
 	return &MachineUnit{m, name}
 }
 
@@ -47,7 +47,7 @@ func (u *MachineUnit) Wait(ctx context.Context, state string) error {
 	saw, err := u.machine.units().WaitUnit(ctx, u.name, state)
 	if err == nil {
 		if state == "failed" {
-			u.machine.announced.seeFailure(u.name)
+			u.machine.announced.seeFailure(u.machine.unitID(u.name))
 		}
 		return nil
 	}
@@ -118,7 +118,7 @@ func (u *MachineUnit) fail(ctx context.Context, e *UnitError, err error) error {
 	if job, ok := errors.AsType[*systemd.JobError](err); ok {
 		e.JobResult = job.Result
 	}
-	u.machine.announced.seeFailure(u.name)
+	u.machine.announced.seeFailure(u.machine.unitID(u.name))
 	if gone := u.addEvidence(ctx, e); gone != nil { // which may be the unit's doing
 		e.Err = fmt.Errorf("%w; %w", e.Err, gone)
 		return e.plain()

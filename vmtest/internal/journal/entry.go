@@ -63,6 +63,44 @@ func parseEntry(raw []byte) (Entry, error) {
 	return e, nil
 }
 
+// UnitID names a unit: one of the system, or of the systemd of a user.
+type UnitID struct {
+	Name string
+	UID  string // of the user, or ""
+}
+
+// String names the unit for a person.
+func (u UnitID) String() string {
+	if u.UID == "" {
+		return u.Name
+	}
+	return u.Name + " of user " + u.UID
+}
+
+// by returns the unit that Unit names.
+func (e Entry) by() UnitID {
+	if name := e.Field("_SYSTEMD_USER_UNIT"); name != "" {
+		return UnitID{name, e.first("_SYSTEMD_OWNER_UID", "_UID")}
+	}
+	return UnitID{Name: e.Unit}
+}
+
+// about returns the unit that About names.
+func (e Entry) about() UnitID {
+	for _, fields := range [][3]string{
+		{"USER_UNIT", "_UID", "_UID"},
+		{"UNIT"},
+		{"OBJECT_SYSTEMD_USER_UNIT", "OBJECT_SYSTEMD_OWNER_UID", "OBJECT_UID"},
+		{"OBJECT_SYSTEMD_UNIT"},
+		{"COREDUMP_USER_UNIT", "COREDUMP_OWNER_UID", "COREDUMP_UID"},
+	} {
+		if name := e.Field(fields[0]); name != "" {
+			return UnitID{name, e.first(fields[1], fields[2])}
+		}
+	}
+	return UnitID{Name: e.About}
+}
+
 // Field returns the last value of a field, or "" if the entry does not have it.
 func (e Entry) Field(name string) string {
 	if values := e.Fields[name]; len(values) > 0 {

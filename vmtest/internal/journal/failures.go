@@ -16,7 +16,7 @@ const (
 
 // Failure is what the journal shows of a unit that failed.
 type Failure struct {
-	Unit  string
+	Unit  UnitID
 	Times int    // the number of its starts that failed
 	Last  string // why it failed last, such as "status 217/USER"
 	Entry Entry  // the last report that it failed
@@ -60,10 +60,10 @@ type failing struct {
 // first failures. The entries are oldest first.
 func Failures(entries []Entry) []Failure {
 	var failed []*failing
-	units := make(map[string]*failing)
+	units := make(map[UnitID]*failing)
 	for _, e := range entries {
 		name, id := managedUnit(e), e.MessageID
-		if name == "" || id != unitProcessExit && id != unitFailureResult {
+		if name.Name == "" || id != unitProcessExit && id != unitFailureResult {
 			continue
 		}
 		u := units[name]
@@ -88,15 +88,15 @@ func Failures(entries []Entry) []Failure {
 }
 
 // managedUnit returns the unit that a systemd reports about in e: PID 1, or the systemd of a
-// user, which is in its own init.scope. It returns "" for all other entries.
-func managedUnit(e Entry) string {
+// user, which is in its own init.scope. It returns none for all other entries.
+func managedUnit(e Entry) UnitID {
 	switch {
 	case e.PID == 1:
-		return e.Field("UNIT")
+		return UnitID{Name: e.Field("UNIT")}
 	case e.Field("_SYSTEMD_USER_UNIT") == "init.scope":
-		return e.Field("USER_UNIT")
+		return UnitID{e.Field("USER_UNIT"), e.Field("_UID")}
 	}
-	return ""
+	return UnitID{}
 }
 
 func (u *failing) processExited(e Entry) {

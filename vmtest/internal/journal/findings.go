@@ -9,13 +9,16 @@ import (
 
 // Finding is something in a journal that a test should have expected.
 type Finding struct {
-	// Unit is the unit that failed, or whose error Entry is, or "".
-	Unit string
+	// Unit is the unit that failed, or whose error Entry is, or none.
+	Unit UnitID
 	// Failed reports that Unit failed. Then Entry is the last report of that.
 	Failed bool
 	Entry  Entry
 	what   string
 }
+
+// About reports whether Entry is what another unit, such as systemd, says about Unit.
+func (f Finding) About() bool { return f.Unit.Name != "" && f.Entry.about() == f.Unit }
 
 // String returns the finding in one line, safe to print.
 func (f Finding) String() string { return tail.Printable(f.what) }
@@ -30,9 +33,9 @@ const worstPriority = 3
 // units that failed, core dumps, an oops or a warning of the kernel, processes killed for
 // lack of memory, jobs dropped because of an ordering cycle, and entries of priority err or
 // worse by or about units that are under test.
-func Findings(entries []Entry, underTest func(unit string) bool) []Finding {
+func Findings(entries []Entry, underTest func(UnitID) bool) []Finding {
 	var found []Finding
-	failed := make(map[string]bool)
+	failed := make(map[UnitID]bool)
 	for _, f := range Failures(entries) {
 		failed[f.Unit] = true
 		found = append(found, Finding{Unit: f.Unit, Failed: true, Entry: f.Entry, what: f.String()})
@@ -42,7 +45,7 @@ func Findings(entries []Entry, underTest func(unit string) bool) []Finding {
 		f := Finding{Entry: e}
 		switch {
 		case e.MessageID == coreDumped && e.Field("_UID") == "0":
-			what, f.Unit = "a process dumped core", e.About
+			what = "a process dumped core" // which an announced failure of the unit does not cover
 		case ofKernel(e):
 			what = kernelTrouble(e.Message)
 		case e.PID == 1 && strings.Contains(e.Message, "to break ordering cycle"):
@@ -62,16 +65,17 @@ func Findings(entries []Entry, underTest func(unit string) bool) []Finding {
 
 // errorOf describes an entry of priority err and names its unit. It returns "" if the unit is
 // not under test, or if its failure is reported already.
-func errorOf(e Entry, failed map[string]bool, underTest func(string) bool) (what, unit string) {
+func errorOf(e Entry, failed map[UnitID]bool, underTest func(UnitID) bool) (what string, unit UnitID) {
+	by, about := e.by(), e.about()
 	switch {
-	case e.About != "" && failed[e.About], e.Unit != "" && failed[e.Unit] && bySystemd(e):
-		return "", ""
-	case e.About != "" && underTest(e.About):
-		return e.About + " has an error", e.About
-	case e.Unit != "" && underTest(e.Unit):
-		return e.Unit + " logged an error", e.Unit
+	case about.Name != "" && failed[about], by.Name != "" && failed[by] && bySystemd(e):
+		return "", UnitID{}
+	case about.Name != "" && underTest(about):
+		return about.String() + " has an error", about
+	case by.Name != "" && underTest(by):
+		return by.String() + " logged an error", by
 	}
-	return "", ""
+	return "", UnitID{}
 }
 
 // bySystemd reports whether e is of a process that systemd forked for a unit and that has not

@@ -39,6 +39,10 @@ func TestFindings(t *testing.T) {
 		}, nil},
 		"an error by a unit under test":    {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_UNIT", "a.service", "SYSLOG_IDENTIFIER", "a")}, []string{"a.service logged an error" + at + "a: no"}},
 		"an error about a unit under test": {[]Entry{entry("MESSAGE", "no", "PRIORITY", "2", "UNIT", "a.service", "SYSLOG_IDENTIFIER", "x")}, []string{"a.service has an error" + at + "x: no"}},
+		"an error by a user's unit":        {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_USER_UNIT", "a.service", "_SYSTEMD_UNIT", "user@1000.service", "_UID", "1000")}, []string{"a.service of user 1000 logged an error" + at + ": no"}},
+		"an error by another user's":       {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_USER_UNIT", "a.service", "_UID", "0", "_SYSTEMD_OWNER_UID", "1001")}, nil},
+		"an error about a user's unit":     {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "USER_UNIT", "a.service", "_UID", "1000")}, []string{"a.service of user 1000 has an error" + at + ": no"}},
+		"an error about another user's":    {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "OBJECT_SYSTEMD_USER_UNIT", "a.service", "OBJECT_SYSTEMD_OWNER_UID", "1001", "_UID", "0")}, nil},
 		"an error by another unit":         {[]Entry{entry("MESSAGE", "no", "PRIORITY", "3", "_SYSTEMD_UNIT", "c.service")}, nil},
 		"a warning":                        {[]Entry{entry("MESSAGE", "no", "PRIORITY", "4", "_SYSTEMD_UNIT", "a.service")}, nil},
 		"an entry without a priority":      {[]Entry{entry("MESSAGE", "no", "_SYSTEMD_UNIT", "a.service")}, nil},
@@ -56,7 +60,7 @@ func TestFindings(t *testing.T) {
 		}, []string{"systemd dropped a job" + at + "systemd[1]: x.service: Job y.service/start deleted to break ordering cycle starting with x.service/start"}},
 	} {
 		var texts []string
-		for _, f := range Findings(test.entries, func(unit string) bool { return unit == "a.service" }) {
+		for _, f := range Findings(test.entries, func(u UnitID) bool { return u.Name == "a.service" && u.UID != "1001" }) {
 			texts = append(texts, f.String())
 		}
 		assert.Equal(t, test.want, texts, name)

@@ -137,7 +137,7 @@ func TestGapThatFillsByItself(t *testing.T) {
 	assert.Empty(t, s.Losses(0))
 }
 
-// The journal of another boot, which memory alone has, is numbered anew.
+// The journal of another boot, which was in memory, is numbered from 1 on.
 func TestGapAfterAReboot(t *testing.T) {
 	s := of(t, 1000)
 	for _, n := range []string{"1", "2", "5"} {
