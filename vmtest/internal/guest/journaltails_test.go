@@ -31,8 +31,8 @@ func TestJournalTails(t *testing.T) {
 		"proc/sys/kernel/random/boot_id":         "30313233-3435-3637-3839-616263646566\n",
 		"var/log/journal/m/system.journal":       journalFile(boot, sequence, 3, 1<<40),
 		"var/log/journal/m/user-1000.journal":    journalFile(boot, sequence, 1, 7),
-		"var/log/journal/m/user-1001.journal":    journalFile(other, sequence, 1, 8),
-		"var/log/journal/m/user-1002.journal":    journalFile(boot, sequence, 0, 9),
+		"var/log/journal/m/user-1001.journal":    journalFile(other, strings.Repeat("o", 16), 1, 8),
+		"var/log/journal/m/user-1002.journal":    journalFile(boot, strings.Repeat("e", 16), 0, 9),
 		"var/log/journal/m/system@1.journal":     journalFile(boot, sequence, 1, 10),
 		"var/log/journal/m/system@2.journal":     journalFile(boot, strings.Repeat("r", 16), 5, 11),
 		"var/log/journal/m/user-1003.journal":    journalFile(boot, strings.Repeat("r", 16), 0, 11), // has just been begun

@@ -70,6 +70,13 @@ func (m *Machine) journalRead(ctx context.Context) error {
 	}
 }
 
+// journalReadSoon is journalRead for exitTime at most. What needs all of it waits longer.
+func (m *Machine) journalReadSoon() {
+	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
+	defer cancel()
+	_ = m.journalRead(ctx)
+}
+
 // openJournal makes the agent send the journal, unless it does already. closed is as for
 // Machine.follow, of the stream.
 func (m *Machine) openJournal(ctx context.Context) (closed int, err error) {

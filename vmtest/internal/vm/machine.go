@@ -159,9 +159,7 @@ func (m *Machine) closeBy(by string) {
 			m.monitor.Close()
 		}
 		m.consoleRead()
-		ctx, cancel := context.WithTimeout(context.Background(), exitTime)
-		defer cancel()
-		_ = m.journalRead(ctx) // who needs all of it waits longer
+		m.journalReadSoon()
 	})
 }
 
