@@ -52,6 +52,27 @@ func Known(name string, o Options) error {
 	return &UnknownImageError{Name: name}
 }
 
+// NamesIn returns the names in a list like that of $VMTEST_IMAGE, with commas between them. Each
+// is [Known], or a path, and occurs once. "" is no name.
+func NamesIn(list string) ([]string, error) {
+	if list == "" {
+		return nil, nil
+	}
+	names := strings.Split(list, ",")
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("%q is listed twice", name)
+		}
+		if IsPath(name) {
+			continue
+		}
+		if err := Known(name, Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
 // Buildable is [Known] for an image that is to be built: a *SpecError for one that was
 // imported.
 func Buildable(name string, o Options) error {

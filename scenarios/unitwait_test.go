@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +47,25 @@ func TestWaitForCounters(t *testing.T) {
 	assert.ErrorIs(t, wait("NConnections", 1), vmtest.ErrStateUnreachable)
 	err = g.Machine.Unit("few@.service").WaitInstances(t.Context(), 1)
 	assert.ErrorIs(t, err, vmtest.ErrStateUnreachable)
-	assert.EqualError(t, err, "wait for 1 instances of few@.service: nothing will start more: few.socket is inactive; there are none")
+	var failed *vmtest.UnitError
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, []string{"wait", "few@.service", "1"}, []string{failed.Op, failed.Unit, failed.Want})
+	assert.Contains(t, strings.Join(failed.Journal, "\n"), "Started few@", "of the instances that there were")
+	assert.ErrorContains(t, err, "wait for 1 instances of few@.service: nothing will start more: few.socket is inactive; there are none\n")
+
+	service := g.Unit("slow.service") // of a user who thinks in time spans
+	service.WriteDropIn(t, "10-stop.conf", "[Service]\nTimeoutStopSec=5s\n")
+	service.WaitProperty(t, "TimeoutStopUSec", 5*time.Second)
+	service.ExpectProperty(t, "TimeoutStopUSec", 5*time.Second)
+	service.ExpectProperty(t, "TimeoutStopUSec", 5_000_000)
+	var stop time.Duration
+	service.Property(t, "TimeoutStopUSec", &stop)
+	assert.Equal(t, 5*time.Second, stop)
+	err = g.Machine.Unit("slow.service").ExpectProperty(t.Context(), "TimeoutStopUSec", 5*time.Millisecond)
+	assert.EqualError(t, err, "TimeoutStopUSec of slow.service is 5s, want 5ms")
+	var unequal *vmtest.UnequalError
+	require.ErrorAs(t, err, &unequal)
+	assert.Equal(t, 5*time.Second, unequal.Got)
 }
 
 func TestWaitSettled(t *testing.T) {

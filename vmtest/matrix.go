@@ -3,7 +3,6 @@ package vmtest
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,21 +77,12 @@ func (c Config) forTest(t testing.TB) Config {
 
 // imagesOfRun returns the images of $VMTEST_IMAGE, or the default one if it is not set.
 func imagesOfRun() ([]string, error) {
-	list := os.Getenv("VMTEST_IMAGE")
-	if list == "" {
-		return []string{images.Default}, nil
+	names, err := images.NamesIn(os.Getenv("VMTEST_IMAGE"))
+	if err != nil {
+		return nil, fmt.Errorf("read VMTEST_IMAGE: %w", err)
 	}
-	names := strings.Split(list, ",")
-	for i, name := range names {
-		if slices.Contains(names[:i], name) {
-			return nil, fmt.Errorf("read VMTEST_IMAGE: %q is listed twice", name)
-		}
-		if images.IsPath(name) {
-			continue
-		}
-		if err := images.Known(name, images.Options{}); err != nil {
-			return nil, fmt.Errorf("read VMTEST_IMAGE: %w", err)
-		}
+	if names == nil {
+		return []string{images.Default}, nil
 	}
 	return names, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -17,7 +18,9 @@ import (
 type UnitError struct {
 	Op   string // what was asked of the unit, such as "wait", "start" or "kill"
 	Unit string // the name that the caller used
-	Want string // the state that was waited for, if Op is "wait", or the value of Property
+	// Want is the state that was waited for, if Op is "wait", the value of Property, or of a
+	// template the number of instances.
+	Want string
 	// Property is the property that was waited for, or "".
 	Property string
 
@@ -79,7 +82,9 @@ func publicJobs(jobs []systemd.Job) []Job {
 func (e *UnitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v", e.doing(), e.Err)
-	if e.ActiveState == "" {
+	if systemd.IsTemplate(e.Unit) {
+		// Err has the states of the instances.
+	} else if e.ActiveState == "" {
 		b.WriteString("; no state was seen")
 	} else {
 		fmt.Fprintf(&b, "; it is %s (%s)", e.ActiveState, e.SubState)
@@ -112,6 +117,9 @@ func (e *UnitError) doing() string {
 	if e.Property != "" {
 		return fmt.Sprintf("wait for %s of %s to be %s", e.Property, e.Unit, e.Want)
 	}
+	if e.Want != "" && systemd.IsTemplate(e.Unit) {
+		return fmt.Sprintf("wait for %s instances of %s", e.Want, e.Unit)
+	}
 	if e.Want != "" {
 		return fmt.Sprintf("wait for %s to be %s", e.Unit, e.Want)
 	}
@@ -136,6 +144,9 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	// The call's own time may be over.
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not read", Time: deadline.Reserve / 2})
 	defer cancel()
+	if systemd.IsTemplate(u.name) {
+		return u.addInstances(ctx, e)
+	}
 	d, err := u.machine.units().InspectUnit(ctx, u.name)
 	if err = public(err); errors.As(err, new(*GuestError)) {
 		return err
@@ -161,5 +172,27 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	for _, entry := range entries {
 		e.Journal = append(e.Journal, entry.String())
 	}
+	return nil
+}
+
+// addInstances is addEvidence for a template, which has no state itself.
+func (u *MachineUnit) addInstances(ctx context.Context, e *UnitError) error {
+	all, err := u.machine.Journal(ctx, JournalQuery{})
+	if errors.As(err, new(*GuestError)) {
+		return err
+	} else if err != nil {
+		e.Journal = append(e.Journal, "its journal cannot be read: "+err.Error())
+	}
+	uid := u.machine.unitID(u.name).UID
+	for _, entry := range all {
+		by, about := journal.Entry(entry).Units()
+		for _, unit := range []journal.UnitID{by, about} {
+			if unit.UID == uid && systemd.TemplateOf(unit.Name) == u.name {
+				e.Journal = append(e.Journal, entry.String())
+				break
+			}
+		}
+	}
+	e.Journal = e.Journal[max(0, len(e.Journal)-unitJournal):]
 	return nil
 }

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,7 +47,8 @@ func (u *MachineUnit) saw(ctx context.Context, p map[string]any, want string, er
 }
 
 // WaitProperty waits until a property of the unit is want, such as NConnections 0. Its type
-// is one that Property reads the property into; numbers may be of any integer type.
+// is one that Property reads the property into, such as a time.Duration for a time span;
+// numbers may be of any integer type.
 // WaitProperty looks again after each of systemd's signals that is about the unit, what may
 // start it, or the services of its connections, and several times a second at a property
 // that systemd does not announce, such as NRefused or MemoryCurrent. It fails at once if
@@ -54,13 +56,17 @@ func (u *MachineUnit) saw(ctx context.Context, p map[string]any, want string, er
 // by itself any more: the unit is down and nothing will start it, or the number of
 // connections that a socket accepted or refused is greater than want.
 func (u *MachineUnit) WaitProperty(ctx context.Context, name string, want any) error {
-	saw, err := u.machine.units().WaitProperty(ctx, u.name, name, want)
+	number, err := asNumber(name, want)
+	if err != nil {
+		return fmt.Errorf("wait for %s of %s: %w", tail.Printable(name), u.label(), err)
+	}
+	saw, err := u.machine.units().WaitProperty(ctx, u.name, name, number)
 	if err == nil {
 		return nil
 	}
 	e := &UnitError{Op: "wait", Property: name, Want: fmt.Sprint(want), ExitCode: -1}
 	if saw != nil {
-		err = fmt.Errorf("%w; %s is %s", err, name, tail.Printable(fmt.Sprint(saw)))
+		err = fmt.Errorf("%w; %s is %s", err, name, tail.Printable(fmt.Sprint(like(name, saw, want))))
 	}
 	return u.fail(ctx, e, err)
 }
@@ -69,7 +75,8 @@ func (u *MachineUnit) WaitProperty(ctx context.Context, name string, want any) e
 // have failed or have a job: those that Instances returns. It looks again after each of
 // systemd's signals that is about one of them. It fails at once with [ErrStateUnreachable]
 // if there are fewer than n and the socket that starts them is down, and if more than n
-// have failed and stay, which CollectMode= decides.
+// have failed and stay, which CollectMode= decides. The Journal of the *[UnitError] has the
+// last lines of all instances.
 func (u *MachineUnit) WaitInstances(ctx context.Context, n int) error {
 	saw, err := u.machine.units().WaitInstances(ctx, u.name, n)
 	if err == nil {
@@ -82,7 +89,8 @@ func (u *MachineUnit) WaitInstances(ctx context.Context, n int) error {
 			texts = append(texts, fmt.Sprintf("%s is %s (%s)", s.Name, s.ActiveState, s.SubState))
 		}
 	}
-	return fmt.Errorf("wait for %d instances of %s: %w; %s", n, u.label(), public(err), tail.Printable(strings.Join(texts, ", ")))
+	e := &UnitError{Op: "wait", Want: strconv.Itoa(n), ExitCode: -1}
+	return u.fail(ctx, e, fmt.Errorf("%w; %s", err, tail.Printable(strings.Join(texts, ", "))))
 }
 
 // WaitSettled waits until the unit has no job and is on its way to no other state, as

@@ -195,9 +195,3 @@ func TestBindToDevice(t *testing.T) {
 		g.is("BindsTo", g.show("device.socket", "BindsTo"), "")
 	})
 }
-
-// stat returns type, mode, owner and group of a file.
-func (g *guest) stat(path string) string {
-	g.t.Helper()
-	return g.run("stat", "--format=%F %a %U %G", path)
-}

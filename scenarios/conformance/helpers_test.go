@@ -110,6 +110,12 @@ func (g *guest) show(unit string, properties ...string) string {
 	return strings.Join(values, " ")
 }
 
+// stat returns type, mode, owner and group of a file.
+func (g *guest) stat(path string) string {
+	g.t.Helper()
+	return g.run("stat", "--format=%F %a %U %G", path)
+}
+
 // state waits until the unit's ActiveState or SubState is state.
 func (g *guest) state(unit, state string) {
 	g.t.Helper()

@@ -30,7 +30,14 @@ func addImagesFlag(cmd *cobra.Command, names *[]string) {
 // $VMTEST_IMAGE, or the default one, which is "".
 func imagesOf(flag []string) ([]string, error) {
 	if len(flag) == 0 {
-		return strings.Split(os.Getenv("VMTEST_IMAGE"), ","), nil
+		names, err := images.NamesIn(os.Getenv("VMTEST_IMAGE"))
+		if err != nil {
+			return nil, fmt.Errorf("read VMTEST_IMAGE: %w", err)
+		}
+		if names == nil {
+			names = []string{""}
+		}
+		return names, nil
 	}
 	// The directory of an image is read when its turn comes.
 	return flag, knownImages(slices.DeleteFunc(slices.Clone(flag), images.IsPath))

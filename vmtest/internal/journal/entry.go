@@ -77,6 +77,9 @@ func (u UnitID) String() string {
 	return u.Name + " of user " + u.UID
 }
 
+// Units returns the unit that logged the entry, and the one that it is about.
+func (e Entry) Units() (by, about UnitID) { return e.by(), e.about() }
+
 // by returns the unit that Unit names.
 func (e Entry) by() UnitID {
 	if name := e.Field("_SYSTEMD_USER_UNIT"); name != "" {
