@@ -45,7 +45,9 @@ record() {
 		END { for (name in version) print name "=" version[name] }
 	' "$state/versions" "$state/out" >"$state/new"
 	mv "$state/new" "$state/versions"
-	xargs apt-cache show --no-all-versions <"$state/versions" | sed 's/^Package: /Status: install ok installed\n&/' >"$state/status"
+	# Not in a pipeline, which a shell of POSIX lets fail unseen.
+	xargs apt-cache show --no-all-versions <"$state/versions" >"$state/shown"
+	sed 's/^Package: /Status: install ok installed\n&/' "$state/shown" >"$state/status"
 }
 `
 

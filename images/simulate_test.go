@@ -93,3 +93,21 @@ func TestSimulate(t *testing.T) {
 		}
 	}
 }
+
+// A step that does not find out what is installed ends the build, although its output goes
+// through another program.
+func TestSimulateWithoutPackageLists(t *testing.T) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("no apt-get here, with which images are built: install apt")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "apt-cache"), []byte("#!/bin/sh\necho 'E: no lists' >&2\nexit 100\n"), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	one := listed("core", "1", "Essential: yes")
+	for _, name := range packages("kernel") {
+		one += listed(name, "1")
+	}
+	output, err := simulate(t, &builder{plan: &plan{recipe: Recipe{Suite: "one", Kernel: "kernel"}}}, one, "")
+	assert.Error(t, err, output)
+	assert.Contains(t, output, "E: no lists")
+}
