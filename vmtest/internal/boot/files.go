@@ -152,6 +152,7 @@ func (f *Files) Machine() qemu.Machine {
 		RootSerial:      guest.RootSerial,
 		PortName:        guest.PortName,
 		JournalPortName: guest.JournalPortName,
+		SystemdPortName: guest.SystemdPortName,
 	}
 }
 

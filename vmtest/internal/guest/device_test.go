@@ -34,13 +34,13 @@ func TestFindDevice(t *testing.T) {
 		assert.Equal(t, want, dev, serial)
 		assert.Equal(t, want != "", ok, serial)
 	}
-	_, ok := findPort(root)
+	_, ok := findPort(root, PortName)
 	assert.False(t, ok, "a port without its node")
 	require.NoError(t, os.WriteFile(root+"/dev/vport1p1", nil, 0o644))
-	dev, ok := findPort(root)
+	dev, ok := findPort(root, PortName)
 	assert.True(t, ok)
 	assert.Equal(t, root+"/dev/vport1p1", dev)
-	_, ok = findPort(t.TempDir())
+	_, ok = findPort(t.TempDir(), PortName)
 	assert.False(t, ok, "no sysfs")
 }
 

@@ -103,9 +103,7 @@ func startJournal(payload []byte) error {
 	if err := ssh.Unmarshal(payload, &start); err != nil {
 		return fmt.Errorf("parse journal request: %w", err)
 	}
-	dev, err := waitDevice(context.Background(), "port "+JournalPortName, func() (string, bool) {
-		return findDevice("/", "sys/class/virtio-ports/*/name", JournalPortName)
-	})
+	dev, err := waitPort(context.Background(), JournalPortName)
 	if err != nil {
 		return err
 	}

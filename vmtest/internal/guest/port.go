@@ -28,15 +28,20 @@ type Port struct {
 // OpenPort waits for the port to appear, opens it, and waits for a host to connect,
 // until ctx ends. The error then wraps ctx's cause. The caller closes it.
 func OpenPort(ctx context.Context) (*Port, error) {
-	dev, err := waitDevice(ctx, "port "+PortName, func() (string, bool) { return findPort("/") })
+	dev, err := waitPort(ctx, PortName)
 	if err != nil {
 		return nil, err
 	}
 	return openPort(ctx, dev)
 }
 
-func findPort(root string) (string, bool) {
-	return findDevice(root, "sys/class/virtio-ports/*/name", PortName)
+// waitPort waits for the port with a name to appear, and returns its device.
+func waitPort(ctx context.Context, name string) (string, error) {
+	return waitDevice(ctx, "port "+name, func() (string, bool) { return findPort("/", name) })
+}
+
+func findPort(root, name string) (string, bool) {
+	return findDevice(root, "sys/class/virtio-ports/*/name", name)
 }
 
 func openPort(ctx context.Context, dev string) (*Port, error) {

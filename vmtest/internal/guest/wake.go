@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WakeRequest is the name of the control request that makes a fork a machine of its
+// WakeRequest is the name of the control request that makes a booted guest a machine of its
 // own. Its payload is a Wake, marshalled by the ssh package.
 const WakeRequest = "wake"
 
@@ -34,6 +34,8 @@ func control(name string, payload []byte) ([]byte, error) {
 			return nil, fmt.Errorf("parse wake request: %w", err)
 		}
 		return nil, w.apply()
+	case SystemdRequest:
+		return nil, startSystemd()
 	case KernelLogRequest:
 		return readKernelLog(payload)
 	case JournalRequest:
@@ -48,6 +50,16 @@ func control(name string, payload []byte) ([]byte, error) {
 }
 
 func (w Wake) apply() error {
+	pool, err := openPool()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pool)
+	return w.applyWith(pool)
+}
+
+// applyWith is apply with an open random pool.
+func (w Wake) applyWith(pool int) error {
 	if err := w.setClock(); err != nil {
 		return err
 	}
@@ -56,7 +68,7 @@ func (w Wake) apply() error {
 			return fmt.Errorf("set host name: %w", err)
 		}
 	}
-	return stir(w.Seed)
+	return stir(pool, w.Seed)
 }
 
 func (w Wake) setClock() error {
@@ -89,26 +101,30 @@ const (
 	rndReseedCRNG = 0x5207     // RNDRESEEDCRNG
 )
 
+// openPool opens the kernel's random pool. The caller closes it.
+func openPool() (int, error) {
+	// Not by package os, which would call epoll for the file.
+	fd, err := unix.Open("/dev/urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open random pool: %w", err)
+	}
+	return fd, nil
+}
+
 // stir mixes seed into the kernel's random numbers and makes the kernel use it at
 // once, so that two forks differ. With a VM generation ID, kernels from 5.18 on would
 // do this by themselves. But that goes through ACPI, the kernel's log and the journal,
 // which was nearly a fifth of the code that a fork runs: some 7,000 of the emulator's
 // 38,000 translation blocks.
-func stir(seed string) error {
-	// Not by package os, which would call epoll for the file.
-	fd, err := unix.Open("/dev/urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open random pool: %w", err)
-	}
-	defer unix.Close(fd)
+func stir(pool int, seed string) error {
 	// struct rand_pool_info: entropy in bits, size in bytes, the bytes.
 	info := binary.NativeEndian.AppendUint32(nil, uint32(8*len(seed)))
 	info = binary.NativeEndian.AppendUint32(info, uint32(len(seed)))
 	info = append(info, seed...)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), rndAddEntropy, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pool), rndAddEntropy, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
 		return fmt.Errorf("add entropy: %w", errno)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), rndReseedCRNG, 0); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pool), rndReseedCRNG, 0); errno != 0 {
 		return fmt.Errorf("reseed random numbers: %w", errno)
 	}
 	return nil

@@ -66,11 +66,13 @@ func (c serialConsole) args(a *args) {
 	a.add("-serial", "chardev:console")
 }
 
-// LinkID and JournalID are the names of the guest link's port and of the journal's, and of
-// the streams behind them, in QEMU's commands and events.
+// LinkID, JournalID and SystemdID are the names of the ports of the guest link, of the journal
+// and of the connection to PID 1, and of the streams behind them, in QEMU's commands and
+// events.
 const (
 	LinkID    = "link"
 	JournalID = "journal"
+	SystemdID = "systemd"
 )
 
 // portBus is the device that the virtio-serial ports belong to. Port 0 is for a console.

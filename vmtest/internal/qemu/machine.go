@@ -30,9 +30,10 @@ type Machine struct {
 	Disk       *os.File
 	DiskSerial string
 
-	// PortName is the name of the virtio-serial port that carries the guest link, and
-	// JournalPortName that of the one that carries the journal.
-	PortName, JournalPortName string
+	// PortName is the name of the virtio-serial port that carries the guest link,
+	// JournalPortName that of the one that carries the journal, and SystemdPortName that of
+	// the one that carries a fork's connection to PID 1.
+	PortName, JournalPortName, SystemdPortName string
 
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
@@ -64,7 +65,7 @@ type RAM struct {
 const tbSize = 128
 
 // wires are QEMU's ends of a machine's streams.
-type wires struct{ console, link, journal, monitor *os.File }
+type wires struct{ console, link, journal, systemd, monitor *os.File }
 
 // commandLine returns QEMU's arguments and the files that they refer to.
 func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
@@ -106,9 +107,10 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	for _, d := range []device{
 		entropy{},
 		panicNotifier{arch.panics},
-		portBus{ports: 2},
+		portBus{ports: 3},
 		port{file: w.link, id: LinkID, name: m.PortName},
 		port{file: w.journal, id: JournalID, name: m.JournalPortName},
+		port{file: w.systemd, id: SystemdID, name: m.SystemdPortName},
 		serialConsole{w.console},
 		monitor{w.monitor},
 	} {

@@ -35,12 +35,12 @@ func lines(args []string) string {
 }
 
 func TestCommandLineOfABoot(t *testing.T) {
-	f := files(t, 7)
+	f := files(t, 8)
 	m := Machine{
 		Arch: "amd64", Memory: 512, Kernel: f[4], Initrd: f[0],
-		Cmdline: []string{"quiet", "panic=-1"}, Root: f[5], RootSerial: "root", PortName: "port,name", JournalPortName: "other",
+		Cmdline: []string{"quiet", "panic=-1"}, Root: f[5], RootSerial: "root", PortName: "port,name", JournalPortName: "other", SystemdPortName: "third",
 	}
-	args, inherited, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3], journal: f[6]})
+	args, inherited, err := m.commandLine(wires{console: f[1], link: f[2], monitor: f[3], journal: f[6], systemd: f[7]})
 	require.NoError(t, err)
 	assert.Equal(t, strings.TrimSpace(`
 -nodefaults
@@ -62,16 +62,18 @@ func TestCommandLineOfABoot(t *testing.T) {
 -object rng-builtin,id=entropy
 -device virtio-rng-pci,rng=entropy
 -device pvpanic
--device virtio-serial-pci,max_ports=3
+-device virtio-serial-pci,max_ports=4
 -chardev socket,id=link,fd=6
 -device virtserialport,id=link,chardev=link,name=port,,name
 -chardev socket,id=journal,fd=7
 -device virtserialport,id=journal,chardev=journal,name=other
--chardev socket,id=console,fd=8
+-chardev socket,id=systemd,fd=8
+-device virtserialport,id=systemd,chardev=systemd,name=third
+-chardev socket,id=console,fd=9
 -serial chardev:console
--chardev socket,id=qmp,fd=9
+-chardev socket,id=qmp,fd=10
 -mon chardev=qmp,mode=control`), lines(args))
-	assert.Equal(t, []*os.File{f[4], f[0], f[5], f[2], f[6], f[1], f[3]}, inherited, "in the order of their numbers")
+	assert.Equal(t, []*os.File{f[4], f[0], f[5], f[2], f[6], f[7], f[1], f[3]}, inherited, "in the order of their numbers")
 }
 
 func TestCommandLineOfAFork(t *testing.T) {

@@ -22,6 +22,7 @@ type Process struct {
 	Console net.Conn      // what the guest writes to its serial console
 	Link    net.Conn      // the guest link's virtio-serial port
 	Journal net.Conn      // the journal's virtio-serial port
+	Systemd *net.UnixConn // the virtio-serial port of the connection to PID 1
 	Monitor *net.UnixConn // QMP
 
 	cmd    *exec.Cmd
@@ -68,7 +69,7 @@ func Start(m Machine) (*Process, error) {
 	p := &Process{stderr: tail.NewBuffer(stderrKept), done: make(chan struct{})}
 	var w wires
 	defer func() {
-		for _, f := range []*os.File{w.console, w.link, w.journal, w.monitor} {
+		for _, f := range []*os.File{w.console, w.link, w.journal, w.systemd, w.monitor} {
 			if f != nil {
 				f.Close()
 			}
@@ -180,6 +181,9 @@ func (p *Process) wire(w *wires) (err error) {
 		}
 		*s.ours, *s.theirs = conn, file
 	}
+	if p.Systemd, w.systemd, err = Wire("systemd"); err != nil {
+		return err
+	}
 	p.Monitor, w.monitor, err = Wire("monitor")
 	return err
 }
@@ -197,6 +201,9 @@ func (p *Process) closeWires() {
 	}
 	if p.Link != nil {
 		p.Link.Close()
+	}
+	if p.Systemd != nil {
+		p.Systemd.Close()
 	}
 	if p.Monitor != nil {
 		p.Monitor.Close()

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,13 @@ const (
 
 // connection is one connection to systemd.
 type connection struct {
-	typed  *dbus.Conn   // go-systemd's view of raw
-	raw    *godbus.Conn // for the signals and calls that go-systemd does not have
-	stream *stream      // of raw
-	closed atomic.Bool  // by the Manager's Close
+	raw    *godbus.Conn
+	stream *stream     // of raw
+	closed atomic.Bool // by the Manager's Close
+
+	// typed returns go-systemd's view of raw. The first call asks systemd for signals of
+	// jobs, as go-systemd does for each new connection.
+	typed func() (*dbus.Conn, error)
 }
 
 // stream keeps its first error, which is why a connection ended.
@@ -43,6 +47,15 @@ type stream struct {
 
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
+	if err != nil {
+		s.fail(err)
+		err = *s.first.Load()
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
 	if err != nil {
 		s.fail(err)
 		err = *s.first.Load()
@@ -100,7 +113,18 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	if err != nil {
 		return nil, connectError(err)
 	}
-	stream := &stream{Conn: conn}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := authenticate(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("authenticate to systemd: %w", cmp.Or(context.Cause(ctx), err))
+	}
+	return newConnection(ctx, conn)
+}
+
+// newConnection returns a connection over conn, whose other end is authenticated.
+func newConnection(ctx context.Context, conn net.Conn) (*connection, error) {
+	stream := &stream{Conn: &authenticated{Conn: conn}}
 	// The context of a godbus connection ends the connection, so it is not ctx, which
 	// ends with this call.
 	// The default handler of signals may deliver them out of order.
@@ -112,10 +136,11 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
 	c := &connection{raw: raw, stream: stream}
-	if err = raw.Auth([]godbus.Auth{godbus.AuthExternal("0")}); err == nil {
+	c.typed = sync.OnceValues(func() (*dbus.Conn, error) {
 		// go-systemd asks twice, for calls and for signals. One connection does both.
-		c.typed, err = dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
-	}
+		return dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
+	})
+	err = raw.Auth([]godbus.Auth{godbus.AuthExternal("0")})
 	if cause := context.Cause(ctx); cause != nil { // it closed stream
 		err = cause
 	}

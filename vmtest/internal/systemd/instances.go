@@ -40,9 +40,9 @@ func checkTemplate(name string) error {
 // instances returns the instances of a template that run, have failed or have a job.
 func (c *connection) instances(ctx context.Context, template string) ([]dbus.UnitStatus, error) {
 	prefix, suffix, _ := strings.Cut(template, "@")
-	units, err := c.typed.ListUnitsByPatternsContext(ctx, nil, []string{prefix + "@*" + suffix})
+	units, err := c.list(ctx, nil, prefix+"@*"+suffix)
 	if err != nil {
-		return nil, fmt.Errorf("list instances of %s: %w", template, c.ended(err))
+		return nil, fmt.Errorf("list instances of %s: %w", template, err)
 	}
 	units = slices.DeleteFunc(units, func(u dbus.UnitStatus) bool { return u.ActiveState == "inactive" && u.JobId == 0 })
 	slices.SortFunc(units, func(a, b dbus.UnitStatus) int { return strings.Compare(a.Name, b.Name) })

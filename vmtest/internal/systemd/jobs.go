@@ -56,9 +56,9 @@ func (m *Manager) Inspect(ctx context.Context, unit string) (d Details, err erro
 
 // jobs returns the jobs of a unit, and what they wait for.
 func (c *connection) jobs(ctx context.Context, unit string) ([]Job, error) {
-	all, err := c.typed.ListJobsContext(ctx)
+	all, err := c.listJobs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", c.ended(err))
+		return nil, err
 	}
 	var jobs []Job
 	for _, status := range all {

@@ -65,18 +65,18 @@ func (m *Manager) Overview(ctx context.Context, units []string) (o Overview, err
 
 // failed returns the units that have failed.
 func (c *connection) failed(ctx context.Context) ([]ListedUnit, error) {
-	units, err := c.typed.ListUnitsFilteredContext(ctx, []string{"failed"})
+	units, err := c.list(ctx, []string{"failed"}, "*")
 	if err != nil {
-		return nil, fmt.Errorf("list failed units: %w", c.ended(err))
+		return nil, fmt.Errorf("list failed units: %w", err)
 	}
 	return listed(units), nil
 }
 
 // allJobs returns all jobs, without what they wait for.
 func (c *connection) allJobs(ctx context.Context) ([]Job, error) {
-	queue, err := c.typed.ListJobsContext(ctx)
+	queue, err := c.listJobs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", c.ended(err))
+		return nil, err
 	}
 	var all []Job
 	for _, j := range queue {
@@ -87,20 +87,20 @@ func (c *connection) allJobs(ctx context.Context) ([]Job, error) {
 
 // sockets returns the sockets that came with the test.
 func (c *connection) sockets(ctx context.Context) ([]Socket, error) {
-	units, err := c.typed.ListUnitsByPatternsContext(ctx, nil, []string{"*.socket"})
+	units, err := c.list(ctx, nil, "*.socket")
 	if err != nil {
-		return nil, fmt.Errorf("list sockets: %w", c.ended(err))
+		return nil, fmt.Errorf("list sockets: %w", err)
 	}
 	var all []Socket
 	for _, u := range units {
 		if u.LoadState == "masked" {
 			continue
 		}
-		file, err := c.typed.GetUnitPropertyContext(ctx, u.Name, "FragmentPath")
+		file, err := c.get(ctx, u.Name, unitInterface, "FragmentPath")
 		if err != nil {
-			return nil, fmt.Errorf("read FragmentPath of %s: %w", u.Name, c.ended(err))
+			return nil, err
 		}
-		if path, _ := file.Value.Value().(string); !ofTest(path) {
+		if path, _ := file.Value().(string); !ofTest(path) {
 			continue
 		}
 		p, err := c.allProperties(ctx, u.Name)

@@ -92,17 +92,17 @@ func (c *connection) possible(ctx context.Context, p properties) ([]string, erro
 
 // withOnFailure returns the active units that start the named one when they fail.
 func (c *connection) withOnFailure(ctx context.Context, name string) ([]string, error) {
-	units, err := c.typed.ListUnitsFilteredContext(ctx, []string{"active", "activating", "reloading", "deactivating"})
+	units, err := c.list(ctx, []string{"active", "activating", "reloading", "deactivating"}, "*")
 	if err != nil {
-		return nil, fmt.Errorf("list units: %w", c.ended(err))
+		return nil, fmt.Errorf("list units: %w", err)
 	}
 	var found []string
 	for _, u := range units {
-		property, err := c.typed.GetUnitPropertyContext(ctx, u.Name, "OnFailure")
+		units, err := c.get(ctx, u.Name, unitInterface, "OnFailure")
 		if err != nil {
-			return nil, fmt.Errorf("read OnFailure of %s: %w", u.Name, c.ended(err))
+			return nil, err
 		}
-		if slices.Contains(listOf(property.Value), name) {
+		if slices.Contains(listOf(units), name) {
 			found = append(found, u.Name)
 		}
 	}

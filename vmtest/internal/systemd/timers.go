@@ -25,17 +25,17 @@ func (m *Manager) NextElapse(ctx context.Context) (next Elapse, err error) {
 }
 
 func (c *connection) nextElapse(ctx context.Context) (Elapse, error) {
-	units, err := c.typed.ListUnitsByPatternsContext(ctx, []string{"active"}, []string{"*.timer"})
+	units, err := c.list(ctx, []string{"active"}, "*.timer")
 	if err != nil {
-		return Elapse{}, fmt.Errorf("list timers: %w", c.ended(err))
+		return Elapse{}, fmt.Errorf("list timers: %w", err)
 	}
 	var next Elapse
 	for _, u := range units {
-		p, err := c.typed.GetUnitTypePropertyContext(ctx, u.Name, "Timer", "NextElapseUSecRealtime")
+		p, err := c.get(ctx, u.Name, typeInterface(u.Name), "NextElapseUSecRealtime")
 		if err != nil {
-			return Elapse{}, fmt.Errorf("read NextElapseUSecRealtime of %s: %w", u.Name, c.ended(err))
+			return Elapse{}, err
 		}
-		usec, _ := p.Value.Value().(uint64)
+		usec, _ := p.Value().(uint64)
 		if usec == 0 || usec > math.MaxInt64 { // never, which systemd writes as the highest number
 			continue
 		}

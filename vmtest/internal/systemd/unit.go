@@ -72,8 +72,13 @@ func (c *connection) unit(ctx context.Context, name string) (properties, error) 
 
 // unitAt is unit that also returns the place of the answer among the signals.
 func (c *connection) unitAt(ctx context.Context, name string) (properties, godbus.Sequence, error) {
+	return c.getAll(ctx, name, unitInterface)
+}
+
+// getAll reads the properties of an interface of a unit; "" are all.
+func (c *connection) getAll(ctx context.Context, name, of string) (properties, godbus.Sequence, error) {
 	object := c.raw.Object(managerName, objectPath(name))
-	call := object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, unitInterface)
+	call := object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, of)
 	var values map[string]godbus.Variant
 	err := call.Store(&values)
 	if err != nil && err == ctx.Err() {
@@ -95,11 +100,8 @@ func plainValues(values map[string]godbus.Variant) properties {
 
 // allProperties reads the properties of all interfaces of a unit.
 func (c *connection) allProperties(ctx context.Context, unit string) (properties, error) {
-	p, err := c.typed.GetAllPropertiesContext(ctx, unit)
-	if err != nil {
-		return nil, fmt.Errorf("read properties of %s: %w", unit, c.ended(err))
-	}
-	return p, nil
+	p, _, err := c.getAll(ctx, unit, "")
+	return p, err
 }
 
 // addEnd adds to s how the unit's last run ended. It adds nothing if the unit has left

@@ -94,9 +94,9 @@ func (j *pendingJob) queue(ctx context.Context, c *connection, s *signals) error
 
 // resume waits on for a job that was queued on a connection which has ended.
 func (j *pendingJob) resume(ctx context.Context, c *connection, s *signals) error {
-	jobs, err := c.typed.ListJobsContext(ctx)
+	jobs, err := c.listJobs(ctx)
 	if err != nil {
-		return fmt.Errorf("list jobs: %w", c.ended(err))
+		return err
 	}
 	for _, job := range jobs {
 		if job.JobPath == j.path {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
@@ -61,7 +60,7 @@ func (m *Machine) settle(ctx context.Context, doing string, conn net.Conn, close
 		return m.bootError(ctx, doing, err)
 	}
 	// As for a fork, so that both are alike for a test.
-	if err := m.wake(ctx, time.Time{}); err != nil {
+	if err := m.wake(ctx); err != nil {
 		return m.bootError(ctx, doing, err)
 	}
 	return nil

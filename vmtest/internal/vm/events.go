@@ -22,6 +22,7 @@ type events struct {
 	portClosed    int       // how often it closed the port, or died
 	openedAt      int       // portClosed when it opened the port last
 	journalClosed int       // how often journalctl closed the journal's port, or died
+	systemdClosed int       // how often the agent closed the port of the connection to PID 1
 	migration     string    // last status of a migration, in or out
 	panicked      bool      // the guest's kernel reported a panic to QEMU
 	shutdown      string    // why QEMU ends (its ShutdownCause)
@@ -47,6 +48,10 @@ func (seen *events) add(e qmp.Event) {
 		case e.Data["id"] == qemu.JournalID:
 			if e.Data["open"] != true {
 				seen.journalClosed++
+			}
+		case e.Data["id"] == qemu.SystemdID:
+			if e.Data["open"] != true {
+				seen.systemdClosed++
 			}
 		case e.Data["id"] != qemu.LinkID:
 		case e.Data["open"] == true:

@@ -53,6 +53,9 @@ type sessionConn struct {
 	agent *fakeAgent
 	read  []byte // to be played back
 	drop  int    // number of bytes that the host has already
+	// dropped is closed once they were written. What the host sends in a fork comes after
+	// that.
+	dropped chan struct{}
 }
 
 func (c *sessionConn) Read(p []byte) (int, error) {
@@ -61,6 +64,7 @@ func (c *sessionConn) Read(p []byte) (int, error) {
 		c.read = c.read[n:]
 		return n, nil
 	}
+	<-c.dropped
 	n, err := c.Conn.Read(p)
 	c.agent.mu.Lock()
 	defer c.agent.mu.Unlock()
@@ -73,7 +77,9 @@ func (c *sessionConn) Write(p []byte) (int, error) {
 	c.agent.session.sent += len(p)
 	c.agent.mu.Unlock()
 	dropped := min(c.drop, len(p))
-	c.drop -= dropped
+	if c.drop -= dropped; c.drop == 0 && dropped > 0 {
+		close(c.dropped)
+	}
 	if dropped == len(p) {
 		return len(p), nil
 	}
@@ -100,7 +106,10 @@ func (a *fakeAgent) connect(conn net.Conn) {
 
 // resume continues a session over conn.
 func (a *fakeAgent) resume(conn net.Conn, s fakeSession) {
-	c := &sessionConn{Conn: conn, agent: a, read: bytes.Clone(s.data), drop: s.sent}
+	c := &sessionConn{Conn: conn, agent: a, read: bytes.Clone(s.data), drop: s.sent, dropped: make(chan struct{})}
+	if c.drop == 0 {
+		close(c.dropped)
+	}
 	a.mu.Lock()
 	served := make(chan struct{})
 	if a.gone { // QEMU has a new stream for the next agent
@@ -186,9 +195,8 @@ func (a *fakeAgent) control(req *ssh.Request) (bool, []byte) {
 	case wire.Keepalive:
 		return true, nil
 	case guest.WakeRequest + wire.Domain:
-		if a.machine.refusesWake {
-			return false, []byte("not now")
-		}
+		return true, nil
+	case guest.SystemdRequest + wire.Domain:
 		return true, nil
 	case guest.JournalRequest + wire.Domain:
 		ok, reply := a.machine.journal.start(req.Payload)

@@ -30,6 +30,7 @@ type fakeMachine struct {
 	args                   []string
 	control                *net.UnixConn
 	monitor, link, console *net.UnixConn
+	pid1Port               *net.UnixConn
 
 	// on replaces the answers to QMP commands. An error of an answer goes to the host.
 	on map[string]func(arguments json.RawMessage) (any, error)
@@ -47,6 +48,10 @@ type fakeMachine struct {
 	mute bool
 	// refusesWake makes the agent refuse to wake the guest.
 	refusesWake bool
+	// leavesPID1 makes the agent close the port of PID 1 instead of waking the guest.
+	leavesPID1 bool
+	// dials counts the connections to PID 1 that the agent has made.
+	dials atomic.Int32
 	// refusesState makes the machine fail to load any state.
 	refusesState bool
 	// closesPort makes the agent close its port as soon as it has opened it.
@@ -244,6 +249,7 @@ func (m *fakeMachine) closeStreams() bool {
 	}
 	m.monitor.Close()
 	m.console.Close()
+	m.unplugPID1()
 	m.journal.plug(nil)
 	m.agent.die()
 	m.agent.unplug()

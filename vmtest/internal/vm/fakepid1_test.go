@@ -16,6 +16,7 @@ import (
 
 // playPID1 answers D-Bus calls as systemd does at its private socket.
 func (a *fakeAgent) playPID1(ch io.ReadWriter) {
+	a.machine.dials.Add(1)
 	r := bufio.NewReader(ch)
 	for {
 		line, err := r.ReadString('\n')
@@ -37,6 +38,11 @@ func (a *fakeAgent) playPID1(ch io.ReadWriter) {
 			break
 		}
 	}
+	a.answerPID1(ch, r)
+}
+
+// answerPID1 answers calls. r reads ch.
+func (a *fakeAgent) answerPID1(ch io.Writer, r io.Reader) {
 	for {
 		call, err := godbus.DecodeMessage(r)
 		if err != nil {

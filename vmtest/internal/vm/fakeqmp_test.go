@@ -104,11 +104,14 @@ func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, erro
 		m.files[args.Fdname], m.files[""] = m.files[""], nil
 	case "chardev-change":
 		stream := streamOf(m.t, m.files[args.Backend.Data.Addr.Data.Str])
-		if args.ID == qemu.JournalID {
+		switch args.ID {
+		case qemu.JournalID:
 			m.journal.plug(stream)
-			break
+		case qemu.SystemdID:
+			m.pid1Port = stream
+		default:
+			m.agent.connect(stream)
 		}
-		m.agent.connect(stream)
 	case "migrate":
 		go m.migrateOut(m.files[migrationFile])
 	case "migrate-incoming":
@@ -119,6 +122,7 @@ func (m *fakeMachine) execute(name string, arguments json.RawMessage) (any, erro
 		m.journal.resume(m.host.logged())
 		go func() {
 			m.event("RESUME", nil)
+			go m.servePID1()
 			if m.stopped == nil {
 				m.agent.connect(m.link)
 				return

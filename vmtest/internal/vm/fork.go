@@ -103,7 +103,11 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	seen := m.events.now()
 	closed := seen.portClosed
 	m.stream.used, m.stream.closed = true, seen.journalClosed
+	m.pid1 = pid1Port{true, seen.systemdClosed}
 	if err := m.loadDevices(ctx, state); err != nil {
+		return err
+	}
+	if err := m.wakeFork(ctx, s.moment.Stopped); err != nil {
 		return err
 	}
 	opened := m.events.now().portOpened
@@ -123,7 +127,7 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	}
 	m.follow(client, closed)
 	m.followJournal(m.stream.closed, time.Time{})
-	return m.wake(ctx, s.moment.Stopped)
+	return nil
 }
 
 // redial shakes hands with an agent whose last session has ended, once it has opened its
@@ -163,23 +167,30 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 	return err
 }
 
-// wake tells the guest's agent what the guest cannot find out: the time, random numbers
-// and its host name. stopped is when the machine that this one was copied from was
-// stopped. It is zero if the machine has just booted.
-func (m *Machine) wake(ctx context.Context, stopped time.Time) error {
-	seed := make([]byte, 64)
-	rand.Read(seed) // never fails (crypto/rand)
-	w := guest.Wake{Seed: string(seed), Hostname: m.spec.Hostname}
-	if stopped.IsZero() {
-		w.UnixNano = uint64(time.Now().UnixNano())
-	} else {
-		if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
-			return err
-		}
-		w.Asleep = uint64(m.events.now().resumed.Sub(stopped))
-	}
+// wake tells the agent of a guest that has just booted what the guest cannot find out: the
+// time, random numbers and its host name.
+func (m *Machine) wake(ctx context.Context) error {
+	w := m.wakeNow()
+	w.UnixNano = uint64(time.Now().UnixNano())
 	if _, err := m.Session().Control(ctx, guest.WakeRequest, ssh.Marshal(w)); err != nil {
 		return fmt.Errorf("wake guest: %w", err)
 	}
 	return nil
+}
+
+// wakeFork does the same in a fork. stopped is when the machine that this one was copied
+// from was stopped.
+func (m *Machine) wakeFork(ctx context.Context, stopped time.Time) error {
+	if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
+		return err
+	}
+	w := m.wakeNow()
+	w.Asleep = uint64(m.events.now().resumed.Sub(stopped))
+	return m.resumePID1(ctx, w)
+}
+
+func (m *Machine) wakeNow() guest.Wake {
+	seed := make([]byte, guest.SeedSize)
+	rand.Read(seed) // never fails (crypto/rand)
+	return guest.Wake{Seed: string(seed), Hostname: m.spec.Hostname}
 }

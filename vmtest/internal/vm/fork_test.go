@@ -49,7 +49,7 @@ func TestForkThatFails(t *testing.T) {
 		{"state is refused", deviceState, func(f *fakeMachine) {
 			f.on["migrate-incoming"] = func(json.RawMessage) (any, error) { return nil, errors.New("refused") }
 		}, "refused", true},
-		{"agent refuses", deviceState, func(f *fakeMachine) { f.refusesWake = true }, "wake guest: control wake: not now", false},
+		{"agent refuses", deviceState, func(f *fakeMachine) { f.refusesWake = true }, "wake guest: not now", false},
 		{"guest is not resumed", deviceState, func(f *fakeMachine) {
 			f.on["cont"] = func(json.RawMessage) (any, error) { return nil, errors.New("cannot continue") }
 		}, "cannot continue", true},

@@ -40,6 +40,7 @@ type Machine struct {
 	journal *journal.Store
 	origin  int // entries of journal when the machine was forked
 	stream  journalStream
+	pid1    pid1Port
 
 	rebooted atomic.Bool // the guest's kernel was started again
 	// restarting is set while the session is going to end, and the machine is not. It is set

@@ -17,8 +17,8 @@ import (
 // nobody reads does not block it.
 func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "qemu")
-	script := "#!/bin/sh\n" +
-		"for fd in 3 4 5 6 7 8 9; do eval \"echo x >&$fd\"; eval \"exec $fd>&-\"; done 2>/dev/null\n" +
+	script := "#!/bin/bash\n" +
+		"for fd in 3 4 5 6 7 8 9 10; do eval \"echo x >&$fd\"; eval \"exec $fd>&-\"; done 2>/dev/null\n" +
 		"exec sleep infinity\n"
 	require.NoError(t, os.WriteFile(binary, []byte(script), 0o755))
 	_, console := io.Pipe()

@@ -122,7 +122,7 @@ func refused(err error) bool {
 }
 
 // rewire gives a port a new stream, without what is left on the old one.
-func (m *Machine) rewire(ctx context.Context, id string) (net.Conn, error) {
+func (m *Machine) rewire(ctx context.Context, id string) (*net.UnixConn, error) {
 	ours, theirs, err := qemu.Wire(id)
 	if err != nil {
 		return nil, err

@@ -221,7 +221,7 @@ func (m *Machine) saveError(image string, err error) error {
 // after one more byte no fork can resume it. If this host cannot repeat the session, the
 // agent waits for a host instead. hostEnd is this host's end of the link.
 func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, err error) {
-	if err := m.wake(ctx, time.Time{}); err != nil {
+	if err := m.wake(ctx); err != nil {
 		return at, nil, err
 	}
 	// udev still handles devices when systemd is "running", and each fork would go on with
@@ -238,6 +238,9 @@ func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, er
 	// It reads what every command needs from the disk, so that no fork has to.
 	if err := m.run(ctx, "true"); err != nil {
 		return at, nil, fmt.Errorf("run true: %w", err)
+	}
+	if err := m.openPID1(ctx); err != nil {
+		return at, nil, err
 	}
 	opened := m.events.now().portOpened
 	m.endSession(&EndedError{By: "Snapshot", Gone: true})

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // inherited finds the streams among QEMU's arguments.
-var inherited = regexp.MustCompile(`^socket,id=(qmp|link|journal|console),fd=(\d+)$`)
+var inherited = regexp.MustCompile(`^socket,id=(qmp|link|journal|systemd|console),fd=(\d+)$`)
 
 // standIn is the process that stands in for QEMU. It passes the streams that it has
 // inherited to the test, which plays QEMU and the guest, and exits with the status that
@@ -50,7 +50,7 @@ func standIn(args []string) int {
 	}
 	hello, err := json.Marshal(args)
 	if err == nil {
-		_, _, err = conn.(*net.UnixConn).WriteMsgUnix(hello, unix.UnixRights(fds["qmp"], fds["link"], fds["journal"], fds["console"]), nil)
+		_, _, err = conn.(*net.UnixConn).WriteMsgUnix(hello, unix.UnixRights(fds["qmp"], fds["link"], fds["journal"], fds["console"], fds["systemd"]), nil)
 	}
 	for _, fd := range fds {
 		unix.Close(fd)
@@ -144,15 +144,16 @@ func newFakeHost(t *testing.T) *fakeHost {
 
 // receive takes over the streams of a stand-in.
 func (h *fakeHost) receive(control *net.UnixConn) *fakeMachine {
-	data, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4*4))
+	data, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(5*4))
 	n, oobn, _, _, err := control.ReadMsgUnix(data, oob)
 	assert.NoError(h.t, err)
 	m := newFakeMachine(h, control)
 	assert.NoError(h.t, json.Unmarshal(data[:n], &m.args))
 	files := receivedFiles(h.t, oob[:oobn])
-	if assert.Len(h.t, files, 4) {
+	if assert.Len(h.t, files, 5) {
 		m.monitor, m.link = streamOf(h.t, files[0]), streamOf(h.t, files[1])
 		m.journal.conn, m.console = streamOf(h.t, files[2]), streamOf(h.t, files[3])
+		m.pid1Port = streamOf(h.t, files[4])
 	}
 	return m
 }
