@@ -42,7 +42,7 @@ func (m *Manager) Property(ctx context.Context, unit, name string) (value godbus
 // existing returns a property of a unit that exists.
 func (c *connection) existing(ctx context.Context, unit, name string) (godbus.Variant, error) {
 	value, err := c.property(ctx, unit, name)
-	if err != nil {
+	if err != nil || name == "ActiveState" && value.Value() != "inactive" {
 		return value, err
 	}
 	load, err := c.get(ctx, unit, unitInterface, "LoadState")
@@ -78,7 +78,11 @@ func (r *reading) read(ctx context.Context, c *connection) (godbus.Variant, godb
 	if !propertyName.MatchString(r.name) {
 		return godbus.Variant{}, 0, fmt.Errorf("%q is not the name of a property", r.name)
 	}
-	for _, of := range []string{typeInterface(r.unit), unitInterface} {
+	interfaces := []string{typeInterface(r.unit), unitInterface}
+	if slices.Contains(general, r.name) {
+		slices.Reverse(interfaces)
+	}
+	for _, of := range interfaces {
 		value, at, err := c.getAt(ctx, r.unit, of, r.name)
 		if !isUnknownProperty(err) {
 			r.of = of
@@ -91,6 +95,10 @@ func (r *reading) read(ctx context.Context, c *connection) (godbus.Variant, godb
 	}
 	return godbus.Variant{}, 0, &PropertyError{r.unit, r.name, version}
 }
+
+// general are properties that all units have and that are read often. Each is asked for where
+// it is, because an emulator has to translate systemd's code for the other answer, too.
+var general = []string{"ActiveState", "SubState", "LoadState", "UnitFileState", "Job", "Id", "InvocationID", "FragmentPath"}
 
 // typeInterface returns the D-Bus interface of a unit's type.
 func typeInterface(unit string) string {

@@ -29,6 +29,18 @@ func TestProperty(t *testing.T) {
 	})
 }
 
+// The state of a unit that is up costs one call.
+func TestPropertyInOneCall(t *testing.T) {
+	f, m := newFake(t)
+	f.unit("a.service", "active", "running", nil)
+	value, err := m.Property(t.Context(), "a.service", "ActiveState")
+	require.NoError(t, err)
+	assert.Equal(t, "active", value.Value())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	assert.Equal(t, map[string]int{"Get": 1}, f.calls, "calls of systemd")
+}
+
 // A unit without a file exists while it runs.
 func TestPropertiesOfAUnitThatDoesNotExist(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
