@@ -54,6 +54,8 @@ type unitWait struct {
 	at       godbus.Sequence // of saw, among the signals
 	loaded   bool            // the unit was there at some time
 	starters []starter
+	asked    bool // for certain
+	certain  bool // an end that systemd announces is one
 }
 
 func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
@@ -65,10 +67,16 @@ func (w *unitWait) run(ctx context.Context, c *connection, s *signals) error {
 		if done || err != nil {
 			return err
 		}
+		if !w.asked && (ends(w.want) || w.want == "dead") { // before the event, because it takes a call
+			if w.certain, err = c.announcesRestarts(ctx); err != nil {
+				return err
+			}
+			w.asked = true
+		}
 		if err := s.next(ctx, w.concerns); err != nil {
 			return err
 		}
-		if w.reached() && !ends(w.saw.ActiveState) { // as the signal said
+		if w.reached() && (w.certain || !ends(w.saw.ActiveState)) { // as the signal said
 			return nil
 		}
 	}
@@ -126,8 +134,14 @@ func (w *unitWait) reached() bool {
 // by Restart=. Since systemd 254 that is a state of its own.
 func restarts(subState string) bool { return strings.HasSuffix(subState, "-before-auto-restart") }
 
-// ends reports whether a unit has ended. Before systemd 254 it may be announced as such
-// although it is restarted at once, so it is looked at again.
+// announcesRestarts reports whether a service that is announced to have ended is not restarted
+// at once. Before systemd 254 it may be, so it is looked at again.
+func (c *connection) announcesRestarts(ctx context.Context) (bool, error) {
+	version, err := c.version(ctx)
+	return majorOf(version) >= 254, err
+}
+
+// ends reports whether a unit has ended.
 func ends(activeState string) bool { return activeState == "failed" || activeState == "inactive" }
 
 // missing reports whether there has been no such unit at any look. A unit without a file
