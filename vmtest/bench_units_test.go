@@ -9,10 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 )
 
 // timed adds the time that f takes to samples, in seconds.
@@ -58,85 +55,34 @@ func BenchmarkState(b *testing.B) {
 	report(b, "reload_per_systemctl_daemon_reload", median(reload)/median(reloadCommand), "ratio")
 }
 
-// BenchmarkForkToState measures the start of a fork until PID 1 has answered with the typed
-// state of a unit, against a bare restore of QEMU.
-func BenchmarkForkToState(b *testing.B) {
+// BenchmarkForkToAnswer measures the start of a fork until PID 1 has answered with a typed
+// property, against a bare restore of QEMU, and on another fork with all that State reads.
+func BenchmarkForkToAnswer(b *testing.B) {
 	c := benchConfig(b, Config{})
 	machine(b, c).Close()
-	var restore, answer []float64
+	var restore, woken, answer, state []float64
 	for range 20 {
 		begin := time.Now()
 		m := machine(b, c)
+		woken = append(woken, time.Since(begin).Seconds())
 		restore = append(restore, m.vm.Resumed().Sub(begin).Seconds())
+		var active string
+		require.NoError(b, m.Unit("basic.target").Property(b.Context(), "ActiveState", &active))
+		answer = append(answer, time.Since(begin).Seconds())
+		require.Equal(b, "active", active)
+		m.Close()
+
+		begin = time.Now()
+		m = machine(b, c)
 		_, err := m.Unit("basic.target").State(b.Context())
 		require.NoError(b, err)
-		answer = append(answer, time.Since(begin).Seconds())
+		state = append(state, time.Since(begin).Seconds())
 		m.Close()
 	}
-	report(b, "fork_to_state_s", median(answer), "s")
-	report(b, "fork_to_state_per_bare_restore", median(answer)/median(restore), "ratio")
-}
-
-// BenchmarkWait measures how long after the bare signal of systemd a wait returns.
-func BenchmarkWait(b *testing.B) {
-	m := machine(b, benchConfig(b, Config{}))
-	defer m.Close()
-	ctx := b.Context()
-	conn, err := m.Dial(ctx, "unix", "/run/systemd/private")
-	require.NoError(b, err)
-	require.NoError(b, conn.SetDeadline(time.Time{}))
-	raw, err := godbus.NewConn(conn)
-	require.NoError(b, err)
-	defer raw.Close()
-	require.NoError(b, raw.Auth([]godbus.Auth{godbus.AuthExternal("0")}))
-	signals := make(chan *godbus.Signal, 4096)
-	raw.Signal(signals)
-	var wait, property []float64
-	for i := range 20 {
-		name := fmt.Sprintf("sleeper%d.service", i)
-		u, err := m.StartTransient(ctx, name, dbus.PropExecStart([]string{m.Image().BinDir() + "/sleep", "infinity"}, false))
-		require.NoError(b, err)
-		var returned time.Time
-		var waits errgroup.Group // only the benchmark's goroutine may call FailNow
-		waits.Go(func() error {
-			defer func() { returned = time.Now() }()
-			if i%2 == 0 {
-				return u.Wait(ctx, "inactive")
-			}
-			return u.WaitProperty(ctx, "ActiveState", "inactive")
-		})
-		time.Sleep(300 * time.Millisecond) // the wait has looked
-		require.NoError(b, u.Kill(ctx, 15))
-		seen := bareSignal(b, signals, name)
-		require.NoError(b, waits.Wait())
-		after := returned.Sub(seen).Seconds() * 1000
-		if i%2 == 0 {
-			wait = append(wait, after)
-		} else {
-			property = append(property, after)
-		}
-	}
-	report(b, "wait_after_signal_ms", median(wait), "ms")
-	report(b, "wait_property_after_signal_ms", median(property), "ms")
-}
-
-// bareSignal returns when the signal arrived that a unit is inactive.
-func bareSignal(b *testing.B, signals chan *godbus.Signal, unit string) time.Time {
-	path := godbus.ObjectPath("/org/freedesktop/systemd1/unit/" + dbus.PathBusEscape(unit))
-	for {
-		select {
-		case s := <-signals:
-			if s.Path != path || len(s.Body) < 2 {
-				continue
-			}
-			changed, _ := s.Body[1].(map[string]godbus.Variant)
-			if changed["ActiveState"].Value() == "inactive" {
-				return time.Now()
-			}
-		case <-time.After(time.Minute):
-			b.Fatal("no signal")
-		}
-	}
+	report(b, "fork_woken_per_bare_restore", median(woken)/median(restore), "ratio")
+	report(b, "fork_to_typed_answer_s", median(answer), "s")
+	report(b, "fork_to_typed_answer_per_bare_restore", median(answer)/median(restore), "ratio")
+	report(b, "fork_to_state_per_bare_restore", median(state)/median(restore), "ratio")
 }
 
 // typedGuide does the job of guide by typed calls.
