@@ -18,7 +18,7 @@ func TestTemporary(t *testing.T) {
 		return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
 	}
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ECONNABORTED} {
-		assert.True(t, temporary(accept(errno)), errno)
+		assert.True(t, temporary(accept(errno)), "%v ends the server", errno)
 	}
 	for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.EBADF, syscall.ENOTSOCK} {
 		assert.False(t, temporary(accept(errno)), errno)

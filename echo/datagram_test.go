@@ -95,9 +95,10 @@ func TestDatagramsThatAreDropped(t *testing.T) {
 			unconnected, err := net.ListenPacket("unixgram", c.LocalAddr().String())
 			require.NoError(t, err)
 			t.Cleanup(func() { unconnected.Close() })
+			require.NoError(t, unconnected.SetWriteDeadline(time.Now().Add(patience)))
 			for range 100 {
 				_, err := unconnected.WriteTo([]byte("x"), to)
-				require.NoError(t, err)
+				require.NoError(t, err, "the server takes no datagram any more, because a client does not read its answers")
 			}
 		}, "resource temporarily unavailable"},
 	} {
@@ -195,7 +196,11 @@ func TestIdleTimeoutStartsAfterTheLastDatagram(t *testing.T) {
 		r := start(t, Server{IdleTimeout: idle}, Sockets{Datagrams: []Datagram{{PacketConn: p, Name: "packets"}}})
 		for range 3 {
 			time.Sleep(4 * time.Second)
-			p.in <- "ping"
+			select {
+			case p.in <- "ping":
+			case <-r.done:
+				require.FailNow(t, "the server ended as idle 4 s after a datagram")
+			}
 			assert.Equal(t, "ping", <-p.out)
 		}
 		last := time.Now()

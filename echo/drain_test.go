@@ -28,7 +28,7 @@ func TestDrainBeforeTimeout(t *testing.T) {
 	buf := make([]byte, 64)
 	for _, state := range []string{"READY=1", "STOPPING=1"} {
 		n, err := manager.Read(buf)
-		require.NoError(t, err)
+		require.NoError(t, err, "systemd does not get %s", state)
 		require.Equal(t, state, string(buf[:n]))
 	}
 	// The server accepts no connection, but still serves the open one.

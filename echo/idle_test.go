@@ -95,7 +95,9 @@ func TestClientAsIdleTimerFires(t *testing.T) {
 	// With a bound of 2, the accept that the timer has ended must not count.
 	r := start(t, Server{IdleTimeout: 50 * time.Millisecond, MaxConnections: 2}, sockets)
 	first := <-accepted
-	second := dial(t, "tcp", address)
+	second, err := net.Dial("tcp", address)
+	require.NoError(t, err, "the server ended as idle, although a client had just connected")
+	defer second.Close()
 	ping(t, second)
 	for _, conn := range []net.Conn{second, first} {
 		_, err := exchange(conn, nil)

@@ -42,12 +42,12 @@ func TestReload(t *testing.T) {
 		state, _ := m.next(t)
 		var sent string
 		_, err := fmt.Sscanf(state, "RELOADING=1\n%s", &sent)
-		require.NoError(t, err, state)
+		require.NoError(t, err, "message %q lacks MONOTONIC_USEC=", state)
 		assert.GreaterOrEqual(t, monotonic(t, sent), before)
 		assert.LessOrEqual(t, monotonic(t, sent), monotonic(t, daemon.SdNotifyMonotonicUsec()))
 		next("READY=1")
 	}
-	ping(t, second)
+	ping(t, second, "a client that waited until the bound was raised to 2")
 	ping(t, first)
 	r.stop()
 	for _, conn := range []interface{ Close() error }{first, second} {

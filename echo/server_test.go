@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const patience = 20 * time.Second // limit for a server that hangs
+const patience = 10 * time.Second // limit for a server that hangs
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
@@ -88,14 +88,15 @@ func exchange(conn net.Conn, payload []byte) ([]byte, error) {
 	return got, errors.Join(err, <-sent)
 }
 
-// ping checks that the server echoes on conn, and leaves conn open.
-func ping(t *testing.T, conn net.Conn) {
+// ping checks that the server echoes on conn, and leaves conn open. client says whose it is,
+// for the message.
+func ping(t *testing.T, conn net.Conn, client ...string) {
 	t.Helper()
 	_, err := conn.Write([]byte("ping"))
-	require.NoError(t, err)
+	require.NoError(t, err, "the server does not read from %s", client)
 	back := make([]byte, 4)
 	_, err = io.ReadFull(conn, back)
-	require.NoError(t, err)
+	require.NoError(t, err, "the server does not answer %s", client)
 	require.Equal(t, "ping", string(back))
 }
 

@@ -192,7 +192,7 @@ func TestSort(t *testing.T) {
 			for _, c := range sockets.Stored {
 				listeners = append(listeners, "stored "+c.Name)
 			}
-			assert.Equal(t, test.listeners, listeners)
+			assert.Equal(t, test.listeners, listeners, "networks and names of the sockets")
 			if test.conn == "" {
 				assert.Nil(t, sockets.Conn)
 				return

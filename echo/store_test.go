@@ -22,10 +22,10 @@ func (m manager) stored(t *testing.T) *os.File {
 	return renamed(t, file, name)
 }
 
-func (m manager) expect(t *testing.T, want string) {
+func (m manager) expect(t *testing.T, want string, why ...string) {
 	t.Helper()
 	state, _ := m.next(t)
-	require.Equal(t, want, state)
+	require.Equal(t, want, state, "message to systemd %s", why)
 }
 
 // A connection goes on with the next process, however the first one ends, and counts
@@ -54,7 +54,7 @@ func TestStoredConnectionGoesOn(t *testing.T) {
 	got, err := exchange(conn, []byte("bye"))
 	require.NoError(t, err, "although the store still has the connection")
 	assert.Equal(t, "bye", string(got))
-	m.expect(t, "FDSTOREREMOVE=1\nFDNAME="+file.Name())
+	m.expect(t, "FDSTOREREMOVE=1\nFDNAME="+file.Name(), "before the next client is served: the stored connection counts, and the bound is 1")
 	ping(t, waiting)
 	require.NoError(t, waiting.Close())
 	m.stored(t)

@@ -1,6 +1,7 @@
 package echo
 
 import (
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -99,4 +100,32 @@ func TestDrainOfClientThatDoesNotRead(t *testing.T) {
 		require.NoError(t, r.wait(t))
 		assert.Contains(t, r.log.String(), "closed_hard=1")
 	})
+}
+
+// The server has read from two clients before either reads. Each gets its own.
+func TestConnectionsShareNoBuffer(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn) (int64, error){"stream": sendBack, "packets": copyMessages} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent := []string{"of the first client", "of the other client"}
+				var clients []net.Conn
+				for _, message := range sent {
+					client, server := net.Pipe()
+					defer server.Close()
+					go serve(server)
+					_, err := client.Write([]byte(message))
+					require.NoError(t, err)
+					synctest.Wait() // the server is blocked in Write
+					clients = append(clients, client)
+				}
+				for i, client := range clients {
+					got := make([]byte, len(sent[i]))
+					_, err := io.ReadFull(client, got)
+					require.NoError(t, err)
+					assert.Equal(t, sent[i], string(got), "what a client gets back; connections share a buffer")
+					require.NoError(t, client.Close())
+				}
+			})
+		})
+	}
 }

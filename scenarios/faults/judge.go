@@ -81,12 +81,18 @@ func judge(in io.Reader, words *regexp.Regexp) (o outcome, message string, err e
 // frame are the lines by which go test and testify name a test and its place.
 var frame = regexp.MustCompile(`^(\s+\t +\t{4}\S+:\d+$|=== |\s*--- (FAIL|PASS|SKIP): |FAIL\b|ok\s|\s+(Error Trace|Test):\s|exit status )`)
 
-// messageOf returns the output of a test without frame and evidence. A message that is logged
-// begins after four spaces, its further lines after eight.
+// stacks begins what a test binary prints about its goroutines when it panics.
+var stacks = regexp.MustCompile(`^goroutine \d+ \[`)
+
+// messageOf returns the output of tests without frame, evidence and stacks. A message that is
+// logged begins after four spaces, its further lines after eight.
 func messageOf(output string) string {
 	var b strings.Builder
 	evidence := false
 	for line := range strings.Lines(output) {
+		if stacks.MatchString(line) {
+			break
+		}
 		if evidence && strings.HasPrefix(line, "        ") {
 			continue
 		}

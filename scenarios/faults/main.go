@@ -44,6 +44,7 @@ Usage: go run ./scenarios/faults [OPTION...]
   -j N            run N tests at once (default: the number of CPUs)
   -timeout TIME   end a test after TIME (default 5m)
   -list           list the faults with their tests, and run none
+  -v              print the message of each test, also where it names the fault
 
 Examples:
   go run ./scenarios/faults                         # all, as make faults
@@ -65,6 +66,7 @@ type options struct {
 	jobs    int
 	timeout time.Duration
 	list    bool
+	verbose bool
 }
 
 func main() {
@@ -105,7 +107,7 @@ func run(ctx context.Context, dir string, args []string, stdout, stderr io.Write
 		fmt.Fprintf(stderr, "faults: %v\n", err)
 		return 1
 	}
-	if !report(stdout, results, time.Since(began)) {
+	if !report(stdout, results, opts.verbose, time.Since(began)) {
 		return 1
 	}
 	return 0
@@ -120,6 +122,7 @@ func parseOptions(args []string) (opts options, err error) {
 	flags.IntVar(&opts.jobs, "j", runtime.NumCPU(), "")
 	flags.DurationVar(&opts.timeout, "timeout", 5*time.Minute, "")
 	flags.BoolVar(&opts.list, "list", false, "")
+	flags.BoolVar(&opts.verbose, "v", false, "")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}

@@ -10,13 +10,13 @@ import (
 // shownLines is the most lines of a message that the report shows.
 const shownLines = 30
 
-// report prints the messages of faults that were not caught by name, a table of all, and
-// the totals. It reports whether all were caught by name.
-func report(w io.Writer, results []result, took time.Duration) bool {
+// report prints the messages of faults that were not caught by name, or of all if verbose
+// is set, a table of all, and the totals. It reports whether all were caught by name.
+func report(w io.Writer, results []result, verbose bool, took time.Duration) bool {
 	number := map[outcome]int{}
 	for _, r := range results {
 		number[r.Outcome]++
-		if r.Outcome == named {
+		if r.Outcome == named && !verbose {
 			continue
 		}
 		fmt.Fprintf(w, "%s %s: %s\n    want a message that matches %s\n", r.Name, r.Outcome, r.What, r.Message)

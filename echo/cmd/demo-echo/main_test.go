@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second // limit for a daemon that hangs
+	patience = 10 * time.Second // limit for a daemon that hangs
 
 	// If execEnv is set, this test binary replaces itself with the daemon.
 	execEnv   = "DEMO_ECHO_TEST_EXEC"   // path of the daemon
@@ -196,15 +196,16 @@ func dial(t *testing.T, network, address string) net.Conn {
 	return conn
 }
 
-// roundTrip sends line, half-closes conn, and checks that only line comes back.
-func roundTrip(t *testing.T, conn net.Conn, line string) {
+// roundTrip sends line, half-closes conn, and checks that only line comes back, and then
+// the end. daemon says which one is to answer, for the message.
+func roundTrip(t *testing.T, conn net.Conn, line string, daemon ...string) {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err := conn.Write([]byte(line))
 	require.NoError(t, err)
 	require.NoError(t, conn.(interface{ CloseWrite() error }).CloseWrite())
 	got, err := io.ReadAll(conn)
-	require.NoError(t, err)
+	require.NoError(t, err, "the client gets %q and no end %s", got, daemon)
 	assert.Equal(t, line, string(got))
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -102,7 +103,7 @@ func TestServeWithoutLogReader(t *testing.T) {
 	require.NoError(t, reader.Close())
 	file, addr := listener(t, "tcp", "127.0.0.1:0")
 	p := activatedLogging(t, writer, file)
-	roundTrip(t, dial(t, "tcp", addr), "served\n")
+	roundTrip(t, dial(t, "tcp", addr), "served\n", "of a daemon whose log has no reader")
 	p.signal(t, syscall.SIGTERM)
 	assert.Equal(t, 0, p.wait(t))
 }
@@ -170,4 +171,39 @@ func TestJournalFields(t *testing.T) {
 	text, err := os.ReadFile(stderr.Name())
 	require.NoError(t, err)
 	assert.Empty(t, string(text), "standard error")
+}
+
+// What goes wrong has a priority by which the journal tells it from the rest.
+func TestJournalPriorities(t *testing.T) {
+	next := datagrams(t, journalSocket)
+	stderr, stream := journalStream(t)
+	config := filepath.Join(t.TempDir(), "conf")
+	require.NoError(t, os.WriteFile(config, nil, 0o600))
+	file, addr := listener(t, "tcp", "127.0.0.1:0")
+	cmd := daemon(t, "echo", []*os.File{file}, []string{stream})
+	cmd.Args = append(cmd.Args, "--config="+config)
+	cmd.Stderr = stderr
+	p := launch(t, cmd)
+	require.NoError(t, file.Close())
+	expect := func(event, priority string) {
+		t.Helper()
+		for {
+			entry := next()
+			if strings.Contains(entry, "ECHO_EVENT="+event+"\n") {
+				assert.Contains(t, entry, "PRIORITY="+priority+"\n", "entry of the event %s", event)
+				return
+			}
+		}
+	}
+	expect("listen", "6")
+	require.NoError(t, os.WriteFile(config, []byte("rubbish"), 0o600))
+	p.signal(t, syscall.SIGHUP)
+	expect("reload", "3")
+	conn := dial(t, "tcp", addr)
+	ping(t, conn)
+	require.NoError(t, conn.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, conn.Close())
+	expect("close", "4")
+	p.signal(t, syscall.SIGTERM)
+	assert.Equal(t, 0, p.wait(t))
 }
