@@ -70,6 +70,21 @@ func TestTransientUnit(t *testing.T) {
 	u.Stop(t)
 }
 
+// What a unit's file says is in force after a daemon-reload, and not before. See
+// systemctl(1), daemon-reload.
+func TestDaemonReload(t *testing.T) {
+	t.Parallel()
+	g := startGuest(t, "testdata/verbs")
+	u := g.Unit("running.service")
+	u.Start(t)
+	before := show(t, g, u.Name(), "Description")
+	g.Run(t, "sh", "-c", `printf '[Unit]\nDescription=changed\n' >>"$1"`, "sh", unitFile(g, u.Name()))
+	assertShow(t, g, u.Name(), properties{"Description": before})
+	g.DaemonReload(t)
+	assert.Equal(t, "changed", show(t, g, u.Name(), "Description"), "Description of %s after DaemonReload", u.Name())
+	assert.Equal(t, "running", u.State(t).SubState)
+}
+
 // A drop-in is in force when the call returns, and gone when it is removed. One that systemd
 // refuses is an error. See systemd.unit(5), drop-ins.
 func TestDropIn(t *testing.T) {

@@ -20,6 +20,6 @@ func TestEchoNames(t *testing.T) {
 	for _, e := range echoEvents(t, g, "listen") {
 		networks[e.Field("ECHO_LISTENER")] = e.Field("ECHO_NETWORK")
 	}
-	assert.Equal(t, map[string]string{"stream": "tcp", "packets": "unixpacket", "datagrams": "udp"}, networks)
+	assert.Equal(t, map[string]string{"stream": "tcp", "packets": "unixpacket", "datagrams": "udp"}, networks, "network of each socket by its name")
 	assert.Equal(t, []string{"packets", "stream"}, field(echoEvents(t, g, "accept"), "ECHO_LISTENER"))
 }

@@ -23,8 +23,12 @@ func TestEchoSandbox(t *testing.T) {
 	assert.NotEqual(t, out[0], out[1], "network namespaces of the service and of the system")
 	assert.NotEqual(t, out[2], out[3], "mount namespaces of the service and of the system")
 	status := g.Run(t, "cat", proc+"/status")
-	for _, want := range []string{"CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Umask:\t0077"} {
-		assert.Contains(t, status, want+"\n")
+	for field, want := range map[string]string{
+		"CapBnd": "0000000000000000", "CapEff": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2", "Umask": "0077",
+	} {
+		_, value, _ := strings.Cut(status, "\n"+field+":\t")
+		value, _, _ = strings.Cut(value, "\n")
+		assert.Equal(t, want, value, "%s of the process that serves", field)
 	}
 	_, uids, _ := strings.Cut(status, "Uid:\t")
 	uid, err := strconv.Atoi(strings.Fields(uids)[0])

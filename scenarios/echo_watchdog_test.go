@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // A daemon that gives no sign of life for WatchdogSec= is killed and started again. A
@@ -15,7 +16,8 @@ func TestEchoWatchdog(t *testing.T) {
 	g.AnnounceFailure(t, echoService)
 	g.EnableNow(t, echoSocket)
 	connect(t, g, "tcp", echoAddress).echo(t, "first")
-	assertShow(t, g, echoService, properties{"WatchdogUSec": shipped["watchdog"][echoService]["WatchdogUSec"]})
+	require.Equal(t, shipped["watchdog"][echoService]["WatchdogUSec"], show(t, g, echoService, "WatchdogUSec"),
+		"WatchdogUSec of %s, without which the wait below has no end", echoService)
 	pid := mainPID(t, g)
 	g.Unit(echoService).Kill(t, syscall.SIGSTOP)
 	g.Unit(echoService).WaitProperty(t, "NRestarts", 1)

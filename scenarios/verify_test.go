@@ -22,7 +22,7 @@ func TestVerify(t *testing.T) {
 	faulty := unitFile(g, "faulty.service")
 	line := lineOf(t, "testdata/verify/faulty.service", "Usr=")
 	typo := func(found []vmtest.Finding) {
-		require.NotEmpty(t, found)
+		require.NotEmpty(t, found, "findings about a misspelt directive, for which alone systemd-analyze exits with 0")
 		assert.Equal(t, "faulty.service", found[0].Unit)
 		assert.Equal(t, faulty, found[0].File)
 		assert.Equal(t, line, found[0].Line)
@@ -50,5 +50,8 @@ func TestVerify(t *testing.T) {
 	for _, unit := range []string{"alias.service", unitFile(g, "alias.service")} {
 		assert.Len(t, g.Findings(t, vmtest.Verification{Units: []string{unit}}), 2, unit)
 	}
-	assert.ErrorContains(t, g.Machine.Verify(t.Context(), "missing.service"), "missing.service not found")
+	assert.ErrorContains(t, g.Machine.Verify(t.Context(), "missing.service"), "missing.service not found", "Verify of a unit that does not exist")
+	g.WriteFile(t, unitFile(g, "typo.service"), []byte("[Service]\nExecStart=/bin/true\nUsr=nobody\n"), 0o644)
+	assert.ErrorContains(t, g.Machine.Verify(t.Context(), "typo.service"), "Unknown key",
+		"Verify of a unit with a misspelt directive, for which systemd-analyze exits with 0")
 }

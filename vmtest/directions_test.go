@@ -24,7 +24,7 @@ var directions = []struct {
 	{"images", []string{"internal/*"}},
 	{"images/*/*", []string{"images", "internal/*"}},
 	{"scenarios", []string{"vmtest", "images", "internal/*", "vmtest/internal/deadline"}},
-	{"scenarios/faults", []string{"internal/tail"}},
+	{"scenarios/faults", []string{"internal/host", "internal/tail"}},
 	{"scenarios/conformance", []string{"vmtest", "images", "scenarios/conformance/internal/*"}},
 	{"scenarios/conformance/cmd/*", []string{"scenarios/conformance/internal/*", "internal/tail"}},
 	{"scenarios/conformance/internal/*", nil},

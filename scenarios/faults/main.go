@@ -51,8 +51,8 @@ Examples:
   go run ./scenarios/faults -run '^units/'          # those of a directory
   go run ./scenarios/faults -run ' \./echo' -sample 5
 
-The tests run on copies of the module in $TMPDIR, with the cache of the go command. They are
-not run without their fault, so run make test first.
+The tests run on copies of the module in the cache, see VMTEST_CACHE. They are not run without
+their fault, so run make test first.
 
 Exit status: 0 if each fault is caught by a message that names it, 1 if not, 2 for a usage
 error or a stale fault.

@@ -47,16 +47,23 @@ func one(test, message, body string) string {
 	return "Wrong: " + body + "\ntest: . " + test + "\nmessage: " + message + "\n--- one.go\n-\treturn 1\n+\t" + body + "\n"
 }
 
-// temporary makes a directory the one for temporary files, and returns it.
-func temporary(t *testing.T) string {
+// expectNothingLeft fails the test if it leaves a copy or a temporary file behind.
+func expectNothingLeft(t *testing.T) {
 	t.Helper()
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	return dir
+	temp, cache := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("VMTEST_CACHE", cache)
+	t.Cleanup(func() {
+		for _, dir := range []string{temp, filepath.Join(cache, "faults")} {
+			left, err := os.ReadDir(dir)
+			assert.NoError(t, err)
+			assert.Empty(t, left, "files left behind in %s", dir)
+		}
+	})
 }
 
 func TestOutcomes(t *testing.T) {
-	temp := temporary(t)
+	expectNothingLeft(t)
 	root := module(t, map[string]string{
 		"a/named":     one("^TestOne$", `one returns \d`, "return 2"),
 		"a/unnamed":   one("^TestOne$", "two", "return 2"), // in the evidence only
@@ -81,9 +88,6 @@ func TestOutcomes(t *testing.T) {
 	assert.Contains(t, stdout.String(), "one returns 2\n")
 	assert.Contains(t, stdout.String(), "undefined: two\n")
 	assert.Regexp(t, `\n8 faults in \d+ s, 1 caught and named, 2 caught, unnamed, 1 slipped through, .*: 12.5 % caught by a message that names them\n$`, stdout.String())
-	left, err := os.ReadDir(temp)
-	require.NoError(t, err)
-	assert.Empty(t, left, "files left behind")
 
 	stdout.Reset()
 	assert.Equal(t, 0, run(t.Context(), root, []string{"-run", "^a/named "}, &stdout, &stderr), "status of a run that catches all")
@@ -91,7 +95,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
-	temp := temporary(t)
+	expectNothingLeft(t)
 	root := module(t, map[string]string{"a/hanging": one("^TestOne$", "timed out", "select {}")})
 	ctx, cancel := context.WithCancel(t.Context())
 	started := filepath.Join(root, "started")
@@ -112,9 +116,6 @@ func TestInterrupted(t *testing.T) {
 	assert.Equal(t, 1, run(ctx, root, nil, &stdout, &stderr))
 	assert.Equal(t, "faults: context canceled\n", stderr.String())
 	assert.Empty(t, stdout.String())
-	left, err := os.ReadDir(temp)
-	require.NoError(t, err)
-	assert.Empty(t, left, "files left behind")
 }
 
 func TestStaleFaultEndsTheRun(t *testing.T) {

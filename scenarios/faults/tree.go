@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"example.org/systemd-vmtest/internal/host"
 )
 
 // moduleRoot returns the directory of the module that dir is in.
@@ -39,6 +41,45 @@ func filesOf(ctx context.Context, root string) ([]string, error) {
 	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 }), nil
 }
+
+// place is a directory for copies of the module, one after the other. The cache keeps a
+// prepared machine for each directory that a test runs in, so there are few places, and
+// they have the same names in each run.
+type place struct {
+	dir  string
+	lock *host.Lock
+}
+
+// claimPlace returns a place that no other worker has, of this process or another.
+func claimPlace() (*place, error) {
+	all, err := host.Cache("faults")
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; ; n++ {
+		dir := filepath.Join(all, fmt.Sprint(n))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		lock, err := host.TryLockDir(dir)
+		switch {
+		case err == nil:
+			return &place{dir, lock}, nil
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile
+			n--
+		case !errors.Is(err, host.ErrLocked):
+			return nil, err
+		}
+	}
+}
+
+// tree returns the directory for a copy, after it has removed an earlier one.
+func (p *place) tree() (string, error) {
+	tree := filepath.Join(p.dir, "m")
+	return tree, os.RemoveAll(tree)
+}
+
+func (p *place) close() error { return errors.Join(os.RemoveAll(p.dir), p.lock.Close()) }
 
 // copyTree copies files from the directory root to the directory to, except those that
 // have been removed.

@@ -33,15 +33,6 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 	if err != nil {
 		return nil, err
 	}
-	// A short name: paths of sockets, which have at most 107 bytes, begin with it.
-	work, err := os.MkdirTemp("", "faults")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(work) }()
-	if err := os.Chmod(work, 0o755); err != nil { // some tests become another user
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	results := make([]result, len(faults))
@@ -53,8 +44,17 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 		workers.Go(func() {
 			runtime.LockOSThread() // for Pdeathsig: see prctl(2), PR_SET_PDEATHSIG
 			defer runtime.UnlockOSThread()
+			place, err := claimPlace()
+			if err != nil {
+				cancel(err)
+			} else {
+				defer func() { _ = place.close() }()
+			}
 			for i := range next {
-				r, err := try(ctx, root, files, filepath.Join(work, fmt.Sprint(i)), faults[i], opts.timeout)
+				if ctx.Err() != nil {
+					continue
+				}
+				r, err := try(ctx, root, files, place, faults[i], opts.timeout)
 				if err != nil {
 					cancel(fmt.Errorf("%s: %w", faults[i].Name, err))
 					continue
@@ -78,17 +78,22 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 	return results, nil
 }
 
-// try runs the test of a fault in a copy of the module, which it makes and removes in work.
-func try(ctx context.Context, root string, files []string, work string, f fault, timeout time.Duration) (r result, err error) {
-	if err := context.Cause(ctx); err != nil {
-		return r, err
-	}
+// try runs the test of a fault in a copy of the module.
+func try(ctx context.Context, root string, files []string, in *place, f fault, timeout time.Duration) (r result, err error) {
 	began := time.Now()
-	tree, temp := filepath.Join(work, "m"), filepath.Join(work, "t")
-	if err := os.MkdirAll(temp, 0o755); err != nil {
+	tree, err := in.tree()
+	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	// A short name: paths of sockets, which have at most 107 bytes, begin with it.
+	temp, err := os.MkdirTemp("", "fault")
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	if err := os.Chmod(temp, 0o755); err != nil { // some tests become another user
+		return r, err
+	}
 	if err := copyTree(root, tree, files); err != nil {
 		return r, err
 	}

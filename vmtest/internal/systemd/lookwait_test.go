@@ -98,7 +98,10 @@ func TestWaitForAPropertyThatNothingBrings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
 				test.is(f)
-				_, err := m.WaitProperty(t.Context(), test.unit, test.property, test.want)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				_, err := m.WaitProperty(ctx, test.unit, test.property, test.want)
+				require.NotErrorIs(t, err, context.DeadlineExceeded, "the wait for %s to be %v goes on", test.property, test.want)
 				assert.ErrorContains(t, err, test.err)
 				assert.ErrorIs(t, err, ErrStateUnreachable)
 			})
@@ -164,9 +167,10 @@ func TestWaitSettled(t *testing.T) {
 		synctest.Wait()
 		f.set("a.service", props{"ActiveState": "active", "Job": fakeJob{7, "/"}})
 		synctest.Wait()
+		require.Empty(t, waited, "the wait ended while a job was to come")
 		f.set("a.service", props{"ActiveState": "deactivating", "Job": fakeJob{0, "/"}})
 		synctest.Wait()
-		assert.Empty(t, waited)
+		require.Empty(t, waited, "the wait ended while the unit was on its way to another state")
 		f.set("a.service", props{"ActiveState": "failed", "SubState": "failed"})
 		assert.NoError(t, <-waited)
 		assert.Equal(t, "failed", (<-saw)["SubState"])
