@@ -89,7 +89,7 @@ func TestCaptureLimit(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, len(block), n)
 	}
-	assert.Len(t, c.data, outputKept)
+	assert.Equal(t, outputKept, len(c.data), "bytes of the output that are kept")
 	assert.Equal(t, 2<<20, c.more)
 }
 
