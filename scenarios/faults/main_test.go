@@ -90,7 +90,8 @@ func TestOutcomes(t *testing.T) {
 	assert.Regexp(t, `\n8 faults in \d+ s, 1 caught and named, 2 caught, unnamed, 1 slipped through, .*: 12.5 % caught by a message that names them\n$`, stdout.String())
 
 	stdout.Reset()
-	assert.Equal(t, 0, run(t.Context(), root, []string{"-run", "^a/named "}, &stdout, &stderr), "status of a run that catches all")
+	assert.Equal(t, 0, run(t.Context(), root, []string{"-run", "^a/named ", "-v"}, &stdout, &stderr), "status of a run that catches all")
+	assert.Contains(t, stdout.String(), "one returns 2\n", "message that -v prints")
 	assert.Regexp(t, `\n1 fault in \d+ s, 1 caught and named: 100.0 % caught`, stdout.String())
 }
 

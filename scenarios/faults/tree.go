@@ -42,12 +42,61 @@ func filesOf(ctx context.Context, root string) ([]string, error) {
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 }), nil
 }
 
-// place is a directory for copies of the module, one after the other. The cache keeps a
-// prepared machine for each directory that a test runs in, so there are few places, and
-// they have the same names in each run.
+// place is a directory with a copy of the module. The cache keeps a prepared machine for each
+// directory that a test runs in, so there are few places, and they have the same names in
+// each run.
 type place struct {
 	dir  string
 	lock *host.Lock
+}
+
+// newPlace returns a place with a copy of the files of root. The caller closes it.
+func newPlace(root string, files []string) (*place, error) {
+	p, err := claimPlace()
+	if err != nil {
+		return nil, err
+	}
+	if err = os.RemoveAll(p.tree()); err == nil { // of a killed process
+		err = copyTree(root, p.tree(), files)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// tree returns the directory of the copy.
+func (p *place) tree() string { return filepath.Join(p.dir, "m") }
+
+// with puts a fault into the copy, calls do, and takes it out again.
+func (p *place) with(f fault, do func() error) (err error) {
+	changed, err := f.apply(os.DirFS(p.tree()))
+	if err != nil {
+		return err
+	}
+	before := map[string]string{}
+	for name := range changed {
+		text, err := os.ReadFile(filepath.Join(p.tree(), name))
+		if err != nil {
+			return err
+		}
+		before[name] = string(text)
+	}
+	defer func() { err = errors.Join(err, p.write(before)) }()
+	if err := p.write(changed); err != nil {
+		return err
+	}
+	return do()
+}
+
+// write replaces the text of files.
+func (p *place) write(files map[string]string) error {
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(p.tree(), name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claimPlace returns a place that no other worker has, of this process or another.
@@ -71,12 +120,6 @@ func claimPlace() (*place, error) {
 			return nil, err
 		}
 	}
-}
-
-// tree returns the directory for a copy, after it has removed an earlier one.
-func (p *place) tree() (string, error) {
-	tree := filepath.Join(p.dir, "m")
-	return tree, os.RemoveAll(tree)
 }
 
 func (p *place) close() error { return errors.Join(os.RemoveAll(p.dir), p.lock.Close()) }

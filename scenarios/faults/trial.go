@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -44,7 +43,7 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 		workers.Go(func() {
 			runtime.LockOSThread() // for Pdeathsig: see prctl(2), PR_SET_PDEATHSIG
 			defer runtime.UnlockOSThread()
-			place, err := claimPlace()
+			place, err := newPlace(root, files)
 			if err != nil {
 				cancel(err)
 			} else {
@@ -54,12 +53,16 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 				if ctx.Err() != nil {
 					continue
 				}
-				r, err := try(ctx, root, files, place, faults[i], opts.timeout)
+				err := place.with(faults[i], func() error {
+					var err error
+					results[i], err = try(ctx, place.tree(), faults[i], opts.timeout)
+					return err
+				})
 				if err != nil {
 					cancel(fmt.Errorf("%s: %w", faults[i].Name, err))
 					continue
 				}
-				results[i] = r
+				r := results[i]
 				mu.Lock()
 				done++
 				fmt.Fprintf(progress, "%3d/%d  %-16s %5.1f s  %s\n", done, len(faults), r.Outcome, r.Time.Seconds(), r.Name)
@@ -78,13 +81,9 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 	return results, nil
 }
 
-// try runs the test of a fault in a copy of the module.
-func try(ctx context.Context, root string, files []string, in *place, f fault, timeout time.Duration) (r result, err error) {
+// try runs the test of a fault in tree, which has it.
+func try(ctx context.Context, tree string, f fault, timeout time.Duration) (r result, err error) {
 	began := time.Now()
-	tree, err := in.tree()
-	if err != nil {
-		return r, err
-	}
 	// A short name: paths of sockets, which have at most 107 bytes, begin with it.
 	temp, err := os.MkdirTemp("", "fault")
 	if err != nil {
@@ -93,18 +92,6 @@ func try(ctx context.Context, root string, files []string, in *place, f fault, t
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	if err := os.Chmod(temp, 0o755); err != nil { // some tests become another user
 		return r, err
-	}
-	if err := copyTree(root, tree, files); err != nil {
-		return r, err
-	}
-	changed, err := f.apply(os.DirFS(tree))
-	if err != nil {
-		return r, err
-	}
-	for name, text := range changed {
-		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
-			return r, err
-		}
 	}
 	// With -trimpath, copies in different directories share the go command's cache.
 	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-trimpath", "-vet=off",
