@@ -26,14 +26,17 @@ var leftoverWait = time.Second
 
 // baseEnv returns the environment that the client's entries are added to. The last
 // directory of PATH is that of NixOS's programs.
-func baseEnv() []string {
-	return []string{
+func baseEnv(t *terminal) []string {
+	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
 		"HOME=/root",
 		"LANG=C.UTF-8",
-		"TERM=dumb",
-		"SYSTEMD_COLORS=0", // systemd 247 colours its stderr without a terminal too
 	}
+	if t != nil {
+		return append(env, "TERM="+t.name)
+	}
+	// systemd 247 colours its stderr without a terminal too.
+	return append(env, "TERM=dumb", "SYSTEMD_COLORS=0")
 }
 
 // command is a process with our ends of its pipes. A pipe is nil if the stream goes to
@@ -45,10 +48,10 @@ type command struct {
 	stdin, stdout, stderr *os.File
 }
 
-// startCommand starts argv in a session of its own. Its error wraps the operating
-// system's if a system call failed.
-func startCommand(argv wire.Argv, env []string) (*command, error) {
-	cmd, err := newCommand(argv, env)
+// startCommand starts argv in a session of its own, with the terminal t unless that is
+// nil. Its error wraps the operating system's if a system call failed.
+func startCommand(argv wire.Argv, env []string, t *terminal) (*command, error) {
+	cmd, err := newCommand(argv, baseEnv(t), env)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +61,15 @@ func startCommand(argv wire.Argv, env []string) (*command, error) {
 	if cmd.Path, err = lookPath(cmd.Args[0], cmd.Environ()); err != nil {
 		return nil, err
 	}
+	if t != nil {
+		return t.launch(cmd)
+	}
 	return launch(cmd, argv)
 }
 
-// newCommand returns the command of argv without its path.
-func newCommand(argv wire.Argv, env []string) (*exec.Cmd, error) {
+// newCommand returns the command of argv without its path. Its environment is base, the
+// user's, env and argv's, of which a later entry counts.
+func newCommand(argv wire.Argv, base, env []string) (*exec.Cmd, error) {
 	args, err := wire.Unpack(argv.Args)
 	if err != nil {
 		return nil, fmt.Errorf("read arguments: %w", err)
@@ -85,7 +92,7 @@ func newCommand(argv wire.Argv, env []string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	cmd.Env = slices.Concat(baseEnv(), user, env, more)
+	cmd.Env = slices.Concat(base, user, env, more)
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}

@@ -19,7 +19,7 @@ func FuzzCommand(f *testing.F) {
 		if ssh.Unmarshal(payload, &argv) != nil {
 			return
 		}
-		cmd, err := newCommand(argv, []string{"B=c"})
+		cmd, err := newCommand(argv, baseEnv(nil), []string{"B=c"})
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"sync"
 	"syscall"
 
@@ -19,6 +20,7 @@ type session struct {
 	conn *connection
 	ch   ssh.Channel
 	env  []string
+	term *terminal // that the client asked for, or nil
 
 	busy    bool // a command, shell or subsystem was requested
 	cmd     *command
@@ -42,6 +44,8 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 	// the connection has ended. Nobody reads the output any more.
 	if s.cmd != nil {
 		s.cmd.kill()
+	} else if s.term != nil {
+		s.term.close()
 	}
 	s.tasks.Wait()
 }
@@ -55,6 +59,11 @@ func (s *session) handle(req *ssh.Request) bool {
 		}
 		s.env = append(s.env, env.Name+"="+env.Value)
 		return true
+	case "pty-req":
+		return s.makeTerminal(req.Payload)
+	case "window-change":
+		var size wire.WindowSize
+		return s.term != nil && ssh.Unmarshal(req.Payload, &size) == nil && s.term.resize(size) == nil
 	case "exec":
 		var exec struct{ Command string }
 		if ssh.Unmarshal(req.Payload, &exec) != nil {
@@ -62,7 +71,7 @@ func (s *session) handle(req *ssh.Request) bool {
 		}
 		return s.start(shell("-c", exec.Command))
 	case "shell":
-		return s.start(shell())
+		return s.start(s.loginShell())
 	case wire.ArgvRequest:
 		var argv wire.Argv
 		if s.failure = ssh.Unmarshal(req.Payload, &argv); s.failure != nil {
@@ -84,8 +93,34 @@ func (s *session) handle(req *ssh.Request) bool {
 		}
 		return s.signal(signal.Name)
 	}
-	// Also pty-req and window-change, because there are no terminals.
 	return false
+}
+
+// makeTerminal makes the terminal of a command that is yet to come.
+func (s *session) makeTerminal(payload []byte) bool {
+	var pty wire.PTY
+	if s.busy || s.term != nil || ssh.Unmarshal(payload, &pty) != nil {
+		return false
+	}
+	var err error
+	s.term, err = newTerminal(pty)
+	if err != nil {
+		s.conn.log.Warn("make terminal", "err", err)
+	}
+	return err == nil
+}
+
+// loginShell is what the request shell runs. A person at a terminal gets bash where the
+// guest has it.
+func (s *session) loginShell() wire.Argv {
+	if s.term == nil {
+		return shell()
+	}
+	argv := shell("-l")
+	if _, err := os.Stat("/bin/bash"); err == nil {
+		argv.Args = wire.Pack([]string{"/bin/bash", "-l"})
+	}
+	return argv
 }
 
 // shell returns what the requests exec and shell run, with all three streams.
@@ -99,7 +134,7 @@ func (s *session) start(argv wire.Argv) bool {
 		return false
 	}
 	s.busy = true
-	cmd, err := startCommand(argv, s.env)
+	cmd, err := startCommand(argv, s.env, s.term)
 	if err != nil {
 		s.failure = err
 		return false

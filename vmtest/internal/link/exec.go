@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,10 @@ type Command struct {
 	// the same writer, the streams' order is kept and one Write happens at a time.
 	// Otherwise each is called from its own goroutine.
 	Stdout, Stderr io.Writer
+
+	// Terminal, if not nil, gives the command a terminal of the guest instead of pipes.
+	// All its output goes to Stdout, and TERM is the terminal's type.
+	Terminal *Terminal
 
 	// Elapsed, if not nil, is set to how long the command ran by the guest's clock,
 	// when its end is known.
@@ -104,6 +109,7 @@ type execution struct {
 	ch             ssh.Channel
 	stdin          io.Reader
 	stdout, stderr *gate
+	terminal       *Terminal
 	elapsed        time.Duration // from the agent; set when run has returned
 
 	mu       sync.Mutex
@@ -114,7 +120,7 @@ func newExecution(c *Client, cmd Command) (*execution, error) {
 	if len(cmd.Args) == 0 {
 		return nil, errors.New("run command: no arguments given")
 	}
-	x := &execution{client: c, name: cmd.Args[0], stdin: cmd.Stdin}
+	x := &execution{client: c, name: cmd.Args[0], stdin: cmd.Stdin, terminal: cmd.Terminal}
 	argv := wire.Argv{
 		Args:   wire.Pack(cmd.Args),
 		Env:    wire.Pack(cmd.Env),
@@ -156,6 +162,13 @@ func (x *execution) shut() {
 
 // run returns when the channel is closed and all output is written.
 func (x *execution) run(requests <-chan *ssh.Request) error {
+	if x.terminal != nil {
+		if err := x.terminal.request(x.ch); err != nil {
+			go ssh.DiscardRequests(requests)
+			x.ch.Close()
+			return cmp.Or(x.client.Err(), err)
+		}
+	}
 	if _, err := x.ch.SendRequest(wire.ArgvRequest, false, x.request); err != nil {
 		go ssh.DiscardRequests(requests)
 		return x.client.lost(err)
@@ -171,7 +184,12 @@ func (x *execution) run(requests <-chan *ssh.Request) error {
 	if x.stderr != nil {
 		pumps.Go(func() { x.pump("stderr", x.stderr, x.ch.Stderr()) })
 	}
+	done := make(chan struct{})
+	if x.terminal != nil {
+		pumps.Go(func() { x.terminal.follow(x.ch, done) })
+	}
 	end, err := x.await(requests)
+	close(done)
 	pumps.Wait()
 
 	x.mu.Lock()

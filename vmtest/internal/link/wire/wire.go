@@ -154,6 +154,19 @@ type ExitSignal struct {
 	Language   string
 }
 
+// PTY is the payload of pty-req (RFC 4254, section 6.2).
+type PTY struct {
+	Term                         string // the terminal's type
+	Columns, Rows, Width, Height uint32 // as in WindowSize
+	Modes                        string
+}
+
+// WindowSize is the payload of window-change (RFC 4254, section 6.7). Width and Height are
+// in pixels, and may be 0.
+type WindowSize struct {
+	Columns, Rows, Width, Height uint32
+}
+
 // Signal is the payload of signal (RFC 4254, section 6.9).
 type Signal struct {
 	Name string
