@@ -87,7 +87,12 @@ func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 // the Result has what it wrote until then. When ctx ends, the command and what it started
 // are killed.
 func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
-	r, err := m.run(ctx, c)
+	return m.exec(ctx, c, nil)
+}
+
+// exec is Exec with a terminal, unless that is nil.
+func (m *Machine) exec(ctx context.Context, c Command, t *link.Terminal) (Result, error) {
+	r, err := m.runAt(ctx, c, t)
 	if r.err = err; isExit(err) {
 		return r, nil
 	}
@@ -95,11 +100,14 @@ func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
 }
 
 // run is Exec that returns an *ExitError for a command that does not exit with 0.
-func (m *Machine) run(ctx context.Context, c Command) (Result, error) {
+func (m *Machine) run(ctx context.Context, c Command) (Result, error) { return m.runAt(ctx, c, nil) }
+
+// runAt is run with a terminal, unless that is nil.
+func (m *Machine) runAt(ctx context.Context, c Command, t *link.Terminal) (Result, error) {
 	c = m.asMyself(c)
 	var stdout, stderr capture
 	var elapsed time.Duration
-	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Elapsed: &elapsed}
+	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Terminal: t, Elapsed: &elapsed}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &stdout
 	}

@@ -60,6 +60,30 @@ func addWithFlag(cmd *cobra.Command, files *[]string) {
 	cmd.Flags().StringArrayVar(files, "with", nil, "also copy `HOSTPATH:GUESTPATH`; may be given several times")
 }
 
+// addUserFlag adds --user.
+func addUserFlag(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "user", "", "name or UID of the user to run the command as (default root)")
+}
+
+// guestFiles are the flags for what is copied into a guest before its command.
+type guestFiles struct{ with, units []string }
+
+func (f *guestFiles) addFlags(cmd *cobra.Command) {
+	addWithFlag(cmd, &f.with)
+	cmd.Flags().StringArrayVar(&f.units, "units", nil, "copy the unit file or the directory of units at `PATH`; may be given several times")
+}
+
+// find returns the files and the units.
+func (f *guestFiles) find() (extra []extraFile, sets []unitSet, err error) {
+	if extra, err = extraFiles(f.with); err != nil {
+		return nil, nil, usageError{err}
+	}
+	if len(f.units) > 0 {
+		sets, err = unitSets(f.units)
+	}
+	return extra, sets, err
+}
+
 // extraFile is a file or directory that units need.
 type extraFile struct{ host, guest string }
 

@@ -162,6 +162,7 @@ are for terminals, and not if NO_COLOR is set.`,
   vmtest demo                      # show socket activation, step by step
   vmtest doctor                    # check this host
   vmtest run systemctl --version   # run a command in a fresh guest
+  vmtest shell                     # look around in one
   vmtest verify --image debian-11,debian-13 ./units
   vmtest snapshot prune --limit 1000`,
 		SilenceErrors:     true,
@@ -173,7 +174,7 @@ are for terminals, and not if NO_COLOR is set.`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newImage(s), newMan(), newRun(s), newSetup(s), newSnapshot(s),
+	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newImage(s), newMan(), newRun(s), newSetup(s), newShell(s), newSnapshot(s),
 		newTrim(s), newVerify(s))
 	return root
 }

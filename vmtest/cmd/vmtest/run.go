@@ -23,13 +23,14 @@ type commandRun struct {
 	extra   []extraFile
 	units   []unitSet
 	command vmtest.Command
+	tty     bool // run it with this process's terminal
 }
 
 func newRun(s streams) *cobra.Command {
 	r := commandRun{streams: s}
-	var imageNames, with, units []string
+	var files guestFiles
 	cmd := &cobra.Command{
-		Use:   "run [--image NAME,...] [--units PATH] [--] COMMAND [ARGUMENT...]",
+		Use:   "run [-t] [--image NAME,...] [--units PATH] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
 		Long: `Run runs one command in a guest of its own, which is gone afterwards. The command runs
 as root, or as the user of the guest that --user names. With --units and --with, files of
@@ -42,32 +43,32 @@ it could not be started. vmtest's own exit statuses are listed by vmtest --help.
 
 With several images, the command runs in a guest of each, one after the other, without
 input, and a line on standard error names the guest. The exit status is the first that
-is not 0.`,
+is not 0.
+
+-t gives the command a terminal of the guest, as vmtest shell does.`,
 		Example: `  vmtest run systemctl --version
   vmtest run --package rpcbind rpcinfo
   vmtest run --deb ./mydaemon_1.0_amd64.deb systemctl status mydaemon
   vmtest run --units ./units --with ./mydaemon:/usr/local/bin/mydaemon systemctl start mydaemon
+  vmtest run -t systemd-cgtop
   vmtest run --image debian-11,debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			r.command.Args, r.images = args, imageNames
-			if r.extra, err = extraFiles(with); err != nil {
-				return usageError{err}
+			if r.command.Args = args; r.tty && len(r.images) > 1 {
+				return usageError{errors.New("-t takes one image")}
 			}
-			if len(units) > 0 {
-				if r.units, err = unitSets(units); err != nil {
-					return err
-				}
+			if r.extra, r.units, err = files.find(); err != nil {
+				return err
 			}
 			return r.run(cmd.Context())
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is its own
-	addImagesFlag(cmd, &imageNames)
+	addImagesFlag(cmd, &r.images)
 	addPackageFlags(cmd, &r.added)
-	addWithFlag(cmd, &with)
-	cmd.Flags().StringArrayVar(&units, "units", nil, "copy the unit file or the directory of units at `PATH`; may be given several times")
-	cmd.Flags().StringVar(&r.command.User, "user", "", "name or UID of the user to run the command as (default root)")
+	files.addFlags(cmd)
+	addUserFlag(cmd, &r.command.User)
+	cmd.Flags().BoolVarP(&r.tty, "tty", "t", false, "give the command a terminal; what the guest writes is not filtered")
 	return cmd
 }
 
@@ -77,7 +78,7 @@ func (r commandRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(names) == 1 {
+	if len(names) == 1 || r.tty { // a terminal has one guest, the first of $VMTEST_IMAGE
 		r.command.Stdin = r.in
 		return r.one(ctx, names[0], func(*vmtest.Machine) {})
 	}
@@ -107,6 +108,11 @@ func (r commandRun) one(ctx context.Context, image string, began func(*vmtest.Ma
 		return err
 	}
 	began(m)
+	if r.tty {
+		fmt.Fprintf(r.err, "vmtest: a terminal of %s, whose output is not filtered; if it hangs, type Enter ~ .\n", describe(m.Image()))
+		result, err := m.Shell(ctx, r.command)
+		return commandStatus(cmp.Or(err, result.Err()))
+	}
 	out, flushOut := guarded(r.out)
 	errOut, flushErr := guarded(r.err)
 	r.command.Stdout, r.command.Stderr = out, errOut

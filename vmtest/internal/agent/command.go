@@ -68,7 +68,7 @@ func startCommand(argv wire.Argv, env []string, t *terminal) (*command, error) {
 }
 
 // newCommand returns the command of argv without its path. Its environment is base, the
-// user's, env and argv's, of which a later entry counts.
+// user's, env and argv's. A later entry replaces an earlier one.
 func newCommand(argv wire.Argv, base, env []string) (*exec.Cmd, error) {
 	args, err := wire.Unpack(argv.Args)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package agent is the guest's end of the link: an SSH server on a byte stream whose
 // other end only the host holds.
 //
-// It serves "session" channels (exec, shell without a terminal, the sftp subsystem,
+// It serves "session" channels (exec, shell, with a terminal or without, the sftp subsystem,
 // and a request that starts an exact argument vector), direct-tcpip and
 // direct-streamlocal@openssh.com. So it serves package link and any SSH client.
 package agent
