@@ -101,9 +101,7 @@ func TestDatagramAccept(t *testing.T) {
 		ID: "datagram-accept", Claim: "a datagram socket with Accept=yes is refused as a bad setting, though the man page says that the value is ignored",
 		See: "systemd.socket(5) Accept=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("datagram.socket"), "Unit datagram.socket has a bad unit file setting.")
-		g.is("LoadState", g.show("datagram.socket", "LoadState"), "bad-setting")
-		g.logs("datagram.socket", "Unit configured for accepting sockets, but sockets are non-accepting. Refusing.")
+		g.badSetting("datagram.socket", "Unit configured for accepting sockets, but sockets are non-accepting. Refusing.")
 	})
 }
 

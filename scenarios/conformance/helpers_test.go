@@ -78,6 +78,14 @@ func (g *guest) startFails(unit, state string) {
 	g.is("state of "+unit, g.show(unit, "ActiveState", "Result"), state)
 }
 
+// badSetting asserts that systemd refuses a unit for its settings, and says why.
+func (g *guest) badSetting(unit, why string) {
+	g.t.Helper()
+	g.is("start of "+unit, g.tryStart(unit), "Unit "+unit+" has a bad unit file setting.")
+	g.is("LoadState of "+unit, g.show(unit, "LoadState"), "bad-setting")
+	g.logs(unit, why)
+}
+
 // waitFailed waits until a unit has failed, and asserts its Result.
 func (g *guest) waitFailed(unit, result string) {
 	g.t.Helper()

@@ -172,8 +172,7 @@ func TestServiceWithAccept(t *testing.T) {
 		ID: "service-accept", Claim: "Service= with Accept=yes is a bad setting",
 		See: "systemd.socket(5) Service=",
 	}, func(g *guest) {
-		g.is("start", g.tryStart("named.socket"), "Unit named.socket has a bad unit file setting.")
-		g.logs("named.socket", "Explicit service configuration for accepting socket units not supported")
+		g.badSetting("named.socket", "Explicit service configuration for accepting socket units not supported")
 	})
 }
 
