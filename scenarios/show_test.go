@@ -62,3 +62,24 @@ func TestShowIsWhatSystemctlPrints(t *testing.T) {
 		assert.Equal(t, printed, g.Unit(unit).Show(t, names...), unit)
 	}
 }
+
+// A systemd that re-executes itself while it is asked answers afterwards.
+func TestShowOutlivesReexec(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	reexecuted := make(chan bool)
+	go func() {
+		defer close(reexecuted)
+		systemctl(t, g, "daemon-reexec")
+	}()
+	asked := 0
+	for done := false; !done; asked++ {
+		select {
+		case <-reexecuted: // or on its way to that, so once more
+			done = true
+		default:
+		}
+		assertShow(t, g, "basic.target", properties{"ActiveState": "active"})
+	}
+	t.Logf("asked %d times", asked)
+}

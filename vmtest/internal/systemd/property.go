@@ -132,7 +132,8 @@ func (c *connection) getAt(ctx context.Context, unit, of, name string) (value go
 	return value, call.ResponseSequence, nil
 }
 
-// Properties returns all properties of a unit. A unit that does not exist is an ErrNoUnit.
+// Properties returns all properties of a unit. A unit that does not exist is an ErrNoUnit, and
+// has properties with it.
 func (m *Manager) Properties(ctx context.Context, unit string) (map[string]any, error) {
 	if err := CheckUnitName(unit); err != nil {
 		return nil, err
