@@ -31,6 +31,7 @@ var commands = map[string]string{
 	"TestEvidence":                   "a failure that no call has seen",
 	"TestShowIsWhatSystemctlPrints":  "what systemctl show prints",
 	"TestTypo":                       "what systemctl start prints",
+	"TestUnexpectedByOtherNames":     "a unit that no call has named",
 	"TestUnexpectedInATemplate":      "a unit that no call has named",
 	"TestWaitSettled":                "a start that is not waited for",
 	"misbehave":                      "a failure that no call has seen",
