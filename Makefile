@@ -68,8 +68,8 @@ bench: setup ## measure boots, forks and the guide on this machine; writes bench
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
 
-soak: setup ## run the long tests: 500 forks, 50 killed test binaries, damaged caches, full disks
-	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk' ./scenarios
+soak: setup ## run the long tests: 500 forks, 50 killed test binaries, damaged caches, full disks, 60,000 lines of journal
+	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk|TestJournalStreamIsWhole' ./scenarios
 
 FUZZTIME ?= 10m
 fuzz: ## fuzz every parser of untrusted text; FUZZTIME=1m each instead of 10m

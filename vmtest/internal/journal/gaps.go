@@ -89,7 +89,7 @@ type foundEntry struct {
 
 func (f *filler) Write(p []byte) (int, error) {
 	err := f.decoder.write(p, func(raw []byte, cut bool) {
-		if e, err := parseEntry(raw); err == nil {
+		if e, err := parseEntry(raw); err == nil && !e.bare() {
 			place, _ := placeOf(e.Cursor)
 			late := stored{raw: raw, place: place, boot: e.Boot}
 			if slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late) }) {

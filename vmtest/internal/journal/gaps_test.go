@@ -30,7 +30,7 @@ func TestEntriesThatDidNotArrive(t *testing.T) {
 	assert.Equal(t, []string{"2 entries before 03:04:05.000 : m6 did not arrive"}, s.Losses(0))
 	assert.Len(t, s.Losses(at), 1)
 	assert.Empty(t, s.Losses(at+1))
-	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8)...)))
+	_, err := s.Write([]byte(export("__CURSOR", "x") + export(stamped(8, "MESSAGE", "m8")...)))
 	require.NoError(t, err)
 	require.Len(t, s.Losses(0), 2)
 	assert.Contains(t, s.Losses(0)[1], "an entry was dropped: parse journal timestamp")
@@ -58,7 +58,7 @@ func TestFillTwice(t *testing.T) {
 func TestTwoSequences(t *testing.T) {
 	s := of(t, 1, 2)
 	for _, cursor := range []string{"s=u;i=3;b=b", "s=u;i=4;b=b", "s=1;i=5;b=b", "s=v;i=1;b=b", "s=1;i=6;b=b"} {
-		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b")))
+		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b", "MESSAGE", "")))
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 7, s.Len())

@@ -78,6 +78,11 @@ func (s *Store) add(raw []byte, cut bool) {
 		s.pass(raw)
 		return
 	}
+	if e.bare() {
+		s.lose("an entry came without its fields")
+		s.pass(raw)
+		return
+	}
 	place, ok := placeOf(e.Cursor)
 	if !ok {
 		s.lose("an entry was dropped: no place in the cursor %q", e.Cursor)

@@ -113,10 +113,15 @@ func TestEntryThatIsNotWhole(t *testing.T) {
 		"a large value":       {sized("HUGE", maxEntry+1), "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
 		"a large line":        {"HUGE=" + strings.Repeat("x", maxEntry) + "\n", "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
 		"many values":         {strings.Repeat("MANY="+strings.Repeat("x", 1<<20)+"\n", 20), "m1 m2 m3", "an entry of more than 16 MiB was cut: 03:04:05.000 : m2"},
+		"no field":            {"", "m1 m3", "an entry came without its fields"},
 		"a time that is none": {"__MONOTONIC_TIMESTAMP=x\n", "m1 m3", "an entry was dropped: parse journal's monotonic timestamp"},
 	} {
 		s := of(t, 1)
-		_, err := s.Write([]byte(strings.TrimSuffix(export(stamped(2, "MESSAGE", "m2")...), "\n") + test.field + "\n"))
+		text := strings.TrimSuffix(export(stamped(2, "MESSAGE", "m2")...), "\n") + test.field + "\n"
+		if test.field == "" {
+			text = export(stamped(2)...)
+		}
+		_, err := s.Write([]byte(text))
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		assert.NoError(t, s.WaitTails(ctx, []Place{{"1", 2}}), name)
@@ -127,4 +132,30 @@ func TestEntryThatIsNotWhole(t *testing.T) {
 		assert.Len(t, s.Losses(1), 1, name)
 		assert.Equal(t, test.kept, all(t, s))
 	}
+}
+
+// A burst of 60,000 entries, of the size that a service's have, is kept, in order.
+func TestBurst(t *testing.T) {
+	const entries = 60_000
+	var stream strings.Builder
+	for n := 1; n <= entries; n++ {
+		stream.WriteString(export(stamped(n, "MESSAGE", fmt.Sprintf("m%d", n), "FIELDS", strings.Repeat("x", 700))...))
+	}
+	s := NewStore()
+	for text := stream.String(); text != ""; {
+		part := text[:min(len(text), 32<<10)]
+		_, err := s.Write([]byte(part))
+		require.NoError(t, err)
+		text = text[len(part):]
+	}
+	all, err := s.Select(Query{}, nil)
+	require.NoError(t, err)
+	require.Len(t, all, entries)
+	for i, e := range all {
+		require.Equal(t, fmt.Sprintf("m%d", i+1), e.Message)
+	}
+	assert.Empty(t, s.Losses(0))
+	last, err := s.Select(Query{After: c(entries - 1)}, nil)
+	require.NoError(t, err)
+	assert.Len(t, last, 1)
 }
