@@ -141,6 +141,7 @@ type ConnError struct {
 	Cause   string // which deadline it was, and what listened on the address then
 }
 
+// Error returns what was done, the address in the guest, and Cause.
 func (e *ConnError) Error() string {
 	return fmt.Sprintf("%s %s %s (guest): %s", e.Op, e.Network, e.Address, e.Cause)
 }

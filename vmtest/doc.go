@@ -43,8 +43,9 @@
 //
 // # Errors
 //
-// errors.As finds the type of an error: *[UnitError] for a unit, *[PropertyError] for a
-// property that the guest's systemd does not have, *[EntryError] for what the journal lacks
+// errors.As finds the type of an error: *[UnitError] for a unit, *[UnitNameError] for a text
+// that names none, *[PropertyError] for a property that the guest's systemd does not have,
+// *[UnequalError] for one that is not as expected, *[EntryError] for what the journal lacks
 // or should not have, *[ExitError] and *[StartError] for a command, *[VerifyError] for
 // findings, *[ConnError] for a read or a write that timed out, *[GuestError] for a guest that
 // is gone or does not answer, and *[HostError] for what the host lacks. errors.Is finds
@@ -65,7 +66,8 @@
 //	g.AnnounceFailure(t, "demo.service")
 //	g.AnnounceEntry(t, vmtest.JournalQuery{By: "demo.service", Contains: "cannot bind"})
 //
-// An announcement that does not come true fails the test as well. Config.LogUnexpected logs
+// An announcement that does not come true fails the test as well; AllowFailure and AllowEntry
+// are for what may come and may not. Config.LogUnexpected logs
 // all of this instead. Guests of this module's images print nothing of the kind by
 // themselves, so there is no list of exceptions.
 //

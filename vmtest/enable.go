@@ -25,7 +25,8 @@ type UnitFileChange struct {
 // no unit file, and the unit does not run without one.
 var ErrNoUnit = systemd.ErrNoUnit
 
-// DaemonReload makes systemd read its unit files again, as systemctl daemon-reload does.
+// DaemonReload makes systemd read its unit files again, as systemctl daemon-reload does. Faults
+// in the files are no error; Verify finds them.
 func (m *Machine) DaemonReload(ctx context.Context) error {
 	if err := m.units().Reload(ctx); err != nil {
 		return fmt.Errorf("daemon-reload: %w", public(err))

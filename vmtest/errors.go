@@ -22,6 +22,7 @@ type ExitError struct {
 	CoreDumped bool   // with Signal only
 }
 
+// Error returns how the command ended, such as "exit status 3" or "signal KILL".
 func (e *ExitError) Error() string { return (*link.ExitError)(e).Error() }
 
 // StartError reports that a command in the guest could not be started: there is no such
@@ -33,6 +34,7 @@ type StartError struct {
 	Errno   syscall.Errno // 0 if no system call failed
 }
 
+// Error returns the program and why it could not be started, safe to print.
 func (e *StartError) Error() string { return (*link.StartError)(e).Error() }
 
 // Unwrap returns Errno if there is one.
@@ -45,6 +47,7 @@ type UnitNameError struct {
 	Err  error // why not
 }
 
+// Error returns the name and what is wrong with it, safe to print.
 func (e *UnitNameError) Error() string { return tail.Printable(e.Err.Error()) }
 
 // Unwrap returns Err.

@@ -86,7 +86,7 @@ func (m *Machine) Journal(ctx context.Context, q JournalQuery) ([]Entry, error) 
 }
 
 // JournalEnd returns the cursor of the last entry, for JournalQuery.After: it stands for
-// this point.
+// this point, after all that was logged before the call. It is "" if there is no entry.
 func (m *Machine) JournalEnd(ctx context.Context) (string, error) {
 	if err := m.vm.SyncJournal(ctx); err != nil {
 		return "", public(err)
@@ -98,7 +98,9 @@ func (m *Machine) JournalEnd(ctx context.Context) (string, error) {
 // have come and did not, a line each: those that journald did not take ("Suppressed 7
 // messages from demo.service", see RateLimitBurst= in journald.conf(5)), those that the
 // guest removed before they were read (journalctl --vacuum-size), and those that this host
-// dropped.
+// dropped or cut: it keeps the last 128 MiB of a machine's journal, and the last 16 MiB of what
+// a snapshot's machine logged, and leaves out fields that make an entry larger than 16 MiB.
+// JournalQuery.After may be before the machine began; ExpectNoEntry heeds losses there too.
 func (m *Machine) JournalLosses() []string { return m.vm.Journal().Losses(m.vm.Origin()) }
 
 // WaitJournal returns the first entry that q selects and match accepts, among those that

@@ -44,7 +44,8 @@ func (m *Machine) Console() []byte {
 	return data
 }
 
-// Done returns a channel that is closed when the guest has gone.
+// Done returns a channel that is closed when the guest has gone, by itself or by Close, Kill or
+// Snapshot. WaitEnding says how.
 func (m *Machine) Done() <-chan struct{} { return m.vm.Done() }
 
 // Close ends the guest at once, without notice to it, and gives up all that the machine
@@ -78,7 +79,8 @@ const (
 	EndingKilled Ending = "killed" // QEMU ended, and the guest did not ask for that
 )
 
-// WaitEnding waits until the guest has gone and returns how. It does not close the machine.
+// WaitEnding waits until the guest has gone and returns how, at once if it has already. It does
+// not close the machine.
 func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 	ending, err := m.vm.Wait(ctx)
 	return Ending(ending), public(err)
@@ -92,7 +94,7 @@ func (m *Machine) Reboot(ctx context.Context) error { return public(m.vm.Reboot(
 
 // SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
 // soft-reboot; systemd 254 and later) and waits until its systemd is "running" again.
-// Files stay.
+// Files stay. On an older systemd it is an error.
 func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.SoftReboot(ctx)) }
 
 // Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.

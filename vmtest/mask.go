@@ -15,7 +15,8 @@ func (m *Machine) Mask(ctx context.Context, units ...string) ([]UnitFileChange, 
 	return m.changeFiles(ctx, systemd.Mask, units)
 }
 
-// Unmask removes what Mask made, as systemctl unmask does.
+// Unmask removes what Mask made, as systemctl unmask does, and returns the links that systemd
+// removed. A unit that is not masked is left alone.
 func (m *Machine) Unmask(ctx context.Context, units ...string) ([]UnitFileChange, error) {
 	return m.changeFiles(ctx, systemd.Unmask, units)
 }

@@ -19,6 +19,7 @@ type PropertyError struct {
 	Version        string // of the guest's systemd, such as "257.13-1~deb13u1", or "" after Show
 }
 
+// Error returns unit, property and version, safe to print.
 func (e *PropertyError) Error() string { return tail.Printable((*systemd.PropertyError)(e).Error()) }
 
 // Property reads the property of the given name, such as "TimeoutStopUSec", into the
@@ -83,6 +84,7 @@ type UnequalError struct {
 	Got            any // of the D-Bus type as godbus has it, or a time.Duration if Want is one
 }
 
+// Error returns, for example, "MaxConnections of demo.socket is 64, want 128", safe to print.
 func (e *UnequalError) Error() string {
 	return tail.Printable(fmt.Sprintf("%s of %s is %v, want %v", e.Property, e.Unit, e.Got, e.Want))
 }

@@ -31,7 +31,8 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return &Snapshot{s, config, m.announced.allTested()}, nil
 }
 
-// Close gives up the snapshot. Machines that were forked from it run on.
+// Close gives up the snapshot when no fork is being started from it. Machines that were forked
+// run on, and a later Launch or Start is an error. Further calls do nothing.
 func (s *Snapshot) Close() error { return s.snapshot.Close() }
 
 // ForkConfig is the part of a Config that each fork of a snapshot has for itself. A zero

@@ -22,7 +22,8 @@ type MachineUnit struct {
 	name    string
 }
 
-// Unit returns the unit of that name, such as "demo-echo.socket".
+// Unit returns the unit of that name, such as "demo-echo.socket". It need not exist, and nothing
+// is asked of the guest. The unit is under test from then on; see Unexpected.
 func (m *Machine) Unit(name string) *MachineUnit {
 	m.announced.test(m.unitID(name))
 	return &MachineUnit{m, name}
@@ -132,7 +133,7 @@ type Unit struct {
 	unit  *MachineUnit
 }
 
-// Unit returns the unit of that name, such as "demo-echo.socket". It need not exist.
+// Unit returns the unit of that name, such as "demo-echo.socket", as Machine.Unit.
 func (g *Guest) Unit(name string) *Unit { return &Unit{g, g.Machine.Unit(name)} }
 
 // Name returns the name of the unit.

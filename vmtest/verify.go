@@ -39,6 +39,7 @@ type VerifyError struct {
 	Findings []Finding
 }
 
+// Error returns the units on the first line and a finding on each line below it.
 func (e *VerifyError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "verify %s: systemd-analyze reported:", strings.Join(e.Units, " "))
