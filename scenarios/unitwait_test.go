@@ -50,7 +50,7 @@ func TestWaitForCounters(t *testing.T) {
 	var failed *vmtest.UnitError
 	require.ErrorAs(t, err, &failed)
 	assert.Equal(t, []string{"wait", "few@.service", "1"}, []string{failed.Op, failed.Unit, failed.Want})
-	assert.Contains(t, strings.Join(failed.Journal, "\n"), "Started few@", "of the instances that there were")
+	assert.Contains(t, strings.Join(failed.Journal, "\n"), "Reads from a connection", "of the instances that there were")
 	assert.ErrorContains(t, err, "wait for 1 instances of few@.service: nothing will start more: few.socket is inactive; there are none\n")
 
 	service := g.Unit("slow.service") // of a user who thinks in time spans
