@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
@@ -55,12 +56,16 @@ type follower struct {
 // stderrKept is how much of what journalctl prints is kept, in bytes.
 const stderrKept = 1 << 10
 
+// stderrDelay bounds how long a process that cmd has left behind keeps its end from being seen.
+const stderrDelay = time.Second
+
 // start starts cmd, whose standard output is the port.
 func (f *follower) start(cmd *exec.Cmd, port *os.File) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	stderr, done := tail.NewBuffer(stderrKept), make(chan struct{})
 	cmd.Stdout, cmd.Stderr = port, stderr
+	cmd.WaitDelay = stderrDelay
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start journalctl: %w", err)
 	}

@@ -29,7 +29,7 @@ func TestEndOfJournalStream(t *testing.T) {
 	start("kill -9 $$")
 	<-f.done
 	assert.Equal(t, JournalEnd{Cause: "signal: killed"}, f.end())
-	start("sleep 1000")
+	start("exec sleep 1000")
 	pid := f.cmd.Process.Pid
 	assert.Equal(t, JournalEnd{Stopped: true}, f.end())
 	assert.NoDirExists(t, fmt.Sprintf("/proc/%d", pid))

@@ -290,8 +290,7 @@ func (m *Machine) Saved() bool {
 	return ended != nil && ended.By == "Snapshot"
 }
 
-// Of returns a machine without a monitor, for tests: its session is with an agent
-// anywhere, on a system of that architecture.
+// Of returns a machine without a monitor, for tests: its agent is anywhere, on such a system.
 func Of(process *qemu.Process, session *link.Client, arch string) *Machine {
 	m := newMachine(Spec{Files: &boot.Files{Image: &images.Image{Manifest: images.Manifest{Arch: arch}}}}, process)
 	m.link = session
