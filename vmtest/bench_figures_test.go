@@ -3,10 +3,15 @@ package vmtest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"text/tabwriter"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 )
 
 // figures are the medians of this run, in the order in which they were measured.
@@ -18,13 +23,30 @@ type figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
+	Bound float64 `json:"bound,omitempty"` // that Value must not exceed, if not 0
+}
+
+// bounds are those of some figures, on a host that does nothing else.
+var bounds = map[string]float64{
+	"state_per_systemctl_show":              0.25,
+	"property_per_systemctl_show":           0.25,
+	"show_per_systemctl_show":               0.25,
+	"journal_per_journalctl":                0.25,
+	"fork_to_typed_answer_per_bare_restore": 2.5,
+	"wait_after_signal_ms":                  20,
+	"wait_property_after_signal_ms":         20,
+	"wait_instances_after_signal_ms":        20,
+	"guide_typed_per_commands":              0.75,
+	"guide_typed_fork_per_peer":             1,
 }
 
 var measured figures
 
-// TestMain writes the figures to the file that $VMTEST_BENCH_JSON names.
+// TestMain prints the figures as a table, and writes them to the file that $VMTEST_BENCH_JSON
+// names.
 func TestMain(m *testing.M) {
 	code := m.Run()
+	measured.print(os.Stdout)
 	if path := os.Getenv("VMTEST_BENCH_JSON"); path != "" && len(measured.list) > 0 {
 		data, err := json.MarshalIndent(measured.list, "", "  ")
 		if err == nil {
@@ -43,7 +65,27 @@ func report(b *testing.B, name string, value float64, unit string) {
 	b.Helper()
 	b.ReportMetric(0, "ns/op") // 0 omits it
 	b.ReportMetric(value, name)
-	measured.list = append(measured.list, figure{name, value, unit})
+	measured.list = append(measured.list, figure{name, value, unit, bounds[name]})
+}
+
+// print writes a line for each figure.
+func (f figures) print(w io.Writer) {
+	if len(f.list) == 0 {
+		return
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "figure\tvalue\tunit\tbound\t")
+	for _, x := range f.list {
+		bound, verdict := "", ""
+		if x.Bound != 0 {
+			bound, verdict = fmt.Sprint(x.Bound), "met"
+			if x.Value > x.Bound {
+				verdict = "exceeded"
+			}
+		}
+		fmt.Fprintf(table, "%s\t%.4g\t%s\t%s\t%s\n", x.Name, x.Value, x.Unit, bound, verdict)
+	}
+	table.Flush()
 }
 
 // get returns the figure with the given name, which must have been measured.
@@ -73,4 +115,18 @@ func sample(n int, f func()) float64 {
 		all = append(all, time.Since(begin).Seconds())
 	}
 	return median(all)
+}
+
+func TestFigures(t *testing.T) {
+	var text strings.Builder
+	figures{[]figure{{"a_s", 1.23456, "s", 0}, {"b_ratio", 0.2, "ratio", 0.25}, {"c_ratio", 0.3, "ratio", 0.25}}}.print(&text)
+	assert.Equal(t, `
+figure   value  unit   bound  
+a_s      1.235  s             
+b_ratio  0.2    ratio  0.25   met
+c_ratio  0.3    ratio  0.25   exceeded
+`, "\n"+text.String())
+	text.Reset()
+	figures{}.print(&text)
+	assert.Empty(t, text.String())
 }

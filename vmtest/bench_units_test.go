@@ -22,7 +22,7 @@ func timed(samples *[]float64, f func()) {
 // BenchmarkState measures the typed state of a unit against systemctl show.
 func BenchmarkState(b *testing.B) {
 	c := benchConfig(b, Config{})
-	var state, property, show, reload, reloadCommand []float64
+	var state, property, shown, show, reload, reloadCommand []float64
 	for range 3 {
 		m := machine(b, c)
 		require.NoError(b, m.CopyFS(b.Context(), os.DirFS("../scenarios/testdata/guide"), m.Image().UnitDir()))
@@ -35,6 +35,11 @@ func BenchmarkState(b *testing.B) {
 				require.Equal(b, "listening", s.SubState)
 			})
 			timed(&property, func() { require.NoError(b, u.Property(b.Context(), "NAccepted", new(int))) })
+			timed(&shown, func() {
+				p, err := u.Show(b.Context(), "ActiveState", "SubState", "NAccepted")
+				require.NoError(b, err)
+				require.Equal(b, "listening", p["SubState"])
+			})
 			timed(&show, func() {
 				_, err := m.Run(b.Context(), "systemctl", "show", u.Name())
 				require.NoError(b, err)
@@ -52,7 +57,39 @@ func BenchmarkState(b *testing.B) {
 	report(b, "state_s", median(state), "s")
 	report(b, "state_per_systemctl_show", median(state)/median(show), "ratio")
 	report(b, "property_per_systemctl_show", median(property)/median(show), "ratio")
+	report(b, "show_per_systemctl_show", median(shown)/median(show), "ratio")
 	report(b, "reload_per_systemctl_daemon_reload", median(reload)/median(reloadCommand), "ratio")
+}
+
+// BenchmarkJournal measures a query of the journal on the host, which waits for what was logged
+// before, against journalctl in the guest: the first of each in a fork of its own, and later
+// ones.
+func BenchmarkJournal(b *testing.B) {
+	c := benchConfig(b, Config{})
+	query := func(m *Machine) {
+		entries, err := m.Journal(b.Context(), JournalQuery{Unit: "systemd-journald.service", Last: 10})
+		require.NoError(b, err)
+		require.NotEmpty(b, entries)
+	}
+	command := func(m *Machine) {
+		out, err := m.Run(b.Context(), "journalctl", "-u", "systemd-journald.service", "-n", "10", "--no-pager")
+		require.NoError(b, err)
+		require.NotEmpty(b, out)
+	}
+	var first, again [2][]float64
+	for range 8 {
+		for i, do := range []func(*Machine){query, command} {
+			m := machine(b, c)
+			timed(&first[i], func() { do(m) })
+			for range 3 {
+				timed(&again[i], func() { do(m) })
+			}
+			m.Close()
+		}
+	}
+	report(b, "journal_s", median(first[0]), "s")
+	report(b, "journal_per_journalctl", median(first[0])/median(first[1]), "ratio")
+	report(b, "journal_again_per_journalctl", median(again[0])/median(again[1]), "ratio")
 }
 
 // BenchmarkForkToAnswer measures the start of a fork until PID 1 has answered with a typed
