@@ -64,7 +64,7 @@ setup: ## install missing host packages
 images: setup ## rebuild all guest images
 	@$(VMTEST) image build --all
 
-bench: setup ## measure boots, forks and the guide on this machine; writes bench.json
+bench: setup ## measure this machine; writes bench.json; VMTEST_BENCH_PEER=PROGRAM as BenchmarkPeer has it
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
 

@@ -11,7 +11,8 @@ import (
 )
 
 // BenchmarkPeer measures the guide's job by typed calls on a fork, start included, against
-// another program that does the job by its commands, one after the other.
+// another program that does the job by its commands, one after the other. Another figure is of
+// the job without its DaemonReload.
 // $VMTEST_BENCH_PEER is that program. It gets the paths of a root file system, a squashfs, and
 // of the directory of the guide's units, and a number of runs. For each it prints a line that
 // has "total SECONDS" and what the guide prints.
@@ -24,13 +25,18 @@ func BenchmarkPeer(b *testing.B) {
 	m := machine(b, c)
 	root := m.vm.Spec().Files.Root.Name()
 	m.Close()
-	var fork, other []float64
+	var fork, short, other []float64
 	for range 10 {
-		timed(&fork, func() {
-			m := machine(b, c)
-			require.NoError(b, typedGuide(b.Context(), m))
-			m.Close()
-		})
+		for _, by := range []struct {
+			samples *[]float64
+			reload  bool
+		}{{&fork, true}, {&short, false}} {
+			timed(by.samples, func() {
+				m := machine(b, c)
+				require.NoError(b, typedGuide(b.Context(), m, by.reload))
+				m.Close()
+			})
+		}
 		out, err := exec.CommandContext(b.Context(), peer, root, "../scenarios/testdata/guide", "1").CombinedOutput()
 		require.NoError(b, err, "%s", out)
 		var seconds float64
@@ -44,4 +50,5 @@ func BenchmarkPeer(b *testing.B) {
 	}
 	report(b, "peer_guide_s", median(other), "s")
 	report(b, "guide_typed_fork_per_peer", median(fork)/median(other), "ratio")
+	report(b, "guide_typed_fork_without_reload_per_peer", median(short)/median(other), "ratio")
 }
