@@ -72,25 +72,20 @@ func (w Wake) applyWith(pool int) error {
 }
 
 func (w Wake) setClock() error {
-	if w.UnixNano != 0 {
-		ts := unix.NsecToTimespec(int64(w.UnixNano))
-		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-			return fmt.Errorf("set clock to %v: %w", time.Unix(0, int64(w.UnixNano)), err)
+	now := time.Unix(0, int64(w.UnixNano))
+	if w.UnixNano == 0 {
+		// This does not depend on how long the request was under way, which is long in a
+		// fork. adjtimex(2) would add the time itself, and then start a kernel thread that
+		// looks whether the hardware's clock has to be set.
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
+			return fmt.Errorf("read clock: %w", err)
 		}
-		return nil
+		now = time.Unix(0, ts.Nano()+int64(w.Asleep))
 	}
-	// This does not depend on how long the request was under way, which is long in a
-	// fork.
-	asleep := unix.NsecToTimespec(int64(w.Asleep))
-	_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{
-		Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO,
-		Time: unix.Timeval{ // in nanoseconds because of ADJ_NANO, adjtimex(2)
-			Sec:  asleep.Sec,
-			Usec: asleep.Nsec,
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("move clock by %v: %w", time.Duration(w.Asleep), err)
+	ts := unix.NsecToTimespec(now.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return fmt.Errorf("set clock to %v: %w", now, err)
 	}
 	return nil
 }
