@@ -47,9 +47,8 @@ type Machine struct {
 	// before systemctl runs: an agent that dies by itself before systemctl has ended the
 	// system looks like that end.
 	restarting atomic.Pointer[EndedError]
-
-	stranded atomic.Pointer[EndedError] // the error of a session that a failed restart left
-	ended    atomic.Pointer[EndedError] // the machine was ended
+	stranded   atomic.Pointer[EndedError] // the error of a session that a failed restart left
+	ended      atomic.Pointer[EndedError] // the machine was ended
 
 	mu    sync.Mutex
 	link  *link.Client // once connected; see Session
