@@ -42,8 +42,9 @@ func start(t *testing.T, server Server, sockets Sockets) *running {
 	return r
 }
 
-// wait returns the error of Serve, and checks that no connection is being served.
-func (r *running) wait(t *testing.T) error {
+// wait returns the error of Serve, and checks that no connection is being served. though says
+// why Serve should have returned, for the message.
+func (r *running) wait(t *testing.T, though ...string) error {
 	t.Helper()
 	select {
 	case err := <-r.done:
@@ -51,7 +52,7 @@ func (r *running) wait(t *testing.T) error {
 		assert.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "echo.serve(", "goroutines after Serve")
 		return err
 	case <-time.After(patience):
-		require.FailNow(t, "Serve did not return")
+		require.FailNow(t, "Serve did not return", "%s", though)
 		return nil
 	}
 }

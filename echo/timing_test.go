@@ -83,7 +83,7 @@ func TestDrainTimeout(t *testing.T) {
 		ping(t, l.dial())
 		stopped := time.Now()
 		r.stop()
-		require.NoError(t, r.wait(t))
+		require.NoError(t, r.wait(t, "although DrainTimeout is over"))
 		assert.Equal(t, timeout, time.Since(stopped))
 		assert.Contains(t, r.log.String(), "closed_hard=1")
 	})

@@ -15,7 +15,7 @@ import (
 func unitError(t testing.TB, err error) *vmtest.UnitError {
 	t.Helper()
 	var e *vmtest.UnitError
-	require.ErrorAs(t, err, &e)
+	require.ErrorAs(t, err, &e, "what was asked of a unit that fails returned no error of the unit")
 	return e
 }
 

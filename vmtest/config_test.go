@@ -58,7 +58,7 @@ func TestBadConfig(t *testing.T) {
 	for _, v := range []string{"x", "0", "-1", "NaN", "1e9"} {
 		t.Setenv("VMTEST_TIMEOUT_SCALE", v)
 		_, err = Config{}.complete()
-		assert.ErrorContains(t, err, "VMTEST_TIMEOUT_SCALE", v)
+		assert.ErrorContains(t, err, "VMTEST_TIMEOUT_SCALE", "with VMTEST_TIMEOUT_SCALE=%s", v)
 	}
 }
 

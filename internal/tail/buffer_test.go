@@ -71,6 +71,6 @@ func TestPrintable(t *testing.T) {
 		"caf\xe9 é":              "caf\ufffd é",
 		"\x1b[!p\x1b[?7hboot":    "boot",
 	} {
-		assert.Equal(t, want, Printable(in), "%q", in)
+		assert.Equal(t, want, Printable(in), "what is safe to print of %q", in)
 	}
 }

@@ -41,6 +41,6 @@ func TestFailures(t *testing.T) {
 			failedWith("b.service", "2", "exit-code"), // Start request repeated too quickly.
 		}, "[b.service failed 2 times: status 217/USER a.socket failed once: resources]"},
 	} {
-		assert.Equal(t, test.want, fmt.Sprint(Failures(test.entries)), name)
+		assert.Equal(t, test.want, fmt.Sprint(Failures(test.entries)), "failures by the word of PID 1: %s", name)
 	}
 }

@@ -29,7 +29,7 @@ func TestEntriesAreTheLastAfterACursor(t *testing.T) {
 	} {
 		entries, err := s.Select(test.query, nil)
 		require.NoError(t, err, name)
-		assert.Equal(t, test.want, messages(entries), name)
+		assert.Equal(t, test.want, messages(entries), "%s: entries after the cursor %q", name, test.query.After)
 	}
 }
 

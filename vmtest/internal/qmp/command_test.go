@@ -82,7 +82,7 @@ func TestAnswersToOtherCommandsAreDropped(t *testing.T) {
 	for _, name := range []string{"query-status", "query-migrate"} {
 		var got string
 		require.NoError(t, c.Execute(t.Context(), name, nil, &got, nil))
-		assert.Equal(t, name, got)
+		assert.Equal(t, name, got, "answer to %s", name)
 	}
 	sent.Wait()
 }

@@ -62,7 +62,7 @@ func TestEnding(t *testing.T) {
 			test.end(fake)
 			got, err := m.Wait(t.Context())
 			require.NoError(t, err)
-			assert.Equal(t, test.want, got)
+			assert.Equal(t, test.want, got, "how the guest ended")
 			err = m.run(t.Context(), "true")
 			require.ErrorAs(t, err, new(*GuestError))
 			assert.ErrorContains(t, err, test.says)
