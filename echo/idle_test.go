@@ -96,9 +96,11 @@ func TestClientAsIdleTimerFires(t *testing.T) {
 	r := start(t, Server{IdleTimeout: 50 * time.Millisecond, MaxConnections: 2}, sockets)
 	first := <-accepted
 	second, err := net.Dial("tcp", address)
-	require.NoError(t, err, "the server ended as idle, although a client had just connected")
+	const ended = "the server ended as idle, although a client had just connected"
+	require.NoError(t, err, ended)
 	defer second.Close()
-	ping(t, second)
+	require.NoError(t, second.SetDeadline(time.Now().Add(patience)))
+	ping(t, second, "a second client; "+ended)
 	for _, conn := range []net.Conn{second, first} {
 		_, err := exchange(conn, nil)
 		require.NoError(t, err)
