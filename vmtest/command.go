@@ -103,8 +103,10 @@ func (m *Machine) exec(ctx context.Context, c Command, t *link.Terminal) (Result
 func (m *Machine) run(ctx context.Context, c Command) (Result, error) { return m.runAt(ctx, c, nil) }
 
 // runAt is run with a terminal, unless that is nil.
-func (m *Machine) runAt(ctx context.Context, c Command, t *link.Terminal) (Result, error) {
+func (m *Machine) runAt(ctx context.Context, c Command, t *link.Terminal) (result Result, err error) {
 	c = m.asMyself(c)
+	startedAt := time.Now()
+	defer func() { m.stepOfCommand(startedAt, c, result, err) }()
 	var stdout, stderr capture
 	var elapsed time.Duration
 	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Terminal: t, Elapsed: &elapsed}
@@ -115,8 +117,8 @@ func (m *Machine) runAt(ctx context.Context, c Command, t *link.Terminal) (Resul
 		cmd.Stderr = &stderr
 	}
 	began := m.vm.Mark()
-	err := m.vm.Exec(ctx, cmd)
-	result := Result{Stdout: stdout.data, Stderr: stderr.data, ExitCode: -1, Duration: elapsed, Dropped: stdout.more + stderr.more}
+	err = m.vm.Exec(ctx, cmd)
+	result = Result{Stdout: stdout.data, Stderr: stderr.data, ExitCode: -1, Duration: elapsed, Dropped: stdout.more + stderr.more}
 	var exit *link.ExitError
 	var start *link.StartError
 	switch {

@@ -139,6 +139,28 @@
 //
 // [Guest.NeedSystemd] skips it where systemd is too old for what it tests.
 //
+// # When a test fails
+//
+// The log of a failed test has what decides: the units that failed, jobs, sockets, and the end
+// of the journal. Its last line is the path of a directory with more, for each of its guests:
+//
+//	summary.txt     what the log has
+//	journal.txt     the journal since the machine began, as text, and journal.export in the
+//	                format that systemd-journal-remote(8) reads
+//	console.txt     the end of what the guest wrote to its serial console
+//	qemu.txt        QEMU's command line, and the end of what it printed
+//	steps.txt       what the test did with the guest: its calls, how long each took, its
+//	                commands with the end of their output
+//	timeline.txt    those, and the journal, in the order of their times
+//	status.txt      systemctl status of the units that failed and of those under test, and
+//	                show.txt their properties
+//	jobs.txt        systemctl list-jobs; likewise processes.txt (systemd-cgls) and
+//	                listening.txt (ss)
+//
+// A guest that is gone or does not answer leaves the files up to timeline.txt. The directory is for this user
+// alone. It has nothing of the host's environment, but all that the test copied to the journal
+// or gave to commands.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
@@ -152,6 +174,9 @@
 //	VMTEST_REQUIRE=1      fail tests that would be skipped because the host lacks something
 //	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
+//	VMTEST_EVIDENCE       absolute path of the directory for what failed tests leave; default
+//	                      evidence in the cache, or the test's artifacts with go test
+//	                      -artifacts. The last 20 are kept
 //	VMTEST_LOG_UNEXPECTED=1
 //	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

@@ -23,15 +23,16 @@ const (
 	consoleShown = 50
 )
 
-// evidence returns what a guest shows about a failure: the units that failed on top, and
+// summarize returns what a guest shows about a failure: the units that failed on top, and
 // below them what systemd and the journal have. A guest that is gone or stuck yields its
-// console and the journal that had arrived. evidence uses the time that is kept back for it,
-// also after ctx has ended.
-func evidence(ctx context.Context, m *Machine) string {
-	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
+// console and the journal that had arrived. summarize uses the time that is kept back for
+// evidence, also after ctx has ended.
+func summarize(ctx context.Context, m *Machine) *summary {
+	ctx, cancel := evidenceTime(ctx)
 	defer cancel()
-	r := summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
+	r := &summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
+	r.answers = h.Answers()
 	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
 		r.notes = append(r.notes, h.String())
 	}
@@ -42,17 +43,23 @@ func evidence(ctx context.Context, m *Machine) string {
 	if !whole {
 		r.section(fmt.Sprintf("console, last %d lines", consoleShown), m.vm.Console().Lines(consoleShown))
 	}
-	return r.String()
+	return r
 }
 
-// summary is evidence that is being collected.
+// evidenceTime returns a context of the time that is kept back for evidence.
+func evidenceTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "no evidence", Time: deadline.Reserve * 3 / 4})
+}
+
+// summary is what the log of a failed test shows of its guest.
 type summary struct {
-	title  string
-	notes  []string                // lines for the top
-	failed []journal.Failure       // according to the journal
-	looks  map[string]systemd.Look // at units that failed
-	parts  []string                // sections, from the top
-	end    string                  // the section of the journal, which comes last
+	title   string
+	answers bool                    // the guest's agent did
+	notes   []string                // lines for the top
+	failed  []journal.Failure       // according to the journal
+	looks   map[string]systemd.Look // at units that failed
+	parts   []string                // sections, from the top
+	end     string                  // the section of the journal, which comes last
 }
 
 // String returns the summary. Its first lines are the verdict.

@@ -71,7 +71,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 			g.judge(t)
 		}
 		if t.Failed() {
-			t.Log(evidence(context.Background(), g.Machine))
+			logEvidence(t, g.Machine)
 		}
 		if err := g.Machine.Close(); err != nil {
 			t.Error(err)
@@ -127,7 +127,10 @@ func (g *Guest) bounded(t testing.TB, l deadline.Limit, op func(ctx context.Cont
 		ctx, cancel = deadline.Within(test, l)
 		defer cancel()
 	}
-	if err := op(ctx); err != nil {
+	began := time.Now()
+	err := op(ctx)
+	g.Machine.stepOf(began, err)
+	if err != nil {
 		fail(t, g.withQueue(err, test))
 	}
 }

@@ -202,7 +202,7 @@ func TestWaitLeavesTimeForEvidence(t *testing.T) {
 	text := fatal(t, func(t testing.TB) { g.Run(t, "true") })
 	assert.Contains(t, text, "but for 20s of evidence")
 	assert.Contains(t, text, "; the test waited 1m30s for a slot")
-	assert.Contains(t, evidence(t.Context(), g.Machine), "evidence from the guest", "evidence in the reserved time")
+	assert.Contains(t, summarize(t.Context(), g.Machine).String(), "evidence from the guest", "evidence in the reserved time")
 }
 
 // endProcess lets the process, which may run for an hour, end after d.

@@ -9,6 +9,7 @@ import (
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/passwd"
+	"example.org/systemd-vmtest/vmtest/internal/evidence"
 	"example.org/systemd-vmtest/vmtest/internal/inputs"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 	"example.org/systemd-vmtest/vmtest/internal/vm"
@@ -24,10 +25,11 @@ type Machine struct {
 	user   *passwd.User   // see AsUser; nil for the system
 
 	announced *announced
+	steps     *evidence.Steps // what the test did, for the evidence of its failure
 }
 
 func newMachine(m *vm.Machine, config Config) *Machine {
-	return &Machine{vm: m, config: config, announced: new(announced)}
+	return &Machine{vm: m, config: config, announced: new(announced), steps: new(evidence.Steps)}
 }
 
 // Image describes the image that the guest runs.

@@ -1,7 +1,6 @@
 package vmtest
 
 import (
-	"context"
 	"sync"
 	"testing"
 )
@@ -14,7 +13,7 @@ func (p *Template) setUp(t testing.TB, m *Machine) {
 	defer func() {
 		t.Helper()
 		if s.hasFailed() {
-			t.Log(evidence(context.Background(), m))
+			logEvidence(t, m)
 		}
 	}()
 	func() {

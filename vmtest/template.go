@@ -181,7 +181,7 @@ func (c changer) launch(ctx context.Context, config Config, record *inputs.Recor
 	m.inputs = record
 	if err := c(ctx, m); err != nil {
 		// No test has this machine yet, so no test could log the evidence.
-		return nil, fmt.Errorf("prepare template: %w\n%s", err, evidence(ctx, m))
+		return nil, fmt.Errorf("prepare template: %w\n%s", err, summarize(ctx, m))
 	}
 	changed = true
 	return m, nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 )
@@ -235,6 +236,19 @@ func (s *Store) news(number, after int) (entries []stored, tick int, changed <-c
 		entries = entries[i:]
 	}
 	return entries, s.ticks, s.changed, s.err
+}
+
+// Export writes the entries from a number on, in the export format.
+func (s *Store) Export(w io.Writer, from int) error {
+	s.mu.Lock()
+	raw := s.from(from)
+	s.mu.Unlock()
+	for _, r := range raw {
+		if _, err := w.Write(r.raw); err != nil {
+			return fmt.Errorf("export journal: %w", err)
+		}
+	}
+	return nil
 }
 
 // Since returns the last entries from a number on, at most that many, oldest first, and

@@ -60,7 +60,8 @@ const stderrKept = 8 << 10
 // standard error. A process that QEMU's wrapper left may hold that open.
 const stderrTime = time.Second
 
-// Start runs m. The error is a *host.Error if the host has no QEMU. The kernel kills QEMU when this process ends, however it ends.
+// Start runs m. The error is a *host.Error if the host has no QEMU. The kernel kills QEMU
+// when this process ends, however it ends.
 func Start(m Machine) (*Process, error) {
 	path, err := m.binary()
 	if err != nil {
@@ -145,6 +146,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Err returns an *ExitError once Done is closed.
 func (p *Process) Err() error { return p.err }
+
+// Args returns QEMU's command line.
+func (p *Process) Args() []string { return p.cmd.Args }
 
 // Pid returns QEMU's process ID.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }

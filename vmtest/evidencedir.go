@@ -1,0 +1,136 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/evidence"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
+)
+
+// logEvidence logs what decides about the failure of a test with a machine, and keeps the
+// rest in a directory, whose path is the last line.
+func logEvidence(t testing.TB, m *Machine) {
+	t.Helper()
+	summary := summarize(context.Background(), m)
+	text := summary.String()
+	dir, err := makeEvidence(t)
+	if dir == nil {
+		t.Logf("%s\nno evidence is kept: %v", text, err)
+		return
+	}
+	ctx, cancel := evidenceTime(context.Background())
+	defer cancel()
+	m.fillEvidence(ctx, dir, text, summary.answers)
+	if err = errors.Join(err, dir.Err()); err != nil {
+		text += "\nthe evidence is not whole: " + tail.Printable(err.Error())
+	}
+	t.Log(text + "\nevidence: " + dir.Path())
+}
+
+// makeEvidence makes the directory for a test: below the test's artifacts with go test
+// -artifacts, and else in evidence.Place. If the directory is nil, the error says why.
+func makeEvidence(t testing.TB) (*evidence.Directory, error) {
+	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
+		return evidence.Make(t.ArtifactDir(), t.Name(), time.Now())
+	}
+	place, err := evidence.Place()
+	if err != nil {
+		return nil, err
+	}
+	return evidence.Make(place, t.Name(), time.Now())
+}
+
+// fillEvidence writes the files of a directory of evidence. What the host has comes first.
+// Only a guest that answers is asked for more.
+func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, summary string, answers bool) {
+	dir.Text("summary.txt", summary)
+	entries, _ := m.vm.Journal().Since(m.vm.Origin(), journalKept)
+	entries = slices.DeleteFunc(entries, journal.OfSync)
+	dir.Write("journal.export", func(w io.Writer) error { return m.vm.Journal().Export(w, m.vm.Origin()) })
+	dir.Text("journal.txt", linesOf(entries, journalLine)...)
+	dir.Write("console.txt", func(w io.Writer) error { _, err := w.Write(m.Console()); return err })
+	args, stderr := m.vm.QEMU()
+	dir.Text("qemu.txt", strings.Join(args, "\n\t"), stderr)
+	steps := m.steps.All()
+	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)
+	dir.Text("timeline.txt", timeline(steps, entries)...)
+	if !answers {
+		return
+	}
+	units := m.unitsOfEvidence(entries)
+	for _, file := range []struct {
+		name string
+		args []string
+	}{
+		{"status.txt", append([]string{"systemctl", "status", "--no-pager", "--full", "--lines=20", "--"}, units...)},
+		{"show.txt", append([]string{"systemctl", "show", "--no-pager", "--"}, units...)},
+		{"jobs.txt", []string{"systemctl", "list-jobs", "--no-pager", "--full"}},
+		{"processes.txt", []string{"systemd-cgls", "--no-pager", "--full"}},
+		{"listening.txt", []string{"ss", "--all", "--numeric", "--processes"}},
+	} {
+		if len(units) == 0 && slices.Contains(file.args, "--") {
+			continue
+		}
+		dir.Write(file.name, func(w io.Writer) error { return m.printTo(ctx, w, file.args) })
+	}
+}
+
+// journalKept is the most entries that the text of a journal has.
+const journalKept = 100_000
+
+// printTo runs a command as root and writes what it prints. How the command ends does not
+// matter: systemctl status exits with 3 for a unit that has failed.
+func (m *Machine) printTo(ctx context.Context, w io.Writer, args []string) error {
+	system := *m.system()
+	system.steps = nil // this is no step of the test
+	_, err := system.Exec(ctx, Command{Args: args, Stdout: w, Stderr: w})
+	if errors.As(err, new(*StartError)) { // such as ss in a guest without it
+		_, err = fmt.Fprintln(w, err)
+	}
+	return public(err)
+}
+
+// unitsOfEvidence returns the units that have failed, and those under test that the system
+// knows by their own name. A template has no state.
+func (m *Machine) unitsOfEvidence(entries []journal.Entry) []string {
+	var names []string
+	for _, f := range journal.Failures(entries) {
+		if f.Unit.UID == "" {
+			names = append(names, f.Unit.Name)
+		}
+	}
+	for _, name := range m.announced.allTested() {
+		if !strings.ContainsAny(name, "/ ") && !strings.Contains(name, "@.") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// journalLine returns an entry with the guest's time, safe to print.
+func journalLine(e journal.Entry) string {
+	return e.Time.UTC().Format("2006-01-02T15:04:05.000000Z") + "  " + tail.Printable(e.String())
+}
+
+// timeline returns what the test did, and what the guest logged, in the order of their times.
+// Those of the guest are by its own clock, which agrees with the host's until the test sets it.
+func timeline(steps []evidence.Step, entries []journal.Entry) []string {
+	var moments []evidence.Moment
+	for _, s := range steps {
+		moments = append(moments, evidence.Moment{At: s.Began, Of: "test", Text: s.Line()})
+	}
+	for _, e := range entries {
+		moments = append(moments, evidence.Moment{At: e.Time, Of: "guest", Text: e.String()})
+	}
+	return evidence.Timeline(moments)
+}

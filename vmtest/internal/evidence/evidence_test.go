@@ -1,0 +1,108 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDirectory(t *testing.T) {
+	d, err := Make(t.TempDir(), "TestA/b c:../x", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	require.NoError(t, err)
+	assert.Regexp(t, `/20260102T030405-TestA_b_c_.._x-\d+$`, d.Path())
+	info, err := os.Stat(d.Path())
+	require.NoError(t, err)
+	assert.Equal(t, "drwx------", info.Mode().String(), "the evidence is the user's alone")
+
+	d.Text("empty.txt")
+	d.Text("lines.txt", "a", "b")
+	d.Write("half.txt", func(w io.Writer) error {
+		fmt.Fprint(w, "half")
+		return errors.New("the guest has gone")
+	})
+	d.Text("lines.txt", "again")
+	got, err := os.ReadFile(filepath.Join(d.Path(), "lines.txt"))
+	require.NoError(t, err)
+	assert.Equal(t, "a\nb\n", string(got))
+	assert.NoFileExists(t, filepath.Join(d.Path(), "empty.txt"))
+	assert.FileExists(t, filepath.Join(d.Path(), "half.txt"), "what came before the error")
+	assert.ErrorContains(t, d.Err(), "half.txt: the guest has gone")
+	assert.ErrorContains(t, d.Err(), "lines.txt: ", "a second file of that name")
+}
+
+// A file is cut where it is too large, and says so.
+func TestLargeFile(t *testing.T) {
+	var b strings.Builder
+	l := &limited{w: &b, left: 5}
+	for range 3 {
+		n, err := l.Write([]byte("abc"))
+		require.NoError(t, err)
+		assert.Equal(t, 3, n)
+	}
+	assert.Equal(t, "abcab\n(the rest is left out)\n", b.String())
+}
+
+// The oldest directories give way to a new one, and nothing else does.
+func TestOldDirectories(t *testing.T) {
+	place := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(place, "mine"), 0o700))
+	var paths []string
+	for i := range Kept + 2 {
+		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
+		require.NoError(t, err)
+		paths = append(paths, d.Path())
+	}
+	for i, path := range paths {
+		if i < 2 {
+			assert.NoDirExists(t, path, "the oldest")
+		} else {
+			assert.DirExists(t, path)
+		}
+	}
+	assert.DirExists(t, filepath.Join(place, "mine"))
+}
+
+func TestPlace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	t.Setenv("VMTEST_EVIDENCE", dir)
+	got, err := Place()
+	require.NoError(t, err)
+	assert.Equal(t, dir, got)
+	assert.DirExists(t, dir)
+	t.Setenv("VMTEST_EVIDENCE", "b")
+	_, err = Place()
+	assert.ErrorContains(t, err, `VMTEST_EVIDENCE is "b", not an absolute path`)
+	t.Setenv("VMTEST_EVIDENCE", "")
+	t.Setenv("VMTEST_CACHE", dir)
+	got, err = Place()
+	require.NoError(t, err)
+	assert.Equal(t, dir+"/evidence", got)
+}
+
+func TestSteps(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	var s Steps
+	s.Add(Step{Began: at.Add(time.Second), Took: 250 * time.Millisecond, Text: "$ false", Result: "exit status 1\nmore", Output: "\x1b[2Jout\nerr\n"})
+	s.Add(Step{Began: at, Text: "EnableNow at a_test.go:7", Output: strings.Repeat("x", maxOutput) + "end"})
+	all := s.All()
+	assert.Equal(t, "EnableNow at a_test.go:7", all[0].Text, "ended later, began first")
+	assert.True(t, strings.HasPrefix(all[0].Output, "…xx") && strings.HasSuffix(all[0].Output, "xxend"))
+	assert.Equal(t, "03:04:06.000006  $ false (0.250 s)\n    exit status 1\n    more\n    out\n    err", all[1].String())
+	assert.Equal(t, []string{
+		"03:04:05.000006  guest  systemd: Started",
+		"03:04:06.000006  test   $ false (0.250 s): exit status 1",
+		"03:04:06.000006  guest  late",
+	}, Timeline([]Moment{{at.Add(time.Second), "test", all[1].Line()}, {at, "guest", "systemd: Started"}, {at.Add(time.Second), "guest", "late"}}))
+	for range maxSteps + 1 {
+		s.Add(Step{Began: at})
+	}
+	assert.LessOrEqual(t, len(s.All()), maxSteps, "steps are bounded")
+}
