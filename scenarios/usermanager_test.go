@@ -144,6 +144,7 @@ func TestNoUserManager(t *testing.T) {
 	assert.EqualError(t, err, `start systemd of user "nobody-such": no user "nobody-such" in /etc/passwd`)
 
 	g.AddUser(t, vmtest.User{Name: "alice"})
+	g.AllowEntry(t, vmtest.JournalQuery{By: "user@1000.service"}) // systemd 247 logs the reason as an error
 	require.Error(t, g.Machine.Unit("user@1000.service").Start(t.Context()), "without AsUser's drop-in")
 	g.AsUser(t, "alice") // although systemd has loaded the unit without it
 
