@@ -121,7 +121,7 @@ func (d *Directory) Text(name string, lines ...string) {
 // Err returns what went wrong, one error for each file that is not whole.
 func (d *Directory) Err() error { return errors.Join(d.errs...) }
 
-// limited writes at most so many bytes, and says where it stopped.
+// limited writes left bytes at most, and says where it stopped.
 type limited struct {
 	w    io.Writer
 	left int
