@@ -33,9 +33,24 @@ type connection struct {
 	stream *stream     // of raw
 	closed atomic.Bool // by the Manager's Close
 
-	// typed returns go-systemd's view of raw. The first call asks systemd for signals of
-	// jobs, as go-systemd does for each new connection.
-	typed func() (*dbus.Conn, error)
+	// open makes go-systemd's view of raw; see view.
+	open func() (*dbus.Conn, error)
+}
+
+// view returns go-systemd's view of the connection. The first call asks systemd for signals
+// of jobs, as go-systemd does for each new connection, and waits for the answer.
+func (c *connection) view(ctx context.Context) (*dbus.Conn, error) {
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		c.open()
+	}()
+	select {
+	case <-opened:
+		return c.open()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // stream keeps its first error, which is why a connection ended.
@@ -136,7 +151,7 @@ func newConnection(ctx context.Context, conn net.Conn) (*connection, error) {
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
 	c := &connection{raw: raw, stream: stream}
-	c.typed = sync.OnceValues(func() (*dbus.Conn, error) {
+	c.open = sync.OnceValues(func() (*dbus.Conn, error) {
 		// go-systemd asks twice, for calls and for signals. One connection does both.
 		return dbus.NewConnection(func() (*godbus.Conn, error) { return raw, nil })
 	})

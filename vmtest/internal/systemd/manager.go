@@ -67,7 +67,7 @@ func (m *Manager) Conn(ctx context.Context) (*dbus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.typed()
+	return c.view(ctx)
 }
 
 // connect returns the connection, and makes it if there is none. Callers share the

@@ -3,6 +3,7 @@ package systemd
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -32,6 +33,25 @@ func TestResume(t *testing.T) {
 	_, err = m.Property(t.Context(), "a.service", "ActiveState")
 	require.NoError(t, err)
 	assert.Equal(t, 2, f.dialed, "the connection that ended is made again")
+}
+
+// A systemd that answers nothing keeps no caller longer than its context lasts, even one for
+// whom go-systemd would ask without a context.
+func TestConnWithoutAnAnswer(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	var m Manager
+	require.NoError(t, m.Resume(t.Context(), ours))
+	defer m.Close(net.ErrClosed)
+	late := errors.New("it is late")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		godbus.DecodeMessage(bufio.NewReader(theirs)) // it is asked
+		cancel(late)
+	}()
+	_, err := m.Conn(ctx)
+	assert.ErrorIs(t, err, late)
+	assert.ErrorIs(t, m.Watch(ctx, nil), late)
 }
 
 // sd-bus answers a call that it reads together with BEGIN only when it reads the next. So

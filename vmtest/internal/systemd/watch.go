@@ -16,12 +16,12 @@ import (
 func (m *Manager) Watch(ctx context.Context, look func(context.Context, *dbus.Conn) (saw string, done bool, err error)) error {
 	last := ""
 	err := m.follow(ctx, func(c *connection, s *signals) error {
-		typed, err := c.typed()
+		view, err := c.view(ctx)
 		if err != nil {
 			return err
 		}
 		for {
-			saw, done, err := look(ctx, typed)
+			saw, done, err := look(ctx, view)
 			if saw != "" {
 				last = saw
 			}

@@ -57,8 +57,9 @@ func (m *Machine) resumePID1(ctx context.Context, w guest.Wake) error {
 		return err
 	}
 	conn := &portConn{UnixConn: m.process.Systemd}
+	closed := m.pid1.closed // which openPID1 changes, for a snapshot of this fork
 	go func() {
-		err := m.events.wait(context.Background(), func(seen events) bool { return seen.systemdClosed > m.pid1.closed })
+		err := m.events.wait(context.Background(), func(seen events) bool { return seen.systemdClosed > closed })
 		if err == nil { // otherwise QEMU has closed the stream
 			conn.end()
 		}
