@@ -30,11 +30,29 @@ func (g gap) has(e stored) bool {
 func (g gap) missing(entries []stored) uint64 {
 	n := g.before.Number - g.after.Number - 1
 	for _, e := range entries {
-		if g.has(e) {
+		if n > 0 && g.has(e) {
 			n--
 		}
 	}
 	return n
+}
+
+// maxGaps bounds the gaps that wait for Fill. The entries of others count as lost.
+const maxGaps = 1000
+
+// leave keeps a gap for Fill.
+func (s *Store) leave(g gap) {
+	if len(s.gaps) < maxGaps {
+		s.gaps = append(s.gaps, g)
+	} else {
+		s.note(g.lost(g.missing(nil)))
+	}
+}
+
+// open returns the gaps that lack an entry still. The entries of others came in another order.
+func (s *Store) open() []gap {
+	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return g.missing(s.from(g.at)) == 0 })
+	return s.gaps
 }
 
 // lost describes n entries that are missing in the gap.
@@ -50,17 +68,18 @@ func (g gap) lost(n uint64) loss {
 func (s *Store) Gap() (cursor string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.gaps) == 0 {
+	gaps := s.open()
+	if len(gaps) == 0 {
 		return "", false
 	}
-	return s.gaps[0].cursor, true
+	return gaps[0].cursor, true
 }
 
 // WaitGap waits until Gap returns a cursor. It returns an error if ctx ends, or the store.
 func (s *Store) WaitGap(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		gaps, changed, err := len(s.gaps), s.changed, s.err
+		gaps, changed, err := len(s.open()), s.changed, s.err
 		s.mu.Unlock()
 		if gaps > 0 || err != nil {
 			return err
@@ -78,23 +97,30 @@ type filler struct {
 	decoder decoder
 	gaps    []gap
 	found   []foundEntry
+	places  map[Place]bool // of found
+	size    int            // bytes of found, at most maxStored
 }
 
 // foundEntry is an entry in one of the gaps.
 type foundEntry struct {
 	stored
-	cut bool
-	Entry
+	cut string // what is said of an entry that was cut, or ""
 }
 
 func (f *filler) Write(p []byte) (int, error) {
 	err := f.decoder.write(p, func(raw []byte, cut bool) {
 		if e, err := parseEntry(raw); err == nil && !e.bare() {
 			place, _ := placeOf(e.Cursor)
-			late := stored{raw: raw, place: place, boot: e.Boot}
-			if slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late) }) {
-				f.found = append(f.found, foundEntry{late, cut, e})
+			late := foundEntry{stored: stored{raw: raw, place: place, boot: e.Boot}}
+			wanted := slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late.stored) })
+			if !wanted || f.places[place] || f.size+len(raw) > maxStored {
+				return
 			}
+			if cut {
+				late.cut = cutText(e)
+			}
+			f.places[place], f.size = true, f.size+len(raw)
+			f.found = append(f.found, late)
 		}
 	})
 	return len(p), err
@@ -106,7 +132,7 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	s.mu.Lock()
 	gaps := slices.Clone(s.gaps)
 	s.mu.Unlock()
-	f := filler{gaps: gaps}
+	f := filler{gaps: gaps, places: make(map[Place]bool)}
 	if err := read(&f); err != nil {
 		return fmt.Errorf("read journal again: %w", err)
 	}
@@ -142,12 +168,12 @@ func (s *Store) fill(g gap, found []foundEntry) {
 		s.filled, s.size = s.ticks, s.size+len(e.raw)
 		e.number, e.tick = g.at, s.ticks
 		add = append(add, e.stored)
-		if e.cut {
-			s.note(loss{g.at, cutText(e.Entry)})
+		if e.cut != "" {
+			s.note(loss{g.at, e.cut})
 		}
 	}
 	s.entries = slices.Insert(slices.Clone(s.entries), at, add...) // others read the old one
-	if n := missing - uint64(len(add)); n > 0 {
-		s.note(g.lost(n))
+	if n := uint64(len(add)); n < missing {
+		s.note(g.lost(missing - n))
 	}
 }

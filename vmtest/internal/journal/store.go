@@ -13,6 +13,10 @@ import (
 // than a burst of 60,000 lines takes.
 const maxStored = 128 << 20
 
+// maxSequences bounds the sequences of entries (journal_file's seqnum ID). journald begins one
+// for each boot, and in some versions for each user.
+const maxSequences = 10_000
+
 // Store keeps the entries of a guest's journal in the order in which they were logged. When
 // they take more than 128 MiB it drops the oldest, and Losses says so. Its methods may be
 // called from several goroutines.
@@ -93,13 +97,17 @@ func (s *Store) add(raw []byte, cut bool) {
 	if known && place.Number <= last {
 		return // a stream that begins again repeats an entry
 	}
+	if !known && len(s.tails) == maxSequences {
+		s.lose("an entry was dropped: it is of more than %d sequences", maxSequences)
+		return
+	}
 	// A reboot ends the stream before the journal, which a disk keeps. In systemd 252 the
 	// file of a user has a sequence of its own, with numbers of the same counter.
 	if e.Boot != s.boot {
 		s.high = 0
 	}
 	if s.high > 0 && place.Number > s.high+1 {
-		s.gaps = append(s.gaps, gap{Place{place.Sequence, s.high}, place, e.Boot, s.last(), s.next, brief(e)})
+		s.leave(gap{Place{place.Sequence, s.high}, place, e.Boot, s.last(), s.next, brief(e)})
 	}
 	if cut {
 		s.loseCut(e)
@@ -136,6 +144,7 @@ func (s *Store) shrink() {
 	}
 	s.gone += n
 	s.entries = slices.Clone(s.entries[n:])
+	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return g.at < s.first() })
 }
 
 // first returns the number of the oldest entry.
