@@ -176,7 +176,7 @@
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_EVIDENCE       absolute path of the directory for what failed tests leave; default
 //	                      evidence in the cache, or the test's artifacts with go test
-//	                      -artifacts. The last 20 are kept
+//	                      -artifacts. The last 20 are kept, and all of the last hour
 //	VMTEST_LOG_UNEXPECTED=1
 //	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

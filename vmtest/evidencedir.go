@@ -14,6 +14,7 @@ import (
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
+	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
 // logEvidence logs what decides about the failure of a test with a machine, and keeps the
@@ -23,21 +24,21 @@ func logEvidence(t testing.TB, m *Machine) {
 	summary := summarize(context.Background(), m)
 	text := summary.String()
 	dir, err := makeEvidence(t)
-	if dir == nil {
+	if err != nil {
 		t.Logf("%s\nno evidence is kept: %v", text, err)
 		return
 	}
 	ctx, cancel := evidenceTime(context.Background())
 	defer cancel()
 	m.fillEvidence(ctx, dir, text, summary.answers)
-	if err = errors.Join(err, dir.Err()); err != nil {
+	if err := dir.Err(); err != nil {
 		text += "\nthe evidence is not whole: " + tail.Printable(err.Error())
 	}
 	t.Log(text + "\nevidence: " + dir.Path())
 }
 
 // makeEvidence makes the directory for a test: below the test's artifacts with go test
-// -artifacts, and else in evidence.Place. If the directory is nil, the error says why.
+// -artifacts, and else in evidence.Place.
 func makeEvidence(t testing.TB) (*evidence.Directory, error) {
 	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
 		return evidence.Make(t.ArtifactDir(), t.Name(), time.Now())
@@ -99,8 +100,8 @@ func (m *Machine) printTo(ctx context.Context, w io.Writer, args []string) error
 	return public(err)
 }
 
-// unitsOfEvidence returns the units that have failed, and those under test that the system
-// knows by their own name. A template has no state.
+// unitsOfEvidence returns the units that have failed, and those under test of the system.
+// A template has no state.
 func (m *Machine) unitsOfEvidence(entries []journal.Entry) []string {
 	var names []string
 	for _, f := range journal.Failures(entries) {
@@ -109,7 +110,7 @@ func (m *Machine) unitsOfEvidence(entries []journal.Entry) []string {
 		}
 	}
 	for _, name := range m.announced.allTested() {
-		if !strings.ContainsAny(name, "/ ") && !strings.Contains(name, "@.") {
+		if !strings.ContainsAny(name, "/ ") && !systemd.IsTemplate(name) {
 			names = append(names, name)
 		}
 	}

@@ -2,7 +2,6 @@
 package evidence
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -46,35 +45,47 @@ func Place() (string, error) {
 	return dir, nil
 }
 
-// unsafe is what the name of a directory has no part of.
-var unsafe = regexp.MustCompile(`[^A-Za-z0-9._=-]+`)
+// unsafeChars are what the name of a directory has no part of.
+var unsafeChars = regexp.MustCompile(`[^A-Za-z0-9._=-]+`)
 
-// Make makes a new directory for a test in place, and removes the oldest of those that Make
-// made there before, until Kept are left.
+// Make makes a new directory for a test in place. Of those that Make made there more than an
+// hour before, it removes the oldest until Kept are left in all.
 func Make(place, test string, now time.Time) (*Directory, error) {
-	name := unsafe.ReplaceAllString(test, "_")
-	name = now.Format("20060102T150405") + "-" + name[:min(len(name), 100)] + "-"
+	name := unsafeChars.ReplaceAllString(test, "_")
+	name = now.UTC().Format(stamp) + "-" + name[:min(len(name), 100)] + "-"
 	path, err := os.MkdirTemp(place, name+"*")
 	if err != nil {
 		return nil, host.NoSpace(err)
 	}
-	return &Directory{path: path}, dropOld(place)
+	d := &Directory{path: path}
+	if err := dropOld(place, now.Add(-inUse)); err != nil {
+		d.errs = append(d.errs, fmt.Errorf("remove old evidence: %w", err))
+	}
+	return d, nil
 }
 
-// made matches the names of directories that Make made.
-var made = regexp.MustCompile(`^\d{8}T\d{6}-.*-\d+$`)
+// inUse is how long a directory stays in any case: a test may still write there, and a person
+// reads what a run has left.
+const inUse = time.Hour
 
-// dropOld removes the oldest directories. Another process may do the same.
-func dropOld(place string) error {
-	entries, err := os.ReadDir(place)
+// stamp is the time with which the name of a directory begins, in UTC.
+const stamp = "20060102T150405.000000"
+
+// made matches the names of directories that Make made.
+var made = regexp.MustCompile(`^\d{8}T\d{6}\.\d{6}-.*-\d+$`)
+
+// dropOld removes the oldest directories from before a time. Another process may do the same.
+func dropOld(place string, before time.Time) error {
+	entries, err := os.ReadDir(place) // sorted by name
 	if err != nil {
 		return err
 	}
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.IsDir() || !made.MatchString(e.Name()) })
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	var errs []error
 	for _, e := range entries[:max(0, len(entries)-Kept)] {
-		errs = append(errs, os.RemoveAll(filepath.Join(place, e.Name())))
+		if at, err := time.Parse(stamp, e.Name()[:len(stamp)]); err == nil && at.Before(before) {
+			errs = append(errs, os.RemoveAll(filepath.Join(place, e.Name())))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -125,20 +136,22 @@ func (d *Directory) Err() error { return errors.Join(d.errs...) }
 type limited struct {
 	w    io.Writer
 	left int
+	cut  bool
 }
 
 const cutOff = "\n(the rest is left out)\n"
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.left < len(p) {
-		if l.left > 0 {
-			if _, err := io.WriteString(l.w, string(p[:l.left])+cutOff); err != nil {
-				return 0, err
-			}
-			l.left = 0
-		}
-		return len(p), nil
+	fits := p[:min(len(p), l.left)]
+	l.left -= len(fits)
+	if _, err := l.w.Write(fits); err != nil {
+		return 0, err
 	}
-	l.left -= len(p)
-	return l.w.Write(p)
+	if len(fits) < len(p) && !l.cut {
+		l.cut = true
+		if _, err := io.WriteString(l.w, cutOff); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }

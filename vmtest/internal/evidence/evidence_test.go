@@ -17,7 +17,7 @@ import (
 func TestDirectory(t *testing.T) {
 	d, err := Make(t.TempDir(), "TestA/b c:../x", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	require.NoError(t, err)
-	assert.Regexp(t, `/20260102T030405-TestA_b_c_.._x-\d+$`, d.Path())
+	assert.Regexp(t, `/20260102T030405\.000000-TestA_b_c_.._x-\d+$`, d.Path())
 	info, err := os.Stat(d.Path())
 	require.NoError(t, err)
 	assert.Equal(t, "drwx------", info.Mode().String(), "the evidence is the user's alone")
@@ -48,15 +48,23 @@ func TestLargeFile(t *testing.T) {
 		assert.Equal(t, 3, n)
 	}
 	assert.Equal(t, "abcab\n(the rest is left out)\n", b.String())
+	b.Reset()
+	l = &limited{w: &b, left: 3}
+	for range 2 {
+		_, err := l.Write([]byte("abc"))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, "abc\n(the rest is left out)\n", b.String(), "a write that ends at the limit")
 }
 
-// The oldest directories give way to a new one, and nothing else does.
+// The oldest directories give way to a new one, and nothing else does. What a run of the last
+// hour has left stays.
 func TestOldDirectories(t *testing.T) {
 	place := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(place, "mine"), 0o700))
 	var paths []string
 	for i := range Kept + 2 {
-		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
+		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3+2*i, 4, 5, 0, time.UTC))
 		require.NoError(t, err)
 		paths = append(paths, d.Path())
 	}
@@ -68,6 +76,15 @@ func TestOldDirectories(t *testing.T) {
 		}
 	}
 	assert.DirExists(t, filepath.Join(place, "mine"))
+
+	place = t.TempDir()
+	for i := range Kept + 2 {
+		_, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
+		require.NoError(t, err)
+	}
+	left, err := os.ReadDir(place)
+	require.NoError(t, err)
+	assert.Len(t, left, Kept+2, "of one run")
 }
 
 func TestPlace(t *testing.T) {
