@@ -97,14 +97,14 @@ func TestUnexpected(t *testing.T) {
 		if test.announce != nil {
 			test.announce(m)
 		}
-		assert.Equal(t, test.want, m.unexpected(inspection{}, true), name)
+		assert.Equal(t, test.want, m.unexpected(new(inspection), true), name)
 	}
 	assert.Error(t, newMachine(nil, Config{}).AnnounceFailure("demo"))
 	assert.Error(t, newMachine(nil, Config{}).AnnounceEntry(JournalQuery{Unit: "demo"}))
 	m := withJournal(t, "MESSAGE=x\n")
 	_, err := m.vm.Journal().Write([]byte(entryOf("9", "MESSAGE=y\n")))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"the journal is not whole: 7 entries before 00:00:00.000 : y did not arrive"}, m.unexpected(inspection{}, true))
+	assert.Equal(t, []string{"the journal is not whole: 7 entries before 00:00:00.000 : y did not arrive"}, m.unexpected(new(inspection), true))
 }
 
 func TestUnitsUnderTest(t *testing.T) {

@@ -2,6 +2,8 @@ package vmtest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -141,6 +143,14 @@ type inspection struct {
 	// units has the properties of units, nil if the guest does not answer.
 	units map[journal.UnitID]map[string]any
 	files map[string]bool // of the packages under test; nil is not read yet
+	err   error           // the first answer that is missing
+}
+
+// lacks keeps the first error.
+func (i *inspection) lacks(err error) {
+	if i.err == nil && err != nil {
+		i.err = fmt.Errorf("look at the units of the journal: %w", err)
+	}
 }
 
 func (i *inspection) properties(unit journal.UnitID) map[string]any {
@@ -159,7 +169,10 @@ func (i *inspection) properties(unit journal.UnitID) map[string]any {
 		}
 		units = i.machine.vm.UserUnits(uint32(uid))
 	}
-	p, _ = units.Properties(i.ctx, unit.Name) // a unit that is gone has one name
+	p, err := units.Properties(i.ctx, unit.Name)
+	if err != nil && !errors.Is(err, ErrNoUnit) { // a unit that is gone has one name
+		i.lacks(err)
+	}
 	if i.units == nil {
 		i.units = make(map[journal.UnitID]map[string]any)
 	}
@@ -185,8 +198,11 @@ func (i *inspection) packaged(unit journal.UnitID, packages []string) bool {
 			// dpkg keeps the list of a package that may be there in two architectures under both.
 			for _, list := range []string{name, name + ":" + i.machine.Image().Arch} {
 				text, err := i.machine.system().ReadFile(i.ctx, "/var/lib/dpkg/info/"+list+".list")
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					i.lacks(err)
+				}
 				for line := range strings.Lines(string(text)) {
-					i.files[merged(strings.TrimSpace(line))] = err == nil
+					i.files[merged(strings.TrimSpace(line))] = true
 				}
 			}
 		}

@@ -27,16 +27,16 @@ import (
 // does not look at a machine that it made a Snapshot of. A guest that does not answer any
 // more has only what had arrived from it.
 func (m *Machine) Unexpected(ctx context.Context) ([]string, error) {
-	err := m.vm.SyncJournal(ctx)
-	if err != nil {
-		return m.unexpected(inspection{}, false), public(err)
+	if err := m.vm.SyncJournal(ctx); err != nil {
+		return m.unexpected(new(inspection), false), public(err)
 	}
-	return m.unexpected(inspection{ctx: ctx, machine: m}, true), nil
+	ask := &inspection{ctx: ctx, machine: m}
+	return m.unexpected(ask, true), public(ask.err)
 }
 
 // unexpected is Unexpected for what has arrived. An announcement may still come true if that
-// is not the whole journal.
-func (m *Machine) unexpected(ask inspection, whole bool) []string {
+// is not the whole journal, or if ask got no answer.
+func (m *Machine) unexpected(ask *inspection, whole bool) []string {
 	a, from := m.announced, m.vm.Origin()
 	entries, _ := m.vm.Journal().Since(from, math.MaxInt)
 	a.mu.Lock()
@@ -65,7 +65,7 @@ func (m *Machine) unexpected(ask inspection, whole bool) []string {
 			texts = append(texts, f.String())
 		}
 	}
-	if whole {
+	if whole && ask.err == nil {
 		texts = append(texts, v.unmet()...)
 	}
 	for _, loss := range m.vm.Journal().Losses(from) {
