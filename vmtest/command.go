@@ -30,6 +30,8 @@ type Command struct {
 	// Stdout and Stderr get what the command writes, as it comes. If one is nil, the
 	// Result keeps the output instead, up to 16 MiB.
 	Stdout, Stderr io.Writer
+
+	terminal *link.Terminal // see Shell; nil is none
 }
 
 // String returns the command as a person would type it.
@@ -87,12 +89,7 @@ func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
 // the Result has what it wrote until then. When ctx ends, the command and what it started
 // are killed.
 func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
-	return m.exec(ctx, c, nil)
-}
-
-// exec is Exec with a terminal, unless that is nil.
-func (m *Machine) exec(ctx context.Context, c Command, t *link.Terminal) (Result, error) {
-	r, err := m.runAt(ctx, c, t)
+	r, err := m.run(ctx, c)
 	if r.err = err; isExit(err) {
 		return r, nil
 	}
@@ -100,16 +97,13 @@ func (m *Machine) exec(ctx context.Context, c Command, t *link.Terminal) (Result
 }
 
 // run is Exec that returns an *ExitError for a command that does not exit with 0.
-func (m *Machine) run(ctx context.Context, c Command) (Result, error) { return m.runAt(ctx, c, nil) }
-
-// runAt is run with a terminal, unless that is nil.
-func (m *Machine) runAt(ctx context.Context, c Command, t *link.Terminal) (result Result, err error) {
+func (m *Machine) run(ctx context.Context, c Command) (result Result, err error) {
 	c = m.asMyself(c)
 	startedAt := time.Now()
 	defer func() { m.stepOfCommand(startedAt, c, result, err) }()
 	var stdout, stderr capture
 	var elapsed time.Duration
-	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Terminal: t, Elapsed: &elapsed}
+	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Terminal: c.terminal, Elapsed: &elapsed}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &stdout
 	}

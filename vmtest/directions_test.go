@@ -44,6 +44,7 @@ var directions = []struct {
 		"vmtest/internal/memo", "vmtest/internal/qemu"}},
 	{"vmtest/internal/doctor", []string{"images", "internal/*", "vmtest/internal/boot", "vmtest/internal/qemu",
 		"vmtest/internal/slots", "vmtest/internal/snapshots"}},
+	{"vmtest/internal/terminal", []string{"internal/*", "vmtest/internal/link"}},
 	{"vmtest/internal/snapshots", []string{"internal/*", "vmtest/internal/inputs"}},
 	{"vmtest/internal/*", []string{"internal/*"}}, // all others stand on their own
 }

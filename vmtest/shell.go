@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
-	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/terminal"
 )
 
@@ -18,38 +17,24 @@ var ErrShellLeft = terminal.ErrLeft
 // Shell runs a command in the guest with the terminal of this process, /dev/tty: with its
 // size, job control, Ctrl-C and full-screen programs. Without Args it is a login shell, bash
 // where the guest has it. Env, Dir and User are as for Exec; the streams of c are not used.
-// "~." at the begin of a line ends the command, as in ssh(1), which helps if the guest hangs.
+// "~." at the beginning of a line ends the command, as in ssh(1), which helps if the guest hangs.
 //
 // All that the guest writes goes to the terminal as it is, control sequences too, so a guest
 // that is not trusted can do there what such sequences can do. Nothing but ctx and the test
 // binary's own deadline bounds the command. A process without a terminal is an error.
-func (m *Machine) Shell(ctx context.Context, c Command) (Result, error) {
+func (m *Machine) Shell(ctx context.Context, c Command) (_ Result, err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	tty, err := terminal.Open("/dev/tty", leave)
 	if err != nil {
 		return Result{ExitCode: -1}, fmt.Errorf("shell: %w", err)
 	}
-	defer tty.Close()
+	defer func() { err = errors.Join(err, tty.Close()) }()
 	if len(c.Args) == 0 {
 		c.Args = []string{"/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l"}
 	}
-	sizes := make(chan link.WindowSize)
-	go func() {
-		for {
-			select {
-			case s := <-tty.Resized:
-				select {
-				case sizes <- link.WindowSize(s):
-				case <-ctx.Done():
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	c.Stdin, c.Stdout, c.Stderr = tty, tty, nil
-	return m.exec(ctx, c, &link.Terminal{Type: tty.Type, Size: link.WindowSize(tty.Size), Resized: sizes})
+	c.Stdin, c.Stdout, c.Stderr, c.terminal = tty, tty, nil, &tty.Terminal
+	return m.Exec(ctx, c)
 }
 
 // Shell stops the test here and opens a login shell in the guest on the terminal from which

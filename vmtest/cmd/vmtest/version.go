@@ -25,8 +25,8 @@ func versionOf(info *debug.BuildInfo) string {
 	if text == "" {
 		text = "(devel)"
 	}
-	if revision := settings["vcs.revision"]; revision != "" && !strings.Contains(text, revision[:12]) {
-		text += fmt.Sprintf(" (commit %.12s)", revision)
+	if revision := fmt.Sprintf("%.12s", settings["vcs.revision"]); !strings.Contains(text, revision) {
+		text += " (commit " + revision + ")"
 	}
 	return text + ", " + info.GoVersion + " " + settings["GOOS"] + "/" + settings["GOARCH"]
 }

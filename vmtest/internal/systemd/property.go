@@ -157,9 +157,6 @@ func (p properties) missing() error {
 	return nil
 }
 
-// Equal reports whether the value of a property is want, which WaitProperty takes too.
-func Equal(value godbus.Variant, want any) (bool, error) { return equal(value, want) }
-
 // unitsOf returns the unit in which a property has a time span, or 0 if it has none.
 func unitsOf(property string) time.Duration {
 	switch {
@@ -171,22 +168,22 @@ func unitsOf(property string) time.Duration {
 	return 0
 }
 
-// SpanOf returns a number of a property as a time span, and Forever for no limit.
+// SpanOf returns a number of a property as a time span, and the longest for no limit.
 func SpanOf(property string, n uint64) (time.Duration, error) {
 	unit := unitsOf(property)
 	switch {
 	case unit == 0:
 		return 0, fmt.Errorf("%s is no time span: its name ends neither in USec nor in NSec", property)
 	case n == math.MaxUint64:
-		return Forever, nil
-	case n > uint64(Forever/unit):
+		return forever, nil
+	case n > uint64(forever/unit):
 		return 0, fmt.Errorf("%d times %v does not fit into a time.Duration", n, unit)
 	}
 	return time.Duration(n) * unit, nil
 }
 
-// Forever is the time span of what has no limit.
-const Forever time.Duration = math.MaxInt64
+// forever is the time span of what has no limit.
+const forever time.Duration = math.MaxInt64
 
 // NumberOf returns the number that a property has for a time span.
 func NumberOf(property string, span time.Duration) (uint64, error) {
@@ -194,7 +191,7 @@ func NumberOf(property string, span time.Duration) (uint64, error) {
 	switch {
 	case unit == 0:
 		return 0, fmt.Errorf("%s is no time span: its name ends neither in USec nor in NSec", property)
-	case span == Forever:
+	case span == forever:
 		return math.MaxUint64, nil
 	case span < 0 || span%unit != 0:
 		return 0, fmt.Errorf("%s cannot be %v, because it counts units of %v", property, span, unit)

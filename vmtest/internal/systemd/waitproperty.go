@@ -25,7 +25,7 @@ func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any)
 			return false
 		}
 		saw = value.Value()
-		same, err := equal(value, want)
+		same, err := Equal(value, want)
 		return same && err == nil
 	}
 	property := &reading{unit: unit, name: name}
@@ -35,7 +35,7 @@ func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any)
 			return false, err
 		}
 		saw, w.at, w.general = value.Value(), at, property.of == unitInterface
-		same, err := equal(value, want)
+		same, err := Equal(value, want)
 		if err != nil || same && w.seen {
 			return true, err
 		}
@@ -60,7 +60,7 @@ func (m *Manager) WaitProperty(ctx context.Context, unit, name string, want any)
 			return false, lookErr
 		}
 		saw = again.Value()
-		if same, _ := equal(again, want); same && w.exists(p) {
+		if same, _ := Equal(again, want); same && w.exists(p) {
 			return true, nil
 		}
 		return true, err
@@ -115,9 +115,9 @@ func (m *Manager) WaitSettled(ctx context.Context, unit string) (saw map[string]
 	})
 }
 
-// equal reports whether the value of a property is want. Numbers are compared by their
+// Equal reports whether the value of a property is want. Numbers are compared by their
 // value. A want of another type is an error.
-func equal(value godbus.Variant, want any) (bool, error) {
+func Equal(value godbus.Variant, want any) (bool, error) {
 	if want == nil {
 		return false, fmt.Errorf("nil is no value of a property")
 	}

@@ -15,21 +15,17 @@ import (
 	"golang.org/x/term"
 
 	"example.org/systemd-vmtest/internal/pty"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
 // ErrLeft is the cause of a context that ended because the person typed the escape, "~." at
-// the begin of a line.
+// the beginning of a line.
 var ErrLeft = errors.New(`left by "~."`)
-
-// Size is the size of a terminal in characters.
-type Size struct{ Columns, Rows int }
 
 // Session is a terminal in raw mode (termios(3)): each key goes to the guest, and what the
 // guest writes goes to the terminal as it is.
 type Session struct {
-	Type    string      // as in TERM
-	Size    Size        // at first
-	Resized <-chan Size // later sizes
+	link.Terminal
 
 	tty     *os.File
 	before  *term.State
@@ -49,23 +45,25 @@ func Open(path string, leave context.CancelCauseFunc) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open terminal: %w", err)
 	}
-	s := &Session{Type: os.Getenv("TERM"), tty: tty, leave: leave, lines: lines{begin: true}}
+	s := &Session{tty: tty, leave: leave, lines: lines{begin: true}}
 	s.signals, s.done = make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(s.signals, unix.SIGWINCH)
+	s.Type = os.Getenv("TERM")
 	if s.Size, err = s.size(); err == nil {
 		err = pty.Control(s.tty, func(fd int) (err error) { s.before, err = term.MakeRaw(fd); return err })
 	}
 	if err != nil {
+		signal.Stop(s.signals)
 		tty.Close()
 		return nil, fmt.Errorf("open terminal: %w", err)
 	}
-	sizes := make(chan Size)
+	sizes := make(chan link.WindowSize)
 	s.Resized = sizes
-	signal.Notify(s.signals, unix.SIGWINCH)
 	s.tasks.Go(func() { s.follow(sizes) })
 	return s, nil
 }
 
-func (s *Session) size() (size Size, err error) {
+func (s *Session) size() (size link.WindowSize, err error) {
 	err = pty.Control(s.tty, func(fd int) (err error) {
 		size.Columns, size.Rows, err = term.GetSize(fd)
 		return err
@@ -74,7 +72,7 @@ func (s *Session) size() (size Size, err error) {
 }
 
 // follow sends each new size.
-func (s *Session) follow(sizes chan<- Size) {
+func (s *Session) follow(sizes chan<- link.WindowSize) {
 	for {
 		select {
 		case <-s.signals:
@@ -130,14 +128,14 @@ func (s *Session) Close() error {
 	return errors.Join(err, s.tty.Close())
 }
 
-// lines finds the escape at the begin of lines, as ssh(1) has it: "~." leaves, and "~~" is a
+// lines finds the escape at the beginning of lines, as ssh(1) has it: "~." leaves, and "~~" is a
 // single "~".
 type lines struct {
 	begin bool // of a line
-	tilde bool // was typed at the begin of a line, and is kept back
+	tilde bool // was typed at the beginning of a line, and is kept back
 }
 
-// filter filters the n bytes at the begin of p in place, which may make them twice as many,
+// filter filters the n bytes at the beginning of p in place, which may make them twice as many,
 // and returns their new number. left reports whether the escape came.
 func (l *lines) filter(p []byte, n int) (_ int, left bool) {
 	var out []byte

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"example.org/systemd-vmtest/internal/pty"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
 // newPTY returns our end of a new terminal, and the path of the other.
@@ -35,7 +36,7 @@ func TestSession(t *testing.T) {
 	s, err := Open(path, leave)
 	require.NoError(t, err)
 	assert.Equal(t, "vt220", s.Type)
-	assert.Equal(t, Size{91, 17}, s.Size)
+	assert.Equal(t, link.WindowSize{Columns: 91, Rows: 17}, s.Size)
 
 	_, err = io.WriteString(s, "\x1b[1m\n") // a control sequence, and no added CR
 	require.NoError(t, err)
@@ -52,7 +53,7 @@ func TestSession(t *testing.T) {
 
 	require.NoError(t, pty.Resize(master, 132, 17))
 	require.NoError(t, unix.Kill(os.Getpid(), unix.SIGWINCH)) // it is no controlling terminal
-	assert.Equal(t, Size{132, 17}, <-s.Resized)
+	assert.Equal(t, link.WindowSize{Columns: 132, Rows: 17}, <-s.Resized)
 
 	_, err = master.WriteString("a\r~.")
 	require.NoError(t, err)
