@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -88,8 +89,10 @@ func (f *follower) end() JournalEnd {
 	select {
 	case <-f.done:
 	default:
-		stopped = f.cmd.Process.Kill() == nil
+		_ = f.cmd.Process.Kill() // it fails if the program has ended by itself
 		<-f.done
+		status, _ := f.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		stopped = status.Signaled() && status.Signal() == syscall.SIGKILL
 	}
 	if stopped {
 		f.cmd = nil
