@@ -13,8 +13,9 @@ import (
 
 // HostError reports what this host lacks: a tool, space, a network, user namespaces,
 // a cache directory of its own. Nothing is wrong with the image or the program. Its
-// fields are Cause and Cure, a line each, Check, the line of "vmtest doctor" about it, Tail, the last output of the tool that
-// failed, and Err, the error behind it; the last three may be empty.
+// fields are Cause and Cure, a line each, Check, the line of "vmtest doctor" about it,
+// Tail, the last output of the tool that failed, and Err, the error behind it; the last
+// three may be empty.
 type HostError = host.Error
 
 // BuildError reports that a tool could not make an image.

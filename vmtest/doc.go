@@ -157,9 +157,9 @@
 //	jobs.txt        systemctl list-jobs; likewise processes.txt (systemd-cgls) and
 //	                listening.txt (ss)
 //
-// A guest that is gone or does not answer leaves the files up to timeline.txt. The directory is for this user
-// alone. It has nothing of the host's environment, but all that the test copied to the journal
-// or gave to commands.
+// A guest that is gone or does not answer leaves the files up to timeline.txt. The directory is
+// for this user alone. It has nothing of the host's environment. It has what the test gave to
+// commands, and what the guest logged.
 //
 // # Environment
 //

@@ -70,7 +70,7 @@ func (u *MachineUnit) ExpectProperty(ctx context.Context, name string, want any)
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("read %s of %s: %w", tail.Printable(name), u.label(), public(err))
+		return fmt.Errorf("compare %s of %s: %w", tail.Printable(name), u.label(), public(err))
 	case !same:
 		return &UnequalError{Unit: u.name, Property: name, Want: want, Got: like(name, v.Value(), want)}
 	}

@@ -82,11 +82,11 @@ func publicJobs(jobs []systemd.Job) []Job {
 func (e *UnitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v", e.doing(), e.Err)
-	if systemd.IsTemplate(e.Unit) {
-		// Err has the states of the instances.
-	} else if e.ActiveState == "" {
+	switch {
+	case systemd.IsTemplate(e.Unit): // Err has the states of the instances
+	case e.ActiveState == "":
 		b.WriteString("; no state was seen")
-	} else {
+	default:
 		fmt.Fprintf(&b, "; it is %s (%s)", e.ActiveState, e.SubState)
 	}
 	if e.Result != "" {

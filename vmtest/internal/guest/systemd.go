@@ -22,9 +22,9 @@ const SystemdPortName = "org.systemd-vmtest.systemd"
 // reads, and from then on copies between the port and PID 1. When one of them ends, it closes
 // both. It sends nothing before the frame comes.
 //
-// A machine that is stopped meanwhile, in a snapshot, is so in every fork. The frame and the
-// calls of a fork then run little code in the guest: neither the SSH protocol, nor a connect,
-// nor an authentication.
+// A snapshot of a machine that waits has the connection, and so has each fork of it. The frame
+// and the calls of a fork then run little code in the guest: neither the SSH protocol, nor a
+// connect, nor an authentication.
 const SystemdRequest = "systemd"
 
 // privateSocket is where PID 1 answers D-Bus itself.

@@ -105,7 +105,7 @@ func (e Entry) about() UnitID {
 }
 
 // bare reports whether the entry has no fields but those that say where it stands. journalctl
-// prints one of which it has seen the beginning before its file was removed.
+// prints only these if the entry's file is removed while it reads it.
 func (e Entry) bare() bool {
 	for name := range e.Fields {
 		if name != "_BOOT_ID" && !strings.HasPrefix(name, "__") {

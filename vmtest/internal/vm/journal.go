@@ -104,8 +104,8 @@ func (m *Machine) openJournal(ctx context.Context) (closed int, err error) {
 	return closed, nil
 }
 
-// renewJournal ends what there may be of a stream whose port was closed so often, and gives
-// the port a new one.
+// renewJournal ends what there may be of the stream, and gives the port a new one. closed is
+// how many times the guest has closed the port.
 func (m *Machine) renewJournal(ctx context.Context, closed int) (int, error) {
 	s := &m.stream
 	end, err := guest.EndJournal(ctx, m.Session())
