@@ -42,8 +42,8 @@ var directions = []struct {
 		"vmtest/internal/guest", "vmtest/internal/initrd", "vmtest/internal/memo", "vmtest/internal/qemu", "vmtest/internal/trim"}},
 	{"vmtest/internal/accel", []string{"internal/*", "vmtest/internal/deadline", "vmtest/internal/guest",
 		"vmtest/internal/memo", "vmtest/internal/qemu"}},
-	{"vmtest/internal/doctor", []string{"images", "internal/*", "vmtest/internal/boot", "vmtest/internal/qemu",
-		"vmtest/internal/slots", "vmtest/internal/snapshots"}},
+	{"vmtest/internal/doctor", []string{"images", "internal/*", "vmtest/internal/boot", "vmtest/internal/gobuild",
+		"vmtest/internal/qemu", "vmtest/internal/slots", "vmtest/internal/snapshots"}},
 	{"vmtest/internal/terminal", []string{"internal/*", "vmtest/internal/link"}},
 	{"vmtest/internal/snapshots", []string{"internal/*", "vmtest/internal/inputs"}},
 	{"vmtest/internal/*", []string{"internal/*"}}, // all others stand on their own

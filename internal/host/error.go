@@ -28,6 +28,7 @@ const (
 	Tools          Check = "tools"
 	Namespaces     Check = "user namespaces"
 	GoCommand      Check = "Go"
+	Agent          Check = "agent"
 	Clock          Check = "clock"
 )
 

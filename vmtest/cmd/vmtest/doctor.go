@@ -17,15 +17,17 @@ func newDoctor(s streams) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this host, and say how to cure what it lacks",
 		Long: `Doctor looks at what guests and their images need of this host, in less than ten
-seconds: QEMU, KVM, memory, disk, the cache, tools, user namespaces, Go, the clock. A line
-is "ok", "note" for what makes guests slower or keeps something else from working, or
-"FAULT" if no guest runs. The error of a host that lacks something names its line here.
+seconds: QEMU, KVM, memory, disk, the cache, tools, user namespaces, Go, the guest's
+agent, the clock. It does not test the network, which only builds of images and
+installations need. A line is "ok", "note" for what makes guests slower or keeps something
+else from working, or "FAULT" if no guest runs. The error of a host that lacks something
+names its line here.
 
 KVM is tried with an image of the cache. Without one, it is not known whether it works.
 
 The exit status is 3 if there is a fault.`,
 		Example: `  vmtest doctor
-  vmtest doctor --json | jq -r '.[] | select(.state != "ok") | .cure'`,
+  vmtest doctor --json | jq -r '.[] | select(.state != "ok") | .check + ": " + (.cure // .found)'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return examine(cmd.Context(), s, asJSON)

@@ -4,9 +4,11 @@ package doctor
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // State is what a finding means.
@@ -26,32 +28,45 @@ type Finding struct {
 	Cure  string     `json:"cure,omitempty"` // one line: what a person can do
 }
 
-// limit bounds each examination. Most take milliseconds; the trial of KVM starts QEMU.
+// limit bounds each examination. Most take milliseconds; the trial of KVM starts QEMU, and
+// the agent may have to be built.
 const limit = 8 * time.Second
 
 // examination looks at one thing.
 type examination struct {
 	check host.Check
 	look  func(context.Context) Finding
+	late  string // the cure if it does not end in time; may be empty
 }
 
 func examinations() []examination {
+	examined := make(chan struct{}) // the cache as it is, before the agent is built there
+	cacheFirst := func(ctx context.Context) Finding {
+		defer close(examined)
+		return cache(ctx)
+	}
+	agentThen := func(ctx context.Context) Finding {
+		<-examined
+		return agent(ctx)
+	}
 	return []examination{
-		{host.QEMU, emulator},
-		{host.KVM, kvm},
-		{host.Memory, memory},
-		{host.Disk, disk},
-		{host.TemporaryFiles, temporaryFiles},
-		{host.CacheDirectory, cache},
-		{host.Tools, tools},
-		{host.Namespaces, namespaces},
-		{host.GoCommand, goCommand},
-		{host.Clock, clock},
+		{check: host.QEMU, look: emulator},
+		{check: host.KVM, look: kvm},
+		{check: host.Memory, look: memory},
+		{check: host.Disk, look: disk},
+		{check: host.TemporaryFiles, look: temporaryFiles},
+		{check: host.CacheDirectory, look: cacheFirst},
+		{check: host.Tools, look: tools},
+		{check: host.Namespaces, look: namespaces},
+		{check: host.GoCommand, look: goCommand},
+		{check: host.Agent, look: agentThen, late: "run vmtest run true, which builds it without this limit"},
+		{check: host.Clock, look: clock},
 	}
 }
 
 // Examine calls report with each finding, in the order of the constants of [host.Check]. It
-// takes less than ten seconds. It changes nothing but the cache, which keeps the verdict on KVM.
+// takes less than ten seconds. It changes nothing but the cache, which keeps the verdict on KVM
+// and the agent.
 func Examine(ctx context.Context, report func(Finding)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("not known after "+limit.String()))
 	defer cancel()
@@ -80,7 +95,7 @@ func examine(ctx context.Context, all []examination, report func(Finding)) error
 			case f := <-results[i]: // it was in time
 				report(f)
 			default:
-				report(Finding{Check: e.check, State: Note, Found: context.Cause(ctx).Error()})
+				report(Finding{Check: e.check, State: Note, Found: context.Cause(ctx).Error(), Cure: e.late})
 			}
 		}
 	}
@@ -95,5 +110,10 @@ func of(state State, err error) Finding {
 	if lacking, ok := errors.AsType[*host.Error](err); ok {
 		return Finding{State: state, Found: lacking.Cause, Cure: lacking.Cure}
 	}
-	return Finding{State: state, Found: err.Error()}
+	return Finding{State: state, Found: oneLine(err.Error())}
+}
+
+// oneLine returns a text of several lines, such as the go command's, as one.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(tail.Printable(text), func(r rune) bool { return r == '\n' }), "; ")
 }

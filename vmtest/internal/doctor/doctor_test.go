@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,11 +23,11 @@ func TestExamineWithoutAnEnd(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var got []Finding
 	require.NoError(t, examine(ctx, []examination{
-		{host.QEMU, func(context.Context) Finding { return Finding{State: OK, Found: "7.2"} }},
-		{host.KVM, func(context.Context) Finding { cancel(late); <-stuck; return Finding{} }},
+		{check: host.QEMU, look: func(context.Context) Finding { return Finding{State: OK, Found: "7.2"} }},
+		{check: host.KVM, look: func(context.Context) Finding { cancel(late); <-stuck; return Finding{} }, late: "try again"},
 	}, func(f Finding) { got = append(got, f) }))
 	assert.Equal(t, host.QEMU, got[0].Check)
-	assert.Equal(t, Finding{Check: host.KVM, State: Note, Found: "not known after a moment"}, got[1])
+	assert.Equal(t, Finding{Check: host.KVM, State: Note, Found: "not known after a moment", Cure: "try again"}, got[1])
 }
 
 func TestExamineInterrupted(t *testing.T) {
@@ -69,6 +70,33 @@ func TestKVMFindings(t *testing.T) {
 	t.Setenv("VMTEST_ACCEL", "tcg")
 	assert.Equal(t, Finding{State: Note, Found: "VMTEST_ACCEL=tcg: guests are emulated, and take several times as long",
 		Cure: "unset VMTEST_ACCEL"}, kvm(t.Context()))
+	t.Setenv("VMTEST_ACCEL", "KVM")
+	assert.Equal(t, Finding{State: Fault, Found: `VMTEST_ACCEL is "KVM", not kvm, tcg or auto`, Cure: "unset VMTEST_ACCEL"}, kvm(t.Context()))
+
+	assert.Equal(t, Finding{State: Fault, Found: "VMTEST_ACCEL=kvm, but no device", Cure: "unset VMTEST_ACCEL"}, forced(errors.New("no device")))
+	assert.Equal(t, Finding{State: Note, Found: "VMTEST_ACCEL=kvm: not tried whether it runs a guest",
+		Cure: "unset VMTEST_ACCEL, and run vmtest doctor again"}, forced(nil), "a device that can be opened is no proof")
+}
+
+// A trial of KVM that something else prevents refers to the line about that. It is no fault of
+// KVM then, and any other error is one, because no guest of the image runs.
+func TestKVMUntried(t *testing.T) {
+	assert.Equal(t, Finding{State: Note, Found: "not tried: see agent"},
+		untried("debian-13", fmt.Errorf("open: %w", &host.Error{Cause: "no go command", Cure: "install", Check: host.Agent})))
+	assert.Equal(t, Finding{State: Fault, Found: "try KVM with debian-13: no\tkernel; no root"}, untried("debian-13", errors.New("no\tkernel\nno root\n")))
+}
+
+// Without an agent no guest runs.
+func TestAgentFindings(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("PATH", t.TempDir())
+	lacking := agent(t.Context())
+	assert.Equal(t, Fault, lacking.State)
+	assert.Equal(t, "build the guest's agent: no go command on PATH", lacking.Found)
+	assert.Contains(t, lacking.Cure, "add it to PATH, or set VMTEST_AGENT")
+	path := filepath.Join(t.TempDir(), "agent")
+	t.Setenv("VMTEST_AGENT", path)
+	assert.Equal(t, Finding{State: Fault, Found: "read VMTEST_AGENT: open " + path + ": no such file or directory", Cure: "unset VMTEST_AGENT"}, agent(t.Context()))
 }
 
 // An older go command is found by its version.

@@ -14,6 +14,7 @@ import (
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
+	"example.org/systemd-vmtest/vmtest/internal/gobuild"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/slots"
 )
@@ -35,34 +36,95 @@ const emulated = ": guests are emulated, and take several times as long"
 // kvm looks whether guests run under KVM. Only a guest's kernel can prove that, so it needs
 // an image.
 func kvm(ctx context.Context) Finding {
-	if accel := os.Getenv("VMTEST_ACCEL"); accel == "tcg" {
-		return Finding{State: Note, Found: "VMTEST_ACCEL=tcg" + emulated, Cure: "unset VMTEST_ACCEL"}
+	switch accel := os.Getenv("VMTEST_ACCEL"); accel {
+	case "", "auto":
+		return tried(ctx, openKVM())
+	case "kvm":
+		return forced(openKVM())
+	case "tcg":
+		return Finding{State: Note, Found: "VMTEST_ACCEL=tcg" + emulated, Cure: unsetAccel}
+	default:
+		return Finding{State: Fault, Found: fmt.Sprintf("VMTEST_ACCEL is %q, not kvm, tcg or auto", accel), Cure: unsetAccel}
 	}
+}
+
+const unsetAccel = "unset VMTEST_ACCEL"
+
+// openKVM opens the device, and returns the *host.Error if that cannot be done.
+func openKVM() error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Finding{State: Note, Found: "this host has no /dev/kvm" + emulated,
+		return &host.Error{Cause: "this host has no /dev/kvm", Check: host.KVM, Err: err,
 			Cure: "enable virtualization in the firmware, or nested virtualization where this is a virtual machine, and run modprobe kvm_intel or kvm_amd"}
 	case errors.Is(err, fs.ErrPermission):
-		return Finding{State: Note, Found: "this user may not open /dev/kvm" + emulated,
+		return &host.Error{Cause: "this user may not open /dev/kvm", Check: host.KVM, Err: err,
 			Cure: "run sudo usermod --append --groups kvm $USER, and log in again"}
 	case err != nil:
-		return Finding{State: Note, Found: err.Error() + emulated}
+		return err
 	}
-	f.Close()
+	return f.Close()
+}
+
+// forced returns the finding where VMTEST_ACCEL=kvm skips the trial.
+func forced(err error) Finding {
+	if err != nil {
+		f := of(Fault, err)
+		f.Found, f.Cure = "VMTEST_ACCEL=kvm, but "+f.Found, unsetAccel
+		return f
+	}
+	return Finding{State: Note, Found: "VMTEST_ACCEL=kvm: not tried whether it runs a guest", Cure: unsetAccel + ", and run vmtest doctor again"}
+}
+
+// tried returns the finding of a trial with an image, unless the device cannot be opened.
+func tried(ctx context.Context, err error) Finding {
+	if err != nil {
+		f := of(Note, err)
+		f.Found += emulated
+		return f
+	}
 	name, ok := anyImage()
 	if !ok {
 		return Finding{State: Note, Found: "/dev/kvm can be opened; whether it runs a guest is not known before there is an image",
 			Cure: "run vmtest image build " + images.Default}
 	}
 	files, err := boot.Open(ctx, boot.Options{Image: images.Spec{Base: name}, Notice: func(string) {}})
-	if err != nil {
-		return of(Note, fmt.Errorf("try KVM with %s: %w", name, err))
-	}
-	if files.Accel != qemu.KVM {
-		return Finding{State: Note, Found: files.KVMFault + emulated}
+	switch {
+	case ctx.Err() != nil:
+		return Finding{State: Note, Found: context.Cause(ctx).Error()}
+	case err != nil:
+		return untried(name, err)
+	case files.Accel != qemu.KVM:
+		return Finding{State: Note, Found: strings.TrimPrefix(files.KVMFault, "KVM ") + emulated}
 	}
 	return Finding{State: OK, Found: "runs the kernel of " + name}
+}
+
+// untried returns the finding for an error that kept KVM from being tried with an image.
+func untried(name string, err error) Finding {
+	if lacking, ok := errors.AsType[*host.Error](err); ok && lacking.Check != "" && lacking.Check != host.KVM {
+		return Finding{State: Note, Found: "not tried: see " + string(lacking.Check)} // which is a fault if no guest runs
+	}
+	return of(Fault, fmt.Errorf("try KVM with %s: %w", name, err))
+}
+
+// agent looks whether there is an agent for guests, and builds it if not.
+func agent(ctx context.Context) Finding {
+	data, err := gobuild.Agent(ctx, runtime.GOARCH, func(string) {})
+	if err == nil {
+		return Finding{State: OK, Found: fmt.Sprintf("an executable of %.1f MB", float64(len(data))/1e6)}
+	}
+	f := of(Fault, err)
+	if f.Cure != "" {
+		return f
+	}
+	f.Cure = "install vmtest with CGO_ENABLED=0, and run it outside this module"
+	for _, name := range []string{"VMTEST_GO_PREBUILT", "VMTEST_AGENT"} {
+		if os.Getenv(name) != "" {
+			f.Cure = "unset " + name
+		}
+	}
+	return f
 }
 
 // anyImage returns the name of an image in the cache, the default one if it is there.

@@ -60,7 +60,7 @@ func ownExecutable() (path string, ok bool) {
 func withoutBuild(arch string, err error, executable func() (string, bool)) ([]byte, error) {
 	lacking, isHost := errors.AsType[*host.Error](err)
 	path, ok := executable()
-	if !ok || isHost && lacking.Check != host.GoCommand {
+	if !ok || isHost && lacking.Check != host.Agent {
 		return nil, err
 	}
 	data, errOwn := os.ReadFile(path)
@@ -77,7 +77,7 @@ func withoutBuild(arch string, err error, executable func() (string, bool)) ([]b
 	return nil, &host.Error{
 		Cause: fmt.Sprintf("%s; %s cannot be the agent: %v", cause, path, errOwn),
 		Cure:  "install vmtest with CGO_ENABLED=0, or run it with Go in the directory of a module that requires example.org/systemd-vmtest",
-		Check: host.GoCommand, Err: err,
+		Check: host.Agent, Err: err,
 	}
 }
 
@@ -88,7 +88,7 @@ func explainAgent(ctx context.Context, err error) error {
 	const otherwise = ", or set VMTEST_AGENT to an agent built by CGO_ENABLED=0 go build " + agentPackage
 	if errors.Is(err, exec.ErrNotFound) {
 		return &host.Error{Cause: "build the guest's agent: no go command on PATH",
-			Cure: "add it to PATH" + otherwise, Check: host.GoCommand, Err: err}
+			Cure: "add it to PATH" + otherwise, Check: host.Agent, Err: err}
 	}
 	out, envErr := goCommand(ctx, nil, "env", "GOMOD")
 	if envErr != nil {
@@ -97,16 +97,16 @@ func explainAgent(ctx context.Context, err error) error {
 	gomod := strings.TrimSpace(string(out))
 	if gomod == "" || gomod == os.DevNull {
 		return &host.Error{Cause: "build the guest's agent: the working directory is not in a Go module",
-			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Check: host.GoCommand, Err: err}
+			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Check: host.Agent, Err: err}
 	}
 	vendor := filepath.Join(filepath.Dir(gomod), "vendor")
 	if exists(filepath.Join(vendor, "modules.txt")) && !exists(filepath.Join(vendor, agentPackage)) {
 		return &host.Error{Cause: "build the guest's agent: its package is not in " + vendor,
-			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Check: host.GoCommand, Err: err}
+			Cure: "run go mod edit -tool=" + agentPackage + " && go mod tidy && go mod vendor" + otherwise, Check: host.Agent, Err: err}
 	}
 	if untidy(err) {
 		return &host.Error{Cause: "build the guest's agent: " + gomod + " is not tidy",
-			Cure: "run go mod tidy" + otherwise, Check: host.GoCommand, Err: err}
+			Cure: "run go mod tidy" + otherwise, Check: host.Agent, Err: err}
 	}
 	return err
 }

@@ -22,7 +22,7 @@ func TestWithoutBuild(t *testing.T) {
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	noGo := &host.Error{Cause: "no go command on PATH", Cure: "add it", Check: host.GoCommand}
+	noGo := &host.Error{Cause: "no go command on PATH", Cure: "add it", Check: host.Agent}
 	at := func(path string) func() (string, bool) { return func() (string, bool) { return path, true } }
 
 	data, err := withoutBuild(runtime.GOARCH, noGo, at(static))
