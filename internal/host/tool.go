@@ -43,18 +43,43 @@ func Missing() []Tool {
 	return missing
 }
 
-// InstallCommand returns the command that installs tools on this distribution,
-// without sudo. ok is false if the distribution is neither Debian nor derived from
-// it.
-func InstallCommand(tools []Tool) (argv []string, ok bool) {
+// Installation is how tools are installed: the arguments of two commands, one after the other.
+type Installation struct {
+	Update  []string // refreshes the lists of packages
+	Install []string
+}
+
+// String returns both as a line for a shell.
+func (i Installation) String() string {
+	return strings.Join(i.Update, " ") + " && " + strings.Join(i.Install, " ")
+}
+
+// Sudo returns the installation by sudo, unless this user is root or has no sudo (see
+// [MayInstall]).
+func (i Installation) Sudo(root, sudo bool) Installation {
+	if root || !sudo {
+		return i
+	}
+	return Installation{append([]string{"sudo"}, i.Update...), append([]string{"sudo"}, i.Install...)}
+}
+
+// MayInstall reports whether this user is root, and whether sudo is installed.
+func MayInstall() (root, sudo bool) {
+	_, err := exec.LookPath("sudo")
+	return os.Geteuid() == 0, err == nil
+}
+
+// InstallCommand returns how tools are installed on this distribution, without sudo. ok is
+// false if the distribution is neither Debian nor derived from it.
+func InstallCommand(tools []Tool) (i Installation, ok bool) {
 	b, err := os.ReadFile("/etc/os-release")
 	if err != nil {
-		return nil, false
+		return i, false
 	}
 	return installCommand(ParseOSRelease(b), tools)
 }
 
-func installCommand(release map[string]string, tools []Tool) ([]string, bool) {
+func installCommand(release map[string]string, tools []Tool) (i Installation, ok bool) {
 	ids := append(strings.Fields(release["ID_LIKE"]), release["ID"])
 	for _, id := range ids {
 		if id != "debian" && id != "ubuntu" {
@@ -64,9 +89,9 @@ func installCommand(release map[string]string, tools []Tool) ([]string, bool) {
 		for _, t := range tools {
 			argv = append(argv, t.Package)
 		}
-		return argv, true
+		return Installation{[]string{"apt-get", "update"}, argv}, true
 	}
-	return nil, false
+	return i, false
 }
 
 // ToolPath returns PATH with the directories of system commands, which an ordinary

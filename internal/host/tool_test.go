@@ -14,10 +14,16 @@ func TestInstallCommand(t *testing.T) {
 		"ID=ubuntu\nID_LIKE=debian",
 		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"",
 	} {
-		argv, ok := installCommand(ParseOSRelease([]byte(release)), tools)
+		i, ok := installCommand(ParseOSRelease([]byte(release)), tools)
 		assert.True(t, ok, release)
-		assert.Equal(t, want, argv)
+		assert.Equal(t, want, i.Install)
 	}
+	i, _ := installCommand(map[string]string{"ID": "debian"}, tools[:1])
+	const asRoot = "apt-get update && apt-get install --yes --no-install-recommends squashfs-tools"
+	const bySudo = "sudo apt-get update && sudo apt-get install --yes --no-install-recommends squashfs-tools"
+	assert.Equal(t, bySudo, i.Sudo(false, true).String())
+	assert.Equal(t, asRoot, i.Sudo(true, true).String())
+	assert.Equal(t, asRoot, i.Sudo(false, false).String(), "without sudo")
 	_, ok := installCommand(ParseOSRelease([]byte("ID=fedora")), tools)
 	assert.False(t, ok)
 	_, ok = installCommand(nil, tools)

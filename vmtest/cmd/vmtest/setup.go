@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -40,7 +39,7 @@ type setup struct {
 	root    bool
 	sudo    bool // is installed
 	missing func() []host.Tool
-	install func([]host.Tool) (argv []string, ok bool)
+	install func([]host.Tool) (i host.Installation, ok bool)
 	run     func(ctx context.Context, argv []string) error
 	// mayBuild returns why this user cannot build images. It needs all the tools.
 	mayBuild func(context.Context) error
@@ -48,11 +47,11 @@ type setup struct {
 
 // hostSetup returns the setup of this host.
 func hostSetup(s streams) setup {
-	_, err := exec.LookPath("sudo")
+	root, sudo := host.MayInstall()
 	return setup{
 		streams: s,
-		root:    os.Geteuid() == 0,
-		sudo:    err == nil,
+		root:    root,
+		sudo:    sudo,
 		missing: host.Missing,
 		install: host.InstallCommand,
 
@@ -80,32 +79,28 @@ func (s setup) do(ctx context.Context, print bool) error {
 	if !ok {
 		return errors.New("no apt-get here: install the above with the distribution's package manager")
 	}
-	update := []string{install[0], "update"}
-	if !s.root && s.sudo {
-		install, update = sudo(install), sudo(update)
-	}
-	both := strings.Join(update, " ") + " && " + strings.Join(install, " ")
+	install = install.Sudo(s.root, s.sudo)
 	if print {
-		_, err := fmt.Fprintln(s.out, both)
+		_, err := fmt.Fprintln(s.out, install)
 		return err
 	}
 	if !s.root && !s.sudo {
-		return fmt.Errorf("not root, and there is no sudo: run as root: %s", both)
+		return fmt.Errorf("not root, and there is no sudo: run as root: %s", install)
 	}
-	return s.installAll(ctx, update, install)
+	return s.installAll(ctx, install)
 }
 
 // installAll refreshes the package lists, because stale ones name files that are gone, and
 // installs.
-func (s setup) installAll(ctx context.Context, update, install []string) error {
-	if err := s.command(ctx, update); err != nil {
+func (s setup) installAll(ctx context.Context, i host.Installation) error {
+	if err := s.command(ctx, i.Update); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		// One bad source among several fails the whole update.
 		fmt.Fprintf(s.err, "vmtest: %v; going on with the package lists at hand\n", err)
 	}
-	if err := s.command(ctx, install); err != nil {
+	if err := s.command(ctx, i.Install); err != nil {
 		return fmt.Errorf("%w (its output is above; a first set-up needs a network)", err)
 	}
 	if left := s.missing(); len(left) > 0 {
@@ -142,5 +137,3 @@ func (s setup) command(ctx context.Context, argv []string) error {
 	}
 	return nil
 }
-
-func sudo(argv []string) []string { return append([]string{"sudo"}, argv...) }

@@ -35,7 +35,9 @@ func newHost(root, sudo, known bool) *fakeHost {
 			}
 			return []host.Tool{{Command: "mmdebstrap", Package: "mmdebstrap", Why: "builds"}}
 		},
-		install:  func([]host.Tool) ([]string, bool) { return []string{"apt-get", "install", "mmdebstrap"}, known },
+		install: func([]host.Tool) (host.Installation, bool) {
+			return host.Installation{Update: []string{"apt-get", "update"}, Install: []string{"apt-get", "install", "mmdebstrap"}}, known
+		},
 		mayBuild: func(context.Context) error { return h.mayNot },
 		run: func(_ context.Context, argv []string) error {
 			line := strings.Join(argv, " ")

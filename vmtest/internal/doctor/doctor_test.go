@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
 // An examination that does not end is reported by the end of its time, in its place, and
@@ -57,9 +58,39 @@ func TestCacheFindings(t *testing.T) {
 		Cure: "set VMTEST_CACHE to a path that begins with /"}, cache(t.Context()))
 }
 
+// A cache that cannot be made is a fault, also of root, who may write everywhere.
+func TestCacheThatCannotBeMade(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", "/proc/vmtest/cache")
+	found := cache(t.Context())
+	assert.Equal(t, Fault, found.State, "%+v", found)
+	assert.Contains(t, found.Found, "/proc/vmtest/cache is not there, and cannot be made: ")
+	assert.Contains(t, found.Cure, "set VMTEST_CACHE")
+}
+
+// The cure of unusable snapshots removes all of them.
+func TestUnusableSnapshots(t *testing.T) {
+	cut := errors.New("cut short")
+	assert.Equal(t, Finding{State: Note, Found: "here; snapshot 0123456789ab is unusable: cut short; snapshot 1123456789ab is unusable: cut short",
+		Cure: "run vmtest snapshot rm 0123456789ab 1123456789ab"},
+		withFaults("here", []snapshots.Listed{
+			{Info: snapshots.Info{Key: "0123456789abcdef"}, Fault: cut},
+			{Info: snapshots.Info{Key: "2123456789abcdef"}},
+			{Info: snapshots.Info{Key: "1123456789abcdef"}, Fault: cut},
+		}))
+}
+
+// A directory whose free space cannot be found has a cure.
+func TestDiskFindings(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", t.TempDir())
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
+	found := disk(t.Context())
+	assert.Contains(t, found.Found, "find free space: statfs ")
+	assert.Equal(t, "set TMPDIR to a directory where this user can write", found.Cure)
+}
+
 func TestMemoryFindings(t *testing.T) {
 	t.Setenv("VMTEST_SLOTS", "1")
-	assert.Regexp(t, `^\d+ MiB available; 1 guests may run at once, and take 712 MiB each`, memory(t.Context()).Found)
+	assert.Regexp(t, `^\d+ MiB available; 1 guest may run at once, each with 712 MiB$`, memory(t.Context()).Found)
 	t.Setenv("VMTEST_SLOTS", "100000")
 	assert.Equal(t, Note, memory(t.Context()).State, "no host has memory for 100000 guests")
 	t.Setenv("VMTEST_SLOTS", "some")
@@ -94,6 +125,8 @@ func TestAgentFindings(t *testing.T) {
 	assert.Equal(t, Fault, lacking.State)
 	assert.Equal(t, "build the guest's agent: no go command on PATH", lacking.Found)
 	assert.Contains(t, lacking.Cure, "add it to PATH, or set VMTEST_AGENT")
+	t.Setenv("VMTEST_CACHE", "cache")
+	assert.Equal(t, Finding{State: Fault, Found: "not built: see cache"}, agent(t.Context()))
 	path := filepath.Join(t.TempDir(), "agent")
 	t.Setenv("VMTEST_AGENT", path)
 	assert.Equal(t, Finding{State: Fault, Found: "read VMTEST_AGENT: open " + path + ": no such file or directory", Cure: "unset VMTEST_AGENT"}, agent(t.Context()))

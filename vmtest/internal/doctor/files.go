@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,22 +34,36 @@ func disk(context.Context) Finding {
 	}
 	dir := existing(root)
 	if err := images.CheckSpace(dir, os.TempDir()); err != nil {
-		return of(Note, err) // guests of an image that is there may still run
+		return unmeasured(err) // guests of an image that is there may still run
 	}
 	free, err := host.FreeSpace(dir)
 	if err != nil {
-		return of(Note, err)
+		return unmeasured(err)
 	}
 	return Finding{State: OK, Found: fmt.Sprintf("%d MB free in %s; an image takes some 250 MB, and a snapshot 150 MB", free/1e6, dir)}
 }
 
+// unmeasured returns the finding for an error of a directory that has no room, or whose room
+// is not known.
+func unmeasured(err error) Finding {
+	f := of(Note, err)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && f.Cure == "" {
+		f.Cure = "set VMTEST_CACHE to a directory where this user can write"
+		if failed.Path == os.TempDir() {
+			f.Cure = temporaryCure
+		}
+	}
+	return f
+}
+
+const temporaryCure = "set TMPDIR to a directory where this user can write"
+
 // temporaryFiles looks whether files can be written and run in the directory for them.
 func temporaryFiles(context.Context) Finding {
-	const cure = "set TMPDIR to a directory where this user can write"
 	dir := os.TempDir()
 	f, err := os.CreateTemp(dir, "vmtest-doctor-")
 	if err != nil {
-		return Finding{State: Fault, Found: err.Error(), Cure: cure}
+		return Finding{State: Fault, Found: err.Error(), Cure: temporaryCure}
 	}
 	defer os.Remove(f.Name())
 	f.Close()
@@ -70,10 +85,14 @@ func cache(context.Context) Finding {
 		return of(Fault, err)
 	}
 	if dir := existing(root); dir != root {
-		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-			return Finding{State: Fault, Found: fmt.Sprintf("%s is not there, and this user cannot make it: %s: %v", root, dir, err),
-				Cure: "set VMTEST_CACHE to a directory where this user can write"}
+		f, err := host.Nameless(dir) // root passes access(2), whatever the file system can do
+		if err != nil {
+			fault := of(Fault, err)
+			fault.Found = fmt.Sprintf("%s is not there, and cannot be made: %s", root, fault.Found)
+			fault.Cure = "set VMTEST_CACHE to a directory on a local disk where this user can write"
+			return fault
 		}
+		f.Close()
 		return Finding{State: OK, Found: root + " is not there yet; the first guest makes it"}
 	}
 	if _, err := host.CacheIn(root, ""); err != nil {
@@ -93,7 +112,7 @@ func cached(root string) Finding {
 	if err != nil {
 		return Finding{State: Note, Found: err.Error(), Cure: "run vmtest image rm NAME; the image is built again when it is needed"}
 	}
-	found := fmt.Sprintf("%s: %d images", root, len(list))
+	found := root + ": " + count(len(list), "image")
 	if _, err := os.Stat(filepath.Join(root, "snapshots")); errors.Is(err, fs.ErrNotExist) {
 		return Finding{State: OK, Found: found}
 	}
@@ -109,12 +128,28 @@ func cached(root string) Finding {
 	for _, s := range kept {
 		bytes += s.Bytes
 	}
-	found += fmt.Sprintf(", %d snapshots of %d MB", len(kept), bytes/1e6)
+	found += fmt.Sprintf(", %s of %d MB", count(len(kept), "snapshot"), bytes/1e6)
+	return withFaults(found, kept)
+}
+
+// withFaults adds the snapshots that are unusable to what was found.
+func withFaults(found string, kept []snapshots.Listed) Finding {
+	f := Finding{State: OK, Found: found}
 	for _, s := range kept {
-		if s.Fault != nil {
-			return Finding{State: Note, Found: fmt.Sprintf("%s; snapshot %.12s is unusable: %v", found, s.Key, s.Fault),
-				Cure: fmt.Sprintf("run vmtest snapshot rm %.12s", s.Key)}
+		if s.Fault == nil {
+			continue
 		}
+		f.State = Note
+		f.Found += oneLine(fmt.Sprintf("; snapshot %.12s is unusable: %v", s.Key, s.Fault))
+		f.Cure = cmp.Or(f.Cure, "run vmtest snapshot rm") + fmt.Sprintf(" %.12s", s.Key)
 	}
-	return Finding{State: OK, Found: found}
+	return f
+}
+
+// count returns a number of things, such as "1 image".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -102,10 +102,19 @@ func tried(ctx context.Context, err error) Finding {
 
 // untried returns the finding for an error that kept KVM from being tried with an image.
 func untried(name string, err error) Finding {
-	if lacking, ok := errors.AsType[*host.Error](err); ok && lacking.Check != "" && lacking.Check != host.KVM {
-		return Finding{State: Note, Found: "not tried: see " + string(lacking.Check)} // which is a fault if no guest runs
+	if check, ok := other(host.KVM, err); ok {
+		return Finding{State: Note, Found: "not tried: see " + string(check)} // which is a fault if no guest runs
 	}
 	return of(Fault, fmt.Errorf("try KVM with %s: %w", name, err))
+}
+
+// other returns the line that an error is about, if that is another one than check.
+func other(check host.Check, err error) (_ host.Check, ok bool) {
+	lacking, ok := errors.AsType[*host.Error](err)
+	if !ok || lacking.Check == "" || lacking.Check == check {
+		return "", false
+	}
+	return lacking.Check, true
 }
 
 // agent looks whether there is an agent for guests, and builds it if not.
@@ -113,6 +122,9 @@ func agent(ctx context.Context) Finding {
 	data, err := gobuild.Agent(ctx, runtime.GOARCH, func(string) {})
 	if err == nil {
 		return Finding{State: OK, Found: fmt.Sprintf("an executable of %.1f MB", float64(len(data))/1e6)}
+	}
+	if check, ok := other(host.Agent, err); ok {
+		return Finding{State: Fault, Found: "not built: see " + string(check)}
 	}
 	f := of(Fault, err)
 	if f.Cure != "" {
@@ -151,7 +163,7 @@ func memory(context.Context) Finding {
 	}
 	available := slots.MemoryAvailable()
 	each := guestMemory + slots.EmulatorMemory
-	found := fmt.Sprintf("%d MiB available; %d guests may run at once, and take %d MiB each", available, n, each)
+	found := fmt.Sprintf("%d MiB available; %s may run at once, each with %d MiB", available, count(n, "guest"), each)
 	switch {
 	case available < each:
 		return Finding{State: Fault, Found: found, Cure: "free some memory, or set Config.Memory to less"}

@@ -30,14 +30,11 @@ func missing(match func(host.Tool) bool) []host.Tool {
 // installation returns the command that installs the missing tools that match, or "" if
 // this distribution's is not known.
 func installation(match func(host.Tool) bool) string {
-	argv, ok := host.InstallCommand(missing(match))
+	i, ok := host.InstallCommand(missing(match))
 	if !ok {
 		return ""
 	}
-	if os.Geteuid() != 0 {
-		argv = append([]string{"sudo"}, argv...)
-	}
-	return "run vmtest setup, or " + strings.Join(argv, " ")
+	return "run vmtest setup, or " + i.Sudo(host.MayInstall()).String()
 }
 
 // tools looks for the programs and files that build images, and those that make disks.
