@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,15 +18,18 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// guideDir has the guide's units, seen from the module's root.
-const guideDir = "scenarios/testdata/guide"
+// guideUnits are copies of the guide's units, which are in scenarios/testdata/guide. go:embed
+// reaches no directory above its own.
+//
+//go:embed guide
+var guideUnits embed.FS
 
 // demo is one call of "vmtest demo".
 type demo struct {
 	streams
 	image images.Spec
 	cold  bool
-	units string        // directory
+	units string        // directory; "" is guideUnits
 	limit time.Duration // for each command
 }
 
@@ -39,8 +42,8 @@ func newDemo(s streams) *cobra.Command {
 It copies ` + guideSocket + ` and ` + guideService + ` into the guest, verifies,
 enables and uses them, and prints each command, its output, and whether it is as expected.
 
-The units come from ` + guideDir + `, or from another directory with
-two units of these names. Use that to see what happens when they are wrong.`,
+--units takes two units of these names from a directory instead. Use that to see what happens
+when they are wrong.`,
 		Example: `  vmtest demo
   vmtest demo --image debian-11 --units ./mine`,
 		Args: cobra.NoArgs,
@@ -48,14 +51,14 @@ two units of these names. Use that to see what happens when they are wrong.`,
 	}
 	addImageFlag(cmd, &d.image.Base)
 	addPackageFlags(cmd, &d.image)
-	cmd.Flags().StringVar(&d.units, "units", guideDir, "directory `DIR` with the two units")
+	cmd.Flags().StringVar(&d.units, "units", "", "directory `DIR` with the two units (default those of the how-to)")
 	cmd.Flags().BoolVar(&d.cold, "cold", false, "boot the guest instead of forking it from a snapshot")
 	cmd.Flags().DurationVar(&d.limit, "limit", 2*time.Minute, "timeout of each command")
 	return cmd
 }
 
 func (d demo) show(ctx context.Context) (err error) {
-	units, err := readGuideUnits(d.units)
+	units, err := readGuideUnits(d.directory())
 	if err != nil {
 		return err
 	}
@@ -89,15 +92,27 @@ func (d demo) show(ctx context.Context) (err error) {
 	return nil
 }
 
-func readGuideUnits(dir string) (map[string][]byte, error) {
+// directory returns the directory with the two units.
+func (d demo) directory() (dir fs.FS, name string) {
+	if d.units != "" {
+		return os.DirFS(d.units), d.units
+	}
+	dir, err := fs.Sub(guideUnits, "guide")
+	if err != nil {
+		panic(err) // of a path that is none
+	}
+	return dir, "vmtest"
+}
+
+func readGuideUnits(dir fs.FS, in string) (map[string][]byte, error) {
 	units := make(map[string][]byte)
 	for _, name := range []string{guideSocket, guideService} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := fs.ReadFile(dir, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("no %s in %s; run this in the project's directory, or name a directory with --units", name, dir)
+			return nil, fmt.Errorf("no %s in %s", name, in)
 		case err != nil:
-			return nil, fmt.Errorf("read unit: %w", err)
+			return nil, fmt.Errorf("read unit in %s: %w", in, err)
 		}
 		units[name] = data
 	}

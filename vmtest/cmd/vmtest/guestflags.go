@@ -62,7 +62,7 @@ func addWithFlag(cmd *cobra.Command, files *[]string) {
 
 // addUserFlag adds --user.
 func addUserFlag(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "user", "", "name or UID of the user to run the command as (default root)")
+	cmd.Flags().StringVar(name, "user", "", "run the command as the user `NAME`, which may be a UID (default root)")
 }
 
 // guestFiles are the flags for what is copied into a guest before its command.

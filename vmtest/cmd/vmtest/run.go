@@ -30,8 +30,10 @@ func newRun(s streams) *cobra.Command {
 	r := commandRun{streams: s}
 	var files guestFiles
 	cmd := &cobra.Command{
-		Use:   "run [-t] [--image NAME,...] [--units PATH] [--] COMMAND [ARGUMENT...]",
+		Use:   "run [FLAG...] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
+
+		DisableFlagsInUseLine: true,
 		Long: `Run runs one command in a guest of its own, which is gone afterwards. The command runs
 as root, or as the user of the guest that --user names. With --units and --with, files of
 the host are in the guest before; units are loaded, not started.
@@ -77,6 +79,11 @@ func (r commandRun) run(ctx context.Context) error {
 	names, err := imagesOf(r.images)
 	if err != nil {
 		return err
+	}
+	if r.tty {
+		if err := checkTerminal(); err != nil {
+			return err
+		}
 	}
 	if len(names) == 1 || r.tty { // a terminal has one guest, the first of $VMTEST_IMAGE
 		r.command.Stdin = r.in

@@ -9,11 +9,16 @@ func newShell(s streams) *cobra.Command {
 	var image string
 	var files guestFiles
 	cmd := &cobra.Command{
-		Use:   "shell [--image NAME] [--units PATH] [COMMAND [ARGUMENT...]]",
+		Use:   "shell [FLAG...] [--] [COMMAND [ARGUMENT...]]",
 		Short: "Open a shell in a fresh guest",
+
+		DisableFlagsInUseLine: true,
 		Long: `Shell opens a login shell in a guest of its own, which is gone afterwards, or runs a
 command with a terminal there. Job control, Ctrl-C, the size of the window and full-screen
-programs work as in ssh. "~." at the begin of a line ends it even if the guest hangs.
+programs work as in ssh. "~." at the beginning of a line ends it even if the guest hangs.
+
+With --units and --with, files of the host are in the guest before. Units are loaded, not
+started: systemctl start does that.
 
 What the guest writes goes to this terminal as it is, control sequences too.`,
 		Example: `  vmtest shell

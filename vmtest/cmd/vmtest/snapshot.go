@@ -164,6 +164,6 @@ takes no more than --limit.`,
 			return err
 		},
 	}
-	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/megabyte, "the most megabytes to leave")
+	cmd.Flags().Int64Var(&limit, "limit", snapshots.DefaultLimit/megabyte, "leave no more than this number of `MB`")
 	return cmd
 }

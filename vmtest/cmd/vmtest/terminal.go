@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -12,6 +15,18 @@ import (
 func isTerminal(w io.Writer) bool {
 	f, ok := unwrap(w).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// checkTerminal returns an error if this process has no terminal for a command in a guest.
+func checkTerminal() error {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return errors.New("no terminal (/dev/tty)")
+	}
+	if err != nil {
+		return fmt.Errorf("open terminal: %w", err)
+	}
+	return tty.Close()
 }
 
 // isUTF8 reports whether the user's locale has UTF-8 (locale(7)).
