@@ -156,6 +156,15 @@ Exit status:
   4    a guest did not come up
   130  Ctrl-C; another signal's number plus 128
 
+Environment (go doc example.org/systemd-vmtest/vmtest has all):
+  VMTEST_IMAGE      image of commands without --image
+  VMTEST_CACHE      absolute path of the directory for images and snapshots
+  VMTEST_MIRROR     mirror to build images from
+  VMTEST_ACCEL      kvm, tcg, or auto, the default: KVM where it runs the image's kernel
+  VMTEST_SLOTS      how many guests run at once; default one per core
+  VMTEST_UNTRIMMED  1 boots guests with all that "vmtest trim" lists
+  VMTEST_EVIDENCE   absolute path of the directory for what failed tests leave
+
 Only results go to standard output. Progress and errors go to standard error. Colours
 are for terminals, and not if NO_COLOR is set.`,
 		Example: `  vmtest setup                     # install what this host lacks
