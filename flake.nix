@@ -12,7 +12,7 @@
 #   checks.x86_64-linux.units = systemd-vmtest.lib.mkCheck {
 #     pkgs = nixpkgs.legacyPackages.x86_64-linux;
 #     src = ./.;
-#     vendorHash = "sha256-jcETnmy2SX7p8rNFmaz5G9g8B+5tGtaVE+VdNEyH2ys=";
+#     vendorHash = "sha256-...";
 #   };
 {
   description = "go test for systemd units, on a real systemd, in a QEMU VM";
