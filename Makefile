@@ -17,7 +17,7 @@ TABLE = $(GO) run ./scenarios/conformance/cmd/table
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: setup ## watch socket activation on a real systemd
+demo: setup ## show socket activation on a real systemd, step by step
 	@$(VMTEST) demo
 
 # Build the image and its snapshot first, because go test hides the progress.
@@ -26,7 +26,7 @@ test: setup ## run all tests
 	$(GO) test -timeout 30m ./...
 
 # Tests of the host's side run on the default image only (scenarios/hostside_test.go).
-matrix: setup ## run all scenarios on all images, and compare scenarios/CONFORMANCE.md
+matrix: setup ## run all scenarios on all images; fail if scenarios/CONFORMANCE.md is out of date
 	@failed=; for image in $$(echo '$(IMAGES)' | tr , ' '); do \
 		echo "$$image"; \
 		VMTEST_REQUIRE=1 VMTEST_IMAGE=$$image $(GO) test -count=1 -timeout 60m ./scenarios || failed="$$failed $$image"; \
@@ -34,15 +34,15 @@ matrix: setup ## run all scenarios on all images, and compare scenarios/CONFORMA
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 	$(CONFORM) | $(TABLE) -check scenarios/CONFORMANCE.md
 
-conformance: setup ## run the conformance set on all images; writes scenarios/CONFORMANCE.md
+conformance: setup ## run the conformance set on all images, and write scenarios/CONFORMANCE.md
 	$(CONFORM) | $(TABLE) -write scenarios/CONFORMANCE.md
 
-faults: setup ## seed wrong changes on copies, and check that tests catch and name each
+faults: setup ## make each change of scenarios/faults in a copy, and check that a test fails and names it
 	@$(VMTEST) run true
 	$(GO) run ./scenarios/faults
 
 # Unit tests only: a fault among them costs a few seconds.
-faults-sample: ## the same with a few faults that need no guest
+faults-sample: ## do the same with ten changes that need no guest
 	$(GO) run ./scenarios/faults -run ' \./(echo|images|internal|vmtest/internal)' -sample 10
 
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
@@ -64,28 +64,29 @@ setup: ## install missing host packages
 images: setup ## rebuild all guest images
 	@$(VMTEST) image build --all
 
-bench: setup ## measure this machine; writes bench.json; VMTEST_BENCH_PEER=PROGRAM as BenchmarkPeer has it
+# VMTEST_BENCH_PEER=PROGRAM compares with another program (BenchmarkPeer).
+bench: setup ## measure this machine, and write bench.json
 	@$(VMTEST) run true
 	VMTEST_BENCH_JSON=$(CURDIR)/bench.json $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./vmtest
 
-soak: setup ## run the long tests: 500 forks, 50 killed test binaries, damaged caches, full disks, 60,000 lines of journal
+soak: setup ## run the long tests: many forks, killed tests, damaged caches, full disks, a long journal
 	VMTEST_SOAK=1 VMTEST_FORKS=500 VMTEST_KILLS=50 $(GO) test -v -count=1 -timeout 60m -run 'TestManyForks|TestKilledTestLeavesNothing|TestCache$$|TestEmptyCache|TestFullDisk|TestJournalStreamIsWhole' ./scenarios
 
 FUZZTIME ?= 10m
-fuzz: ## fuzz every parser of untrusted text; FUZZTIME=1m each instead of 10m
+fuzz: ## fuzz each parser of untrusted text for FUZZTIME, by default 10m
 	@set -e; git grep -E '^func Fuzz' -- '*_test.go' | sed 's/^\(.*\)\/[^/]*:func \(Fuzz[A-Za-z]*\).*/\1 \2/' | \
 	while read -r dir name; do \
 		echo "$$dir $$name"; \
 		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null; \
 	done
 
-flake-check: setup ## run all checks of the flake, with a stand-in for nixpkgs
+flake-check: setup ## build all checks of the flake, with the host's programs instead of nixpkgs'
 	@$(VMTEST) run true
 	images/nixos/with-standin flake check -L --keep-going
 
 # Each group of scenarios boots a guest of its own, so all of them take 20 minutes and more.
 SAMPLE = unit guide-nixos accept_yes-nixos accept_no-nixos
-flake-sample: setup ## evaluate the flake and run some of its checks, as flake-check
+flake-sample: setup ## build some checks of the flake, as flake-check
 	@$(VMTEST) run true
 	images/nixos/with-standin flake show
 	images/nixos/with-standin build -L --no-link $(SAMPLE:%=.\#checks.$$(uname -m)-linux.%)
