@@ -4,6 +4,7 @@
 //
 //	go test ./scenarios                          # on debian-13
 //	VMTEST_IMAGE=debian-12 go test ./scenarios   # on another image
+//	VMTEST_REQUIRE=1 go test ./scenarios         # a skip for what the host lacks is a failure
 //
 // Begin with guide_test.go. Directory conformance has tests of systemd itself.
 //

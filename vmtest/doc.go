@@ -39,7 +39,8 @@
 // A dbus.Conn is that of github.com/coreos/go-systemd/v22/dbus.
 //
 // Run takes the words of a command that must exit with 0. Exec takes a [Command] that may
-// end in any way. Kill cuts the power. Close gives the machine up.
+// end in any way. Kill cuts the power. Close ends the machine and
+// frees what it holds.
 //
 // # Errors
 //
@@ -67,9 +68,9 @@
 //	g.AnnounceEntry(t, vmtest.JournalQuery{By: "demo.service", Contains: "cannot bind"})
 //
 // An announcement that does not come true fails the test as well; AllowFailure and AllowEntry
-// are for what may come and may not. Config.LogUnexpected logs
-// all of this instead. Guests of this module's images print nothing of the kind by
-// themselves, so there is no list of exceptions.
+// are for what may come and may not. Config.LogUnexpected logs all of this instead. Guests of
+// this module's images print nothing of the kind by themselves, so there is no list of
+// exceptions.
 //
 // The guest sends its journal to the host as it is written, so [Guest.Journal] and
 // [Guest.ExpectEntry] run no program in the guest. ExpectEntry is about what has been logged,
@@ -171,7 +172,6 @@
 //	                      files that are made once; default systemd-vmtest in the user's
 //	                      cache directory. It must belong to the user alone
 //	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
-//	VMTEST_REQUIRE=1      fail tests that would be skipped because the host lacks something
 //	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_EVIDENCE       absolute path of the directory for what failed tests leave; default
@@ -199,8 +199,8 @@
 // context is used as it is.
 //
 // go test's -timeout cuts every wait, so that 20 s are left for evidence, or a quarter of
-// a timeout that is short. Waiting for a
-// slot counts into that time; the error then says how long that took.
+// a timeout that is short. Waiting for a slot counts into that time; the error then says how
+// long that took.
 //
 // After a timeout, the guest is examined for some seconds, and the error says what
 // answered and what did not: QEMU, systemd, the agent. A guest whose agent does not answer
