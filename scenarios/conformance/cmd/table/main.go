@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,12 +21,17 @@ func main() {
 	}
 }
 
-// run writes or checks the table of the run on in. Tests that failed go to failures.
+// run writes or checks the table of the run on in. Tests that failed, and the usage, go to
+// failures.
 func run(args []string, in io.Reader, failures io.Writer) error {
 	flags := flag.NewFlagSet("table", flag.ContinueOnError)
 	write := flags.String("write", "", "write the table to `FILE`")
 	check := flags.String("check", "", "fail if the table in `FILE` is another one")
+	flags.SetOutput(failures)
 	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) { // which has been printed
+			return nil
+		}
 		return err
 	}
 	if (*write == "") == (*check == "") || flags.NArg() > 0 {

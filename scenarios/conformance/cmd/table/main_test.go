@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,13 @@ var cells = []row.Cell{
 }
 
 const table = intro + `
+## What differs
+
+| image | differs | too old for |
+| --- | --- | --- |
+| 247, old | b | a |
+| 262, new |  |  |
+
 ## x
 
 | row | behaviour | since | 247<br>old | 262<br>new | see |
@@ -57,6 +65,7 @@ func TestWriteAndCheck(t *testing.T) {
 	require.ErrorContains(t, err, "is not what the run saw")
 	assert.ErrorContains(t, err, "\n- | b, [TestB](conformance/x_test.go) | does b |  | differs: reply: a\\|b; c | holds |")
 	assert.ErrorContains(t, err, "\n+ | b, [TestB](conformance/x_test.go) | does b |  | differs: reply: a\\|b; c | differs: reply: none |")
+	assert.ErrorContains(t, err, "\n+ | 262, new | b |  |", "in the summary too")
 	assert.NotContains(t, err.Error(), "TestA")
 }
 
@@ -80,5 +89,6 @@ func TestBadRuns(t *testing.T) {
 			assert.Equal(t, name == "failed", failures.String() == "it broke\n", "output of failed tests: %q", failures.String())
 		})
 	}
+	assert.NoError(t, run([]string{"-help"}, strings.NewReader(""), io.Discard), "-help is no failure")
 	assert.ErrorContains(t, run(nil, strings.NewReader(""), nil), "want either -write FILE or -check FILE")
 }

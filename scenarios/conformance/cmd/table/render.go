@@ -22,8 +22,11 @@ behaviour, and the test that shows it. A column is an image with its version of 
   version known to do what the row says, or what else of the image makes the difference.
 - **-**: the version is older than the behaviour.
 
-Versions between those of two columns were not run. "Since" is the version that the manual page
-or NEWS names; an empty one is older than all columns.
+Since is the version in which the manual page or NEWS says the setting appeared. If it is
+empty, the setting exists in all columns, but may behave differently; then the cell says how.
+Versions between those of two columns were not run. This runs one row, that of TestBoot:
+
+    VMTEST_IMAGE=debian-11,debian-14 go test -run '^TestBoot$' ./scenarios/conformance
 `
 
 // manual is where the manual pages of systemd are.
@@ -61,7 +64,7 @@ func render(cells []row.Cell) (string, error) {
 	}
 
 	var b strings.Builder
-	b.WriteString(intro)
+	b.WriteString(intro + summary(rows, columns))
 	for _, topic := range slices.Sorted(maps.Keys(topics)) {
 		fmt.Fprintf(&b, "\n## %s\n\n| row | behaviour | since |", topic)
 		for _, image := range columns {
@@ -83,6 +86,27 @@ func render(cells []row.Cell) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// summary returns the rows that differ, and those that a version is too old for, by column.
+func summary(rows map[string]map[string]row.Cell, columns []string) string {
+	text := "\n## What differs\n\n| image | differs | too old for |\n| --- | --- | --- |\n"
+	for _, image := range columns {
+		var differs, absent []string
+		version := 0
+		for _, id := range slices.Sorted(maps.Keys(rows)) {
+			cell := rows[id][image]
+			version = cell.Systemd
+			switch {
+			case cell.Absent:
+				absent = append(absent, id)
+			case len(cell.Differs) > 0:
+				differs = append(differs, id)
+			}
+		}
+		text += fmt.Sprintf("| %d, %s | %s | %s |\n", version, image, strings.Join(differs, ", "), strings.Join(absent, ", "))
+	}
+	return text
 }
 
 // verdict returns the text of a cell.
