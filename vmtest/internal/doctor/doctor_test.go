@@ -120,6 +120,8 @@ func TestKVMUntried(t *testing.T) {
 // Without an agent no guest runs.
 func TestAgentFindings(t *testing.T) {
 	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("VMTEST_AGENT", "")
+	t.Setenv("VMTEST_GO_PREBUILT", "")
 	t.Setenv("PATH", t.TempDir())
 	lacking := agent(t.Context())
 	assert.Equal(t, Fault, lacking.State)
