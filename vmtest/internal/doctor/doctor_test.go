@@ -117,6 +117,14 @@ func TestKVMUntried(t *testing.T) {
 	assert.Equal(t, Finding{State: Fault, Found: "try KVM with debian-13: no\tkernel; no root"}, untried("debian-13", errors.New("no\tkernel\nno root\n")))
 }
 
+// The trial needs an agent, whose line has the reason why there is none.
+func TestKVMWithoutAgent(t *testing.T) {
+	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("VMTEST_AGENT", filepath.Join(t.TempDir(), "agent"))
+	t.Setenv("PATH", t.TempDir()) // so that no image is built
+	assert.Equal(t, Finding{State: Note, Found: "not tried: see agent"}, try(t.Context(), "debian-13"))
+}
+
 // Without an agent no guest runs.
 func TestAgentFindings(t *testing.T) {
 	t.Setenv("VMTEST_CACHE", filepath.Join(t.TempDir(), "cache"))

@@ -88,6 +88,14 @@ func tried(ctx context.Context, err error) Finding {
 		return Finding{State: Note, Found: "/dev/kvm can be opened; whether it runs a guest is not known before there is an image",
 			Cure: "run vmtest image build " + images.Default}
 	}
+	return try(ctx, name)
+}
+
+// try tries KVM with an image. The trial needs an agent too.
+func try(ctx context.Context, name string) Finding {
+	if _, err := gobuild.Agent(ctx, runtime.GOARCH, func(string) {}); err != nil && ctx.Err() == nil {
+		return Finding{State: Note, Found: "not tried: see " + string(host.Agent)}
+	}
 	files, err := boot.Open(ctx, boot.Options{Image: images.Spec{Base: name}, Notice: func(string) {}})
 	switch {
 	case ctx.Err() != nil:
