@@ -38,9 +38,8 @@
 //
 // A dbus.Conn is that of github.com/coreos/go-systemd/v22/dbus.
 //
-// Run takes the words of a command that must exit with 0. Exec takes a [Command] that may
-// end in any way. Kill cuts the power. Close ends the machine and
-// frees what it holds.
+// Run takes the words of a command that must exit with 0. Exec takes a [Command] that may end
+// in any way. Kill cuts the power. Close ends the machine and frees what it holds.
 //
 // # Errors
 //
