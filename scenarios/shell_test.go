@@ -79,7 +79,7 @@ func TestShell(t *testing.T) {
 func TestShellLeft(t *testing.T) {
 	p := atTerminal(t, "example.org/systemd-vmtest/vmtest/cmd/vmtest", "run", "-t", "sh", "-c", "stty raw -echo; echo deaf; exec sleep 1000")
 	p.types("", "deaf")
-	p.types("\r~.", `vmtest: run sh .*: left by "~\."`)
+	p.types("\r~.", `vmtest: left by "~\."`)
 	var exit *exec.ExitError
 	require.ErrorAs(t, p.cmd.Wait(), &exit)
 	assert.Equal(t, 1, exit.ExitCode())

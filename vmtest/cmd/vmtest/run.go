@@ -89,18 +89,33 @@ func (r commandRun) run(ctx context.Context) error {
 		r.command.Stdin = r.in
 		return r.one(ctx, names[0], func(*vmtest.Machine) {})
 	}
-	var first error
+	return onEach(r.err, names, func(name string) error {
+		return r.one(ctx, name, func(m *vmtest.Machine) { fmt.Fprintf(r.err, "vmtest: on %s:\n", describe(m.Image())) })
+	})
+}
+
+// onEach calls run with each image, and prints an error as it comes. It goes on after a command
+// that failed and after a guest that did not come up, and returns the first status that is not
+// 0. Any other error ends it.
+func onEach(w io.Writer, names []string, run func(name string) error) error {
+	first := 0
 	for _, name := range names {
-		err := r.one(ctx, name, func(m *vmtest.Machine) { fmt.Fprintf(r.err, "vmtest: on %s:\n", describe(m.Image())) })
+		err := run(name)
 		var status *statusError
-		if err != nil && !errors.As(err, &status) {
+		switch {
+		case err == nil:
+			continue
+		case !errors.As(err, &status):
 			return err
+		case status.err != nil:
+			fmt.Fprintf(w, "vmtest: on %s: %s\n", cmp.Or(name, images.Default), explain(err))
 		}
-		if first == nil {
-			first = err
-		}
+		first = cmp.Or(first, status.status)
 	}
-	return first
+	if first == 0 {
+		return nil
+	}
+	return &statusError{status: first}
 }
 
 // one runs the command in a guest of its own. It calls began before that.
@@ -118,6 +133,9 @@ func (r commandRun) one(ctx context.Context, image string, began func(*vmtest.Ma
 	if r.tty {
 		fmt.Fprintf(r.err, "vmtest: a terminal of %s, whose output is not filtered; if it hangs, type Enter ~ .\n", describe(m.Image()))
 		result, err := m.Shell(ctx, r.command)
+		if errors.Is(err, vmtest.ErrShellLeft) {
+			return vmtest.ErrShellLeft
+		}
 		return commandStatus(cmp.Or(err, result.Err()))
 	}
 	out, flushOut := guarded(r.out)
