@@ -37,7 +37,7 @@ func Agent(ctx context.Context, arch string, notice func(string)) ([]byte, error
 	}
 	data, err := fromCache(notice, func(dir string) ([]byte, error) { return identical(ctx, dir, agentPackage, arch) })
 	if err != nil && ctx.Err() == nil {
-		return withoutBuild(arch, explainAgent(ctx, err), ownExecutable)
+		return withoutBuild(arch, explainAgent(ctx, err), ownExecutable, notice)
 	}
 	return data, err
 }
@@ -57,7 +57,7 @@ func ownExecutable() (path string, ok bool) {
 
 // withoutBuild returns this process's own executable as the agent, or err, the reason why
 // the agent could not be built, if that is about the host's disk or the executable is none.
-func withoutBuild(arch string, err error, executable func() (string, bool)) ([]byte, error) {
+func withoutBuild(arch string, err error, executable func() (string, bool), notice func(string)) ([]byte, error) {
 	lacking, isHost := errors.AsType[*host.Error](err)
 	path, ok := executable()
 	if !ok || isHost && lacking.Check != host.Agent {
@@ -68,6 +68,9 @@ func withoutBuild(arch string, err error, executable func() (string, bool)) ([]b
 		errOwn = checkExecutable(data, arch)
 	}
 	if errOwn == nil {
+		if !isHost { // this module has an agent, which does not build
+			notice("the guest's agent is " + path + " itself: " + err.Error())
+		}
 		return data, nil
 	}
 	cause := err.Error()

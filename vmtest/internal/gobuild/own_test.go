@@ -25,21 +25,25 @@ func TestWithoutBuild(t *testing.T) {
 	noGo := &host.Error{Cause: "no go command on PATH", Cure: "add it", Check: host.Agent}
 	at := func(path string) func() (string, bool) { return func() (string, bool) { return path, true } }
 
-	data, err := withoutBuild(runtime.GOARCH, noGo, at(static))
+	var noted string
+	notice := func(text string) { noted = text }
+	data, err := withoutBuild(runtime.GOARCH, noGo, at(static), notice)
 	require.NoError(t, err)
 	assert.NotEmpty(t, data)
-	_, err = withoutBuild(runtime.GOARCH, errors.New("it does not compile"), at(static))
-	require.NoError(t, err, "of a module that does not require this one")
+	assert.Empty(t, noted)
+	_, err = withoutBuild(runtime.GOARCH, errors.New("it does not compile"), at(static), notice)
+	require.NoError(t, err)
+	assert.Equal(t, "the guest's agent is "+static+" itself: it does not compile", noted)
 
-	_, err = withoutBuild(runtime.GOARCH, noGo, func() (string, bool) { return "", false })
+	_, err = withoutBuild(runtime.GOARCH, noGo, func() (string, bool) { return "", false }, notice)
 	assert.Equal(t, noGo, err, "in a test binary")
 	full := &host.Error{Cause: "no space", Cure: "free some", Check: host.Disk}
-	_, err = withoutBuild(runtime.GOARCH, full, at(static))
+	_, err = withoutBuild(runtime.GOARCH, full, at(static), notice)
 	assert.Equal(t, full, err)
 
 	loaded := filepath.Join(dir, "loaded")
 	require.NoError(t, exec.Command("cp", "/bin/sh", loaded).Run())
-	_, err = withoutBuild(runtime.GOARCH, noGo, at(loaded))
+	_, err = withoutBuild(runtime.GOARCH, noGo, at(loaded), notice)
 	var lacking *host.Error
 	require.ErrorAs(t, err, &lacking)
 	assert.Equal(t, "no go command on PATH; "+loaded+" cannot be the agent: executable is not static (build it with CGO_ENABLED=0)", lacking.Cause)
