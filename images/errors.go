@@ -55,7 +55,7 @@ func failures() []failure {
 			true, "the package mirror cannot be reached",
 			"a first build needs a network: connect, set VMTEST_MIRROR, or copy an image's directory into the cache", ""},
 		{`is expired \(invalid since`, true, "the mirror's package lists are too old",
-			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1", host.Clock},
+			"set VMTEST_MIRROR to a current one, or accept it with VMTEST_ALLOW_EXPIRED_RELEASE=1", ""},
 		{`is not valid yet`, true, "the mirror's package lists are from the future", "set this host's clock", host.Clock},
 		{`40[13] +(Unauthorized|Forbidden)`, true, "a package source refuses the login",
 			"correct the source's AuthFile or AuthEnv", ""},

@@ -151,7 +151,7 @@ func TestGoFindings(t *testing.T) {
 	for version, want := range map[string]Finding{
 		"go1.26.1":  {State: OK, Found: "go1.26.1, " + path},
 		"go1.30":    {State: OK, Found: "go1.30, " + path},
-		"go1.25.12": {State: Note, Found: "go1.25.12, " + path + ": older than go1.26, tests cannot be built", Cure: "install go1.26 or later, and add it to PATH"},
+		"go1.25.12": {State: Note, Found: "go1.25.12, " + path + ": older than go1.26, which a module that needs it makes the go command download, unless GOTOOLCHAIN=local", Cure: "install go1.26 or later, and add it to PATH"},
 	} {
 		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho "+version+"\n"), 0o700))
 		assert.Equal(t, want, goCommand(t.Context()))

@@ -174,7 +174,8 @@ func memory(context.Context) Finding {
 	found := fmt.Sprintf("%d MiB available; %s may run at once, each with %d MiB", available, count(n, "guest"), each)
 	switch {
 	case available < each:
-		return Finding{State: Fault, Found: found, Cure: "free some memory, or set Config.Memory to less"}
+		// One guest is started whatever there is (slots.Queue).
+		return Finding{State: Note, Found: found + ": one will run at a time, and the kernel may kill it", Cure: "free some memory, or set Config.Memory to less"}
 	case available < n*each:
 		return Finding{State: Note, Found: found + ": fewer will run", Cure: "free some memory"}
 	}

@@ -89,7 +89,7 @@ func goCommand(ctx context.Context) Finding {
 	old := version.Compare(found, goVersion) < 0
 	found += ", " + path
 	if old {
-		return Finding{State: Note, Found: found + ": older than " + goVersion + ", tests cannot be built", Cure: cure}
+		return Finding{State: Note, Found: found + ": older than " + goVersion + ", which a module that needs it makes the go command download, unless GOTOOLCHAIN=local", Cure: cure}
 	}
 	return Finding{State: OK, Found: found}
 }
