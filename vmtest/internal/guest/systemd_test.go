@@ -7,13 +7,13 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// relayed starts a relay, and returns the ends of the host and of PID 1.
+// relayed starts a relay in a bubble of synctest, and returns the ends of the host and of PID 1.
 func relayed(t *testing.T, wake func(Wake) error) (host, bus net.Conn, done chan struct{}) {
 	t.Helper()
 	host, port := net.Pipe()
@@ -24,7 +24,6 @@ func relayed(t *testing.T, wake func(Wake) error) (host, bus net.Conn, done chan
 		relay(port, theirs, wake)
 	}()
 	for _, c := range []net.Conn{host, bus} {
-		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 		t.Cleanup(func() { c.Close() })
 	}
 	return host, bus, done
@@ -36,20 +35,26 @@ func someWake() Wake {
 
 // The guest is woken before anything passes to PID 1 or from it. Then each end gets what the
 // other sends, and the end of the other.
-func TestRelay(t *testing.T) {
-	woken := make(chan Wake, 1)
-	host, bus, done := relayed(t, func(w Wake) error { woken <- w; return nil })
+func TestRelay(t *testing.T) { synctest.Test(t, testRelay) }
+
+func testRelay(t *testing.T) {
+	woken, wake := make(chan Wake, 1), make(chan error)
+	host, bus, done := relayed(t, func(w Wake) error { woken <- w; return <-wake })
 	signal := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(bus, "signal")
 		signal <- err
 	}()
+	synctest.Wait()
+	assert.Empty(t, signal, "PID 1 is read before the host has written")
 	frame, err := WakeFrame(someWake())
 	require.NoError(t, err)
 	_, err = host.Write(frame)
 	require.NoError(t, err)
 	assert.Equal(t, someWake(), <-woken)
-	assert.Empty(t, signal, "PID 1 is not read before")
+	synctest.Wait()
+	assert.Empty(t, signal, "PID 1 is read before the guest is awake")
+	wake <- nil
 	require.NoError(t, ReadWoken(host))
 	got := make([]byte, 6)
 	_, err = io.ReadFull(host, got)
@@ -68,21 +73,25 @@ func TestRelay(t *testing.T) {
 }
 
 func TestRelayEndsWithItsHost(t *testing.T) {
-	host, bus, done := relayed(t, func(Wake) error { return nil })
-	require.NoError(t, host.Close())
-	<-done
-	_, err := bus.Read(make([]byte, 1))
-	assert.Equal(t, io.EOF, err)
+	synctest.Test(t, func(t *testing.T) {
+		host, bus, done := relayed(t, func(Wake) error { return nil })
+		require.NoError(t, host.Close())
+		<-done
+		_, err := bus.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+	})
 }
 
 // The agent's error is the host's.
 func TestRefusedWake(t *testing.T) {
-	host, _, _ := relayed(t, func(Wake) error { return errors.New("no clock") })
-	frame, err := WakeFrame(someWake())
-	require.NoError(t, err)
-	_, err = host.Write(frame)
-	require.NoError(t, err)
-	assert.EqualError(t, ReadWoken(host), "no clock")
+	synctest.Test(t, func(t *testing.T) {
+		host, _, _ := relayed(t, func(Wake) error { return errors.New("no clock") })
+		frame, err := WakeFrame(someWake())
+		require.NoError(t, err)
+		_, err = host.Write(frame)
+		require.NoError(t, err)
+		assert.EqualError(t, ReadWoken(host), "no clock")
+	})
 }
 
 func TestWakeFrame(t *testing.T) {

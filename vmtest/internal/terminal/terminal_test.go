@@ -69,19 +69,35 @@ func TestSession(t *testing.T) {
 
 // Close ends a Read in progress, which leaves the next key to the next reader.
 func TestCloseEndsARead(t *testing.T) {
-	_, path := newPTY(t)
+	master, path := newPTY(t)
 	ctx, leave := context.WithCancelCause(t.Context())
 	defer leave(nil)
 	s, err := Open(path, leave)
 	require.NoError(t, err)
-	read := make(chan error, 1)
+	key := make([]byte, 2)
+	read := func(s *Session) string {
+		n, err := s.Read(key)
+		require.NoError(t, err)
+		return string(key[:n])
+	}
+	_, err = master.WriteString("j")
+	require.NoError(t, err)
+	assert.Equal(t, "j", read(s))
+	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Read(make([]byte, 10))
-		read <- err
+		ended <- err
 	}()
 	require.NoError(t, s.Close())
-	<-read
+	assert.Equal(t, io.EOF, <-ended)
 	assert.NoError(t, ctx.Err())
+
+	next, err := Open(path, leave)
+	require.NoError(t, err)
+	defer next.Close()
+	_, err = master.WriteString("k")
+	require.NoError(t, err)
+	assert.Equal(t, "k", read(next), "the key typed after Close")
 }
 
 func TestTerminalGoesAway(t *testing.T) {
@@ -123,13 +139,15 @@ func TestEscape(t *testing.T) {
 		assert.Equal(t, want.left, left, "typed %q", typed)
 
 		parts, sent := lines{begin: true}, ""
+		left = false
 		for _, b := range []byte(typed) {
 			p[0] = b
-			n, left := parts.filter(p, 1)
+			n, left = parts.filter(p, 1)
 			if sent += string(p[:n]); left {
 				break
 			}
 		}
 		assert.Equal(t, want.sent, sent, "typed %q key by key", typed)
+		assert.Equal(t, want.left, left, "typed %q key by key", typed)
 	}
 }
