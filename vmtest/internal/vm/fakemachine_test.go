@@ -50,6 +50,8 @@ type fakeMachine struct {
 	refusesWake bool
 	// leavesPID1 makes the agent close the port of PID 1 instead of waking the guest.
 	leavesPID1 bool
+	// pid1Closed is set when the agent has closed that port.
+	pid1Closed atomic.Bool
 	// dials counts the connections to PID 1 that the agent has made.
 	dials atomic.Int32
 	// refusesState makes the machine fail to load any state.

@@ -29,13 +29,27 @@ func (m *fakeMachine) servePID1() {
 		return
 	}
 	conn.Write([]byte{0, 0})
-	m.agent.answerPID1(conn, bufio.NewReader(conn))
+	m.agent.answerPID1(portWriter{conn, m}, bufio.NewReader(conn))
 	m.closePID1()
 }
 
 // closePID1 plays the agent that closes its port. QEMU keeps the stream open.
 func (m *fakeMachine) closePID1() {
+	m.pid1Closed.Store(true)
 	m.event("VSERPORT_CHANGE", map[string]any{"id": qemu.SystemdID, "open": false})
+}
+
+// portWriter is the port of PID 1 while the agent has it open.
+type portWriter struct {
+	io.Writer
+	m *fakeMachine
+}
+
+func (w portWriter) Write(p []byte) (int, error) {
+	if w.m.pid1Closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return w.Writer.Write(p)
 }
 
 func (m *fakeMachine) unplugPID1() {
