@@ -2,6 +2,7 @@ package vm
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ func (h *fakeHost) bootFake() (*Machine, *fakeMachine) {
 	h.t.Helper()
 	m, err := Boot(h.t.Context(), someSpec(h.t))
 	require.NoError(h.t, err)
+	m.stream.restartable = 24 * time.Hour // the test starts the journal's stream again, by a query
 	h.t.Cleanup(m.Close)
 	return m, <-h.machines
 }

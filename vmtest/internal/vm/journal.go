@@ -30,6 +30,11 @@ type journalStream struct {
 	read   <-chan struct{}     // closed when all of the stream has been read
 
 	reading sync.WaitGroup // all that reads streams
+
+	// restartable is how long a stream must have lasted to be started again at once. A query
+	// starts any other.
+	restartable time.Duration
+	soon        time.Duration // the limit of journalReadSoon
 }
 
 // Journal returns the entries that have arrived of the guest's journal.
@@ -70,9 +75,9 @@ func (m *Machine) journalRead(ctx context.Context) error {
 	}
 }
 
-// journalReadSoon is journalRead for exitTime at most. What needs all of it waits longer.
+// journalReadSoon is journalRead for a short time. What needs all of it waits longer.
 func (m *Machine) journalReadSoon() {
-	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
+	ctx, cancel := context.WithTimeout(context.Background(), m.stream.soon)
 	defer cancel()
 	_ = m.journalRead(ctx)
 }
@@ -136,16 +141,12 @@ func (m *Machine) renewJournal(ctx context.Context, closed int) (int, error) {
 	return closed, nil
 }
 
-// restartable is how long a stream must have lasted to be started again at once. A query
-// starts any other.
-const restartable = time.Second
-
 // followJournal starts the stream, begun at that time, again when it has ended and the
 // session has not: when something in the guest has killed journalctl.
 func (m *Machine) followJournal(closed int, begun time.Time) {
 	go func() {
 		err := m.events.wait(context.Background(), func(seen events) bool { return seen.journalClosed > closed })
-		if err != nil || time.Since(begun) < restartable || m.restarting.Load() != nil || m.Session().Err() != nil {
+		if err != nil || time.Since(begun) < m.stream.restartable || m.restarting.Load() != nil || m.Session().Err() != nil {
 			return
 		}
 		ctx, cancel := deadline.Within(context.Background(), deadline.Limit{What: "no stream of the journal", Time: exitTime, Pace: m.Pace})

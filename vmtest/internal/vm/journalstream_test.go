@@ -101,20 +101,25 @@ func TestWaitForAnEntryThatTheStreamLeftOut(t *testing.T) {
 	assert.Empty(t, m.Journal().Losses(0))
 }
 
-// A snapshot has all of the journal, also if that is read later than QEMU is gone.
-func TestSnapshotWaitsForTheJournal(t *testing.T) {
-	h := newFakeHost(t)
-	m, f := h.bootFake()
+// lingering returns a machine whose journal's stream stays open when QEMU has gone, that
+// stream, and an entry that follows what has been written to it.
+func lingering(t *testing.T) (m *Machine, stream io.WriteCloser, entry string) {
+	t.Helper()
+	m, f := newFakeHost(t).bootFake()
+	m.stream.soon = 0 // as on a host that is busy
 	f.journal.log("one")
 	f.journal.log("two")
-	var left io.WriteCloser
-	entry := f.journal.logged()[1]
-	f.journal.set(func(j *fakeJournal) { j.lingers, left = true, j.conn })
+	f.journal.set(func(j *fakeJournal) { j.lingers, stream = true, j.conn })
+	return m, stream, strings.NewReplacer("i=2;", "i=3;", "two", "three").Replace(f.journal.logged()[1])
+}
+
+// A snapshot has all of the journal, also if that is read later than QEMU is gone.
+func TestSnapshotWaitsForTheJournal(t *testing.T) {
+	m, stream, entry := lingering(t)
 	go func() {
 		<-m.Done()
-		time.Sleep(exitTime + exitTime/4) // as on a host that is busy
-		io.WriteString(left, strings.Replace(strings.Replace(entry, "i=2;", "i=3;", 1), "two", "three", 1))
-		left.Close()
+		io.WriteString(stream, entry)
+		stream.Close()
 	}()
 	s, err := m.Snapshot(t.Context())
 	require.NoError(t, err)
@@ -122,4 +127,17 @@ func TestSnapshotWaitsForTheJournal(t *testing.T) {
 	entries, err := s.entries()
 	require.NoError(t, err)
 	assert.Equal(t, 3, entries.Len())
+}
+
+// No snapshot is made with a part of the journal.
+func TestSnapshotWhoseJournalDoesNotEnd(t *testing.T) {
+	m, stream, _ := lingering(t)
+	defer stream.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-m.Done()
+		cancel(errors.New("the time is up"))
+	}()
+	_, err := m.Snapshot(ctx)
+	assert.EqualError(t, err, "snapshot debian-13: read the journal to its end: the time is up")
 }

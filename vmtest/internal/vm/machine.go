@@ -113,7 +113,7 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		journal:     journal.NewStore(),
 		journalDone: make(chan struct{}),
 	}
-	m.stream.turn = semaphore.NewWeighted(1)
+	m.stream.turn, m.stream.restartable, m.stream.soon = semaphore.NewWeighted(1), time.Second, exitTime
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
 	}), m}
