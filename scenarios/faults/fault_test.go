@@ -17,7 +17,6 @@ func TestFaultsApply(t *testing.T) {
 	const root = "../.."
 	faults, err := load(".")
 	require.NoError(t, err)
-	assert.GreaterOrEqual(t, len(faults), 60)
 	for _, f := range faults {
 		_, err := f.apply(os.DirFS(root))
 		assert.NoError(t, err)
