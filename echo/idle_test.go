@@ -100,7 +100,7 @@ func TestClientAsIdleTimerFires(t *testing.T) {
 	require.NoError(t, err, ended)
 	defer second.Close()
 	require.NoError(t, second.SetDeadline(time.Now().Add(patience)))
-	ping(t, second, "a second client; "+ended)
+	ping(t, second, "the second; "+ended)
 	for _, conn := range []net.Conn{second, first} {
 		_, err := exchange(conn, nil)
 		require.NoError(t, err)

@@ -47,7 +47,7 @@ func TestReload(t *testing.T) {
 		assert.LessOrEqual(t, monotonic(t, sent), monotonic(t, daemon.SdNotifyMonotonicUsec()))
 		next("READY=1")
 	}
-	ping(t, second, "a client that waited until the bound was raised to 2")
+	ping(t, second, "it waited until the bound was raised to 2")
 	ping(t, first)
 	r.stop()
 	for _, conn := range []interface{ Close() error }{first, second} {

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const patience = 10 * time.Second // limit for a server that hangs
+const patience = 20 * time.Second // limit for a server that hangs
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
@@ -42,8 +42,8 @@ func start(t *testing.T, server Server, sockets Sockets) *running {
 	return r
 }
 
-// wait returns the error of Serve, and checks that no connection is being served. though says
-// why Serve should have returned, for the message.
+// wait returns the error of Serve, and checks that no connection is being served. though, if
+// any, says why Serve should have returned.
 func (r *running) wait(t *testing.T, though ...string) error {
 	t.Helper()
 	select {
@@ -52,7 +52,7 @@ func (r *running) wait(t *testing.T, though ...string) error {
 		assert.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "echo.serve(", "goroutines after Serve")
 		return err
 	case <-time.After(patience):
-		require.FailNow(t, "Serve did not return", "%s", though)
+		require.FailNow(t, "Serve did not return", strings.Join(though, ", "))
 		return nil
 	}
 }
@@ -89,10 +89,11 @@ func exchange(conn net.Conn, payload []byte) ([]byte, error) {
 	return got, errors.Join(err, <-sent)
 }
 
-// ping checks that the server echoes on conn, and leaves conn open. client says whose it is,
-// for the message.
-func ping(t *testing.T, conn net.Conn, client ...string) {
+// ping checks that the server echoes on conn, and leaves conn open. whose, if any, says
+// which client's conn is.
+func ping(t *testing.T, conn net.Conn, whose ...string) {
 	t.Helper()
+	client := strings.Join(append([]string{"a client"}, whose...), ": ")
 	_, err := conn.Write([]byte("ping"))
 	require.NoError(t, err, "the server does not read from %s", client)
 	back := make([]byte, 4)

@@ -22,10 +22,11 @@ func (m manager) stored(t *testing.T) *os.File {
 	return renamed(t, file, name)
 }
 
-func (m manager) expect(t *testing.T, want string, why ...string) {
+// expect expects the next message. when, if any, says what it must come before.
+func (m manager) expect(t *testing.T, want string, when ...string) {
 	t.Helper()
 	state, _ := m.next(t)
-	require.Equal(t, want, state, "message to systemd %s", why)
+	require.Equal(t, want, state, strings.Join(append([]string{"message to systemd"}, when...), " "))
 }
 
 // A connection goes on with the next process, however the first one ends, and counts

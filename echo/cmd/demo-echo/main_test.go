@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 )
 
 const (
-	patience = 10 * time.Second // limit for a daemon that hangs
+	patience = 20 * time.Second // limit for a daemon that hangs
 
 	// If execEnv is set, this test binary replaces itself with the daemon.
 	execEnv   = "DEMO_ECHO_TEST_EXEC"   // path of the daemon
@@ -197,15 +198,15 @@ func dial(t *testing.T, network, address string) net.Conn {
 }
 
 // roundTrip sends line, half-closes conn, and checks that only line comes back, and then
-// the end. daemon says which one is to answer, for the message.
-func roundTrip(t *testing.T, conn net.Conn, line string, daemon ...string) {
+// the end. of, if any, names the daemon or the moment.
+func roundTrip(t *testing.T, conn net.Conn, line string, of ...string) {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err := conn.Write([]byte(line))
 	require.NoError(t, err)
 	require.NoError(t, conn.(interface{ CloseWrite() error }).CloseWrite())
 	got, err := io.ReadAll(conn)
-	require.NoError(t, err, "the client gets %q and no end %s", got, daemon)
+	require.NoError(t, err, "the client gets %q and no end %s", got, strings.Join(of, ", "))
 	assert.Equal(t, line, string(got))
 }
 
