@@ -188,14 +188,17 @@ func forSoak(t *testing.T) {
 }
 
 // imageDir returns the directory of the image that this run tests.
-func imageDir(t *testing.T) string {
+func imageDir(t *testing.T) string { return ownImage(t).Dir() }
+
+// ownImage returns the image of VMTEST_IMAGE, or the default one.
+func ownImage(t *testing.T) *images.Image {
 	name := os.Getenv("VMTEST_IMAGE")
 	if name == "" {
 		name = images.Default
 	}
 	image, err := images.Open(t.Context(), images.Spec{Base: name}, images.Options{})
 	require.NoError(t, err)
-	return image.Dir()
+	return image
 }
 
 // cacheFile returns the only file in the cache that matches a pattern.

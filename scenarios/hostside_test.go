@@ -3,12 +3,14 @@ package scenarios
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/lack"
 )
 
 // hostSide declares that a test is about the host's side, which is the same for all guests:
@@ -30,6 +32,26 @@ func notHere(list string) string {
 		return ""
 	}
 	return fmt.Sprintf("tests the host's side, which %s shares with %s: run it with VMTEST_IMAGE=%s", name, images.Default, images.Default)
+}
+
+// needMachine skips a test that starts a machine in another process, where vmtest.Start skips.
+func needMachine(t *testing.T) {
+	t.Helper()
+	if testing.Short() || os.Getenv("VMTEST_SKIP") == "1" {
+		t.Skip("starts a machine: run it without -short and VMTEST_SKIP")
+	}
+}
+
+// needGo skips a test that builds a program and has it start a machine.
+func needGo(t *testing.T) {
+	t.Helper()
+	needMachine(t)
+	if os.Getenv("VMTEST_GO_PREBUILT") != "" {
+		t.Skip("VMTEST_GO_PREBUILT is set, and the test needs a go command")
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		lack.Skip(t, "no go command on PATH: install Go")
+	}
 }
 
 func TestHostSide(t *testing.T) {

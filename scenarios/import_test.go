@@ -101,10 +101,8 @@ func TestImportWithoutKernel(t *testing.T) {
 func importBase(t *testing.T) *images.Image {
 	t.Helper()
 	hostSide(t)
-	switch {
-	case testing.Short() || os.Getenv("VMTEST_SKIP") == "1":
-		t.Skip("starts a machine: run it without -short and VMTEST_SKIP")
-	case images.IsPath(os.Getenv("VMTEST_IMAGE")):
+	needMachine(t)
+	if images.IsPath(os.Getenv("VMTEST_IMAGE")) {
 		t.Skip("rearranges an image of Debian: run it with VMTEST_IMAGE=" + images.Default)
 	}
 	base, err := images.Open(t.Context(), images.Spec{Base: images.Default}, images.Options{})

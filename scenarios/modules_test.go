@@ -24,9 +24,7 @@ type module struct {
 // newModule copies the module and has it require this one.
 func newModule(t *testing.T, cache string) *module {
 	t.Helper()
-	if os.Getenv("VMTEST_GO_PREBUILT") != "" {
-		t.Skip("VMTEST_GO_PREBUILT is set, and the test needs a go command")
-	}
+	needGo(t)
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
 	m := &module{t: t, dir: t.TempDir()}
