@@ -145,7 +145,8 @@ func TestJournalAboutAUnit(t *testing.T) {
 	g.WriteFile(t, unitFile(g, "nobody.socket"), []byte("[Socket]\nListenStream=/run/nobody\nSocketGroup=no-such-group\n"), 0o644)
 	// The socket first: it is refused while its service is active, which a service of
 	// Type=simple is until its process has found out that the user is missing.
-	require.Error(t, g.Machine.Unit("nobody.socket").Start(t.Context()))
+	err := g.Machine.Unit("nobody.socket").Start(t.Context())
+	assert.Equal(t, "failed", unitError(t, err).JobResult, "%v", err)
 	g.Unit("nobody.service").Start(t)
 	g.Unit("nobody.service").Wait(t, "failed")
 	// A process that journald attributes to another unit.

@@ -128,7 +128,8 @@ func TestUserEvidence(t *testing.T) {
 		copyUnitsTo(t, g, "testdata/users", "/etc/systemd/user")
 		alice := g.AsUser(t, "alice")
 		alice.Unit("demo-user.socket").Start(t)
-		require.Error(t, alice.Machine.Unit("demo-user-fails.service").Start(t.Context()))
+		err := alice.Machine.Unit("demo-user-fails.service").Start(t.Context())
+		assert.Equal(t, "failed", unitError(t, err).JobResult, "%v", err)
 	})
 	assert.Contains(t, text, "failed units of UID 1000:\n  | demo-user-fails.service loaded failed failed")
 	assert.Contains(t, text, "sockets of UID 1000:\n  | demo-user.socket active (listening), result success; listens on /run/user/1000/demo.sock (Stream)")
@@ -145,7 +146,8 @@ func TestNoUserManager(t *testing.T) {
 
 	g.AddUser(t, vmtest.User{Name: "alice"})
 	g.AllowEntry(t, vmtest.JournalQuery{By: "user@1000.service"}) // systemd 247 logs the reason as an error
-	require.Error(t, g.Machine.Unit("user@1000.service").Start(t.Context()), "without AsUser's drop-in")
+	err = g.Machine.Unit("user@1000.service").Start(t.Context())
+	assert.Equal(t, "failed", unitError(t, err).JobResult, "without AsUser's drop-in: %v", err)
 	g.AsUser(t, "alice") // although systemd has loaded the unit without it
 
 	g.Mask(t, "user@0.service")

@@ -28,9 +28,10 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 		assert.NotErrorIs(t, err, context.DeadlineExceeded)
 		return err
 	}
-	start := func(unit string) {
+	startFails := func(unit string) {
 		t.Helper()
-		require.Error(t, g.Machine.Unit(unit).Start(t.Context()))
+		err := g.Machine.Unit(unit).Start(t.Context())
+		assert.Equal(t, "failed", unitError(t, err).JobResult, "%v", err)
 	}
 	const nothing = ": nothing will start it: it has no job, and nothing that is active triggers it; it is inactive (dead)"
 	wait("ended.service", "active", nothing)
@@ -42,15 +43,16 @@ func TestWaitsThatCannotComeTrue(t *testing.T) {
 	wait("no-such.service", "active", ": there is no such unit; it is inactive (dead)")
 
 	g.Unit("running.service").Start(t) // it keeps conditional.service loaded
-	start("conditional.service")
+	err = g.Machine.Unit("conditional.service").Start(t.Context())
+	assert.Equal(t, []string{"ConditionPathExists=!/etc/os-release"}, unitError(t, err).Unmet, "%v", err)
 	wait("conditional.service", "active", "; false at its last start: ConditionPathExists=!/etc/os-release")
-	start("refused.socket")
+	startFails("refused.socket")
 	wait("refused.socket", "listening", "already active, refusing")
 
 	g.Unit("kept.service").Start(t)
 	wait("kept.service", "running", ": nothing will change it: it has no job; it is active (exited)")
 
-	start("group.socket")
+	startFails("group.socket")
 	wait("group.socket", "listening", "no-such-group")
 }
 
