@@ -65,12 +65,18 @@ func TestNothingUnexpected(t *testing.T) {
 	}))
 }
 
+// errs returns a service that logs an error.
+func errs(g *vmtest.Guest) string {
+	return "[Service]\nType=oneshot\nExecStart=" + g.Machine.Image().BinDir() + "/echo '<3>cannot serve'\n"
+}
+
 // misbehave makes units fail in a guest in several ways.
 func misbehave(t testing.TB, g *vmtest.Guest) {
+	bin := g.Machine.Image().BinDir()
 	for name, lines := range map[string]string{
-		"fails.service":  "[Service]\nExecStart=/bin/sh -c 'exit 3'\n",
-		"dumps.service":  "[Service]\nLimitCORE=infinity\nExecStart=/bin/sh -c 'kill -SEGV $$$$'\n",
-		"errs.service":   "[Service]\nType=oneshot\nExecStart=/bin/echo '<3>cannot serve'\n",
+		"fails.service":  "[Service]\nExecStart=" + bin + "/sh -c 'exit 3'\n",
+		"dumps.service":  "[Service]\nLimitCORE=infinity\nExecStart=" + bin + "/sh -c 'kill -SEGV $$$$'\n",
+		"errs.service":   errs(g),
 		"cycle1.service": "[Unit]\nAfter=cycle2.service\nWants=cycle2.service\n[Service]\nType=oneshot\nExecStart=true\n",
 		"cycle2.service": "[Unit]\nAfter=cycle1.service\n[Service]\nType=oneshot\nExecStart=true\n",
 	} {
@@ -118,7 +124,7 @@ func TestUnexpectedInATemplate(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "errs"} {
 		template := vmtest.Template{Name: name, Setup: func(t testing.TB, g *vmtest.Guest) {
-			g.CopyFS(t, fstest.MapFS{"errs.service": {Mode: 0o644, Data: []byte("[Service]\nType=oneshot\nExecStart=/bin/echo '<3>cannot serve'\n")}}, path.Dir(unitFile(g, "x")))
+			g.CopyFS(t, fstest.MapFS{"errs.service": {Mode: 0o644, Data: []byte(errs(g))}}, path.Dir(unitFile(g, "x")))
 		}}
 		text := judgedOf(t, template.Start, func(t *judgedT, g *vmtest.Guest) {
 			g.Run(t, "systemctl", "start", "errs.service")
@@ -150,13 +156,13 @@ func tinyDeb(t testing.TB, name, file, text string) string {
 func TestUnexpectedByOtherNames(t *testing.T) {
 	t.Parallel()
 	needPackages(t)
-	const errs = "[Service]\nType=oneshot\nExecStart=/bin/echo '<3>cannot serve'\n"
 	text := judged(t, func(t *judgedT, g *vmtest.Guest) {
 		file := func(name, text string) { // by a command, so that the unit is not under test for it
 			g.Exec(t, vmtest.Command{Args: []string{"tee", unitFile(g, name)}, Stdin: strings.NewReader(text)})
 		}
 		link := func(to, from string) { g.Run(t, "ln", "-s", unitFile(g, to), unitFile(g, from)) }
-		file("fails.service", "[Service]\nExecStart=/bin/false\n")
+		errs := errs(g)
+		file("fails.service", "[Service]\nExecStart="+g.Machine.Image().BinDir()+"/false\n")
 		link("fails.service", "alias-fails.service")
 		g.AnnounceFailure(t, "alias-fails.service")
 		file("errs.service", errs)

@@ -16,14 +16,13 @@ import (
 // A QEMU that closes its monitor and goes on is an error like others. A console that
 // nobody reads does not block it.
 func TestStartOfAQEMUWithoutMonitor(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "qemu")
-	script := "#!/bin/bash\n" +
-		"for fd in 3 4 5 6 7 8 9 10; do eval \"echo x >&$fd\"; eval \"exec $fd>&-\"; done 2>/dev/null\n" +
-		"exec sleep infinity\n"
-	require.NoError(t, os.WriteFile(binary, []byte(script), 0o755))
+	self, err := os.Executable()
+	require.NoError(t, err)
+	binary := filepath.Join(t.TempDir(), leaverName)
+	require.NoError(t, os.Symlink(self, binary))
 	_, console := io.Pipe()
 	s := Spec{Files: someFiles(), Instance: Instance{Console: console}}
-	_, err := start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512}, nil)
+	_, err = start(t.Context(), s, qemu.Machine{Arch: "amd64", Binary: binary, Memory: 512}, nil)
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
 	assert.ErrorContains(t, err, "QEMU's monitor is closed while QEMU runs")

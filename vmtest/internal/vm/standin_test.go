@@ -24,14 +24,42 @@ import (
 const standInName = "qemu-system-x86_64"
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == standInName {
+	switch filepath.Base(os.Args[0]) {
+	case standInName:
 		os.Exit(standIn(os.Args))
+	case leaverName:
+		leave(os.Args)
 	}
 	os.Exit(m.Run())
 }
 
+// leaverName is the name under which this test binary closes QEMU's streams and goes on.
+const leaverName = "qemu-leaver"
+
 // inherited finds the streams among QEMU's arguments.
 var inherited = regexp.MustCompile(`^socket,id=(qmp|link|journal|systemd|console),fd=(\d+)$`)
+
+// inheritedBy returns the file descriptors of those streams.
+func inheritedBy(args []string) map[string]int {
+	fds := map[string]int{}
+	for _, arg := range args {
+		if found := inherited.FindStringSubmatch(arg); found != nil {
+			fds[found[1]], _ = strconv.Atoi(found[2])
+		}
+	}
+	return fds
+}
+
+// leave writes to each stream, closes all and waits to be killed.
+func leave(args []string) {
+	for _, fd := range inheritedBy(args) {
+		unix.Write(fd, []byte("x\n"))
+		unix.Close(fd)
+	}
+	for {
+		unix.Pause()
+	}
+}
 
 // standIn is the process that stands in for QEMU. It passes the streams that it has
 // inherited to the test, which plays QEMU and the guest, and exits with the status that
@@ -42,12 +70,7 @@ func standIn(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 100
 	}
-	fds := map[string]int{}
-	for _, arg := range args {
-		if found := inherited.FindStringSubmatch(arg); found != nil {
-			fds[found[1]], _ = strconv.Atoi(found[2])
-		}
-	}
+	fds := inheritedBy(args)
 	hello, err := json.Marshal(args)
 	if err == nil {
 		_, _, err = conn.(*net.UnixConn).WriteMsgUnix(hello, unix.UnixRights(fds["qmp"], fds["link"], fds["journal"], fds["console"], fds["systemd"]), nil)
