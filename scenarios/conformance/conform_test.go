@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -59,6 +60,15 @@ type known struct {
 // before is what is seen on a systemd older than version.
 func before(version int, value any) known {
 	return known{before: version, value: value, cause: fmt.Sprint("before ", version)}
+}
+
+// when is what is seen in a guest that has a property of its own, which because names.
+func when(has bool, value any) known {
+	k := known{value: value}
+	if has {
+		k.before = math.MaxInt
+	}
+	return k
 }
 
 // because has the cause of a difference that is not systemd's version, but the kernel of its
