@@ -20,14 +20,15 @@ type figures struct {
 }
 
 type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	Bound float64 `json:"bound,omitempty"` // that Value must not exceed, if not 0
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Target float64 `json:"target,omitempty"` // that Value is to stay within, if not 0
 }
 
-// bounds are those of some figures, on a host that does nothing else.
-var bounds = map[string]float64{
+// targets are those of some figures, on a host that does nothing else. Nothing enforces them,
+// because a single run on a busy host may miss one.
+var targets = map[string]float64{
 	"state_per_systemctl_show":              0.25,
 	"property_per_systemctl_show":           0.25,
 	"show_per_systemctl_show":               0.25,
@@ -65,7 +66,7 @@ func report(b *testing.B, name string, value float64, unit string) {
 	b.Helper()
 	b.ReportMetric(0, "ns/op") // 0 omits it
 	b.ReportMetric(value, name)
-	measured.list = append(measured.list, figure{name, value, unit, bounds[name]})
+	measured.list = append(measured.list, figure{name, value, unit, targets[name]})
 }
 
 // print writes a line for each figure.
@@ -74,16 +75,16 @@ func (f figures) print(w io.Writer) {
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "figure\tvalue\tunit\tbound\t")
+	fmt.Fprintln(table, "figure\tvalue\tunit\ttarget\t")
 	for _, x := range f.list {
-		bound, verdict := "", ""
-		if x.Bound != 0 {
-			bound, verdict = fmt.Sprint(x.Bound), "met"
-			if x.Value > x.Bound {
-				verdict = "exceeded"
+		target, verdict := "", ""
+		if x.Target != 0 {
+			target, verdict = fmt.Sprint(x.Target), "met"
+			if x.Value > x.Target {
+				verdict = "missed"
 			}
 		}
-		fmt.Fprintf(table, "%s\t%.4g\t%s\t%s\t%s\n", x.Name, x.Value, x.Unit, bound, verdict)
+		fmt.Fprintf(table, "%s\t%.4g\t%s\t%s\t%s\n", x.Name, x.Value, x.Unit, target, verdict)
 	}
 	table.Flush()
 }
@@ -121,10 +122,10 @@ func TestFigures(t *testing.T) {
 	var text strings.Builder
 	figures{[]figure{{"a_s", 1.23456, "s", 0}, {"b_ratio", 0.2, "ratio", 0.25}, {"c_ratio", 0.3, "ratio", 0.25}}}.print(&text)
 	assert.Equal(t, `
-figure   value  unit   bound  
-a_s      1.235  s             
-b_ratio  0.2    ratio  0.25   met
-c_ratio  0.3    ratio  0.25   exceeded
+figure   value  unit   target  
+a_s      1.235  s              
+b_ratio  0.2    ratio  0.25    met
+c_ratio  0.3    ratio  0.25    missed
 `, "\n"+text.String())
 	text.Reset()
 	figures{}.print(&text)
