@@ -98,11 +98,11 @@ func (c *connection) withOnFailure(ctx context.Context, name string) ([]string, 
 	}
 	var found []string
 	for _, u := range units {
-		units, err := c.get(ctx, u.Name, unitInterface, "OnFailure")
+		onFailure, err := c.get(ctx, u.Name, unitInterface, "OnFailure")
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(listOf(units), name) {
+		if slices.Contains(listOf(onFailure), name) {
 			found = append(found, u.Name)
 		}
 	}
