@@ -16,6 +16,7 @@ import (
 // console is a source that no unit can write.
 func TestKernelPanics(t *testing.T) {
 	t.Parallel()
+	needMachine(t)
 	// Without an init in the initrd the kernel looks for a root of its own.
 	_, err := vmtest.Launch(t.Context(), vmtest.Config{ColdBoot: true, KernelArgs: []string{"rdinit=/nowhere"}})
 	var guest *vmtest.GuestError
@@ -29,6 +30,7 @@ func TestKernelPanics(t *testing.T) {
 // waited for.
 func TestGuestNeverGetsReady(t *testing.T) {
 	t.Parallel()
+	needMachine(t)
 	const limit = 10 * time.Second
 	begin := time.Now()
 	// The emergency target leaves out sysinit.target, and the agent with it.

@@ -73,6 +73,7 @@ var programs = "go/" + strings.Repeat("[0-9a-f]", 24)
 // damaged file in the cache is found, or does no harm.
 func TestCache(t *testing.T) {
 	hostSide(t)
+	needMachine(t)
 	cache := t.TempDir()
 	image := "VMTEST_IMAGE=" + imageDir(t)
 

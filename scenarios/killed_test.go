@@ -27,6 +27,7 @@ import (
 // the devices, runs a command and closes the machine.
 func TestKilledTestLeavesNothing(t *testing.T) {
 	hostSide(t)
+	needMachine(t)
 	const mark = "VMTEST_KILLED_TEST"
 	if os.Getenv(mark) != "" {
 		for {

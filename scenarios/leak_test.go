@@ -32,6 +32,7 @@ func times(t *testing.T, variable string, usual int) int {
 // process. Under "make soak" the slowest takes at most five times the median.
 func TestManyForks(t *testing.T) {
 	hostSide(t)
+	needMachine(t)
 	n := times(t, "VMTEST_FORKS", 20)
 	t.Setenv("VMTEST_SLOTS", "4")
 	fork := func() time.Duration {

@@ -18,6 +18,7 @@ const unloadableNotice = "the snapshot cannot be loaded ("
 // A snapshot that is intact and that QEMU cannot load is discarded and made again, once.
 func TestUnloadableSnapshot(t *testing.T) {
 	hostSide(t)
+	needMachine(t)
 	cache := t.TempDir()
 	image := "VMTEST_IMAGE=" + imageDir(t)
 	output := useCache(t, cache, image)
