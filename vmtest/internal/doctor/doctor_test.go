@@ -157,3 +157,8 @@ func TestGoFindings(t *testing.T) {
 		assert.Equal(t, want, goCommand(t.Context()))
 	}
 }
+
+// What is there but does not work is not cured by an installation of nothing.
+func TestInstallationOfNothing(t *testing.T) {
+	assert.Empty(t, installation(func(host.Tool) bool { return false }))
+}

@@ -28,10 +28,11 @@ func missing(match func(host.Tool) bool) []host.Tool {
 }
 
 // installation returns the command that installs the missing tools that match, or "" if
-// this distribution's is not known.
+// none is missing or this distribution's command is not known.
 func installation(match func(host.Tool) bool) string {
-	i, ok := host.InstallCommand(missing(match))
-	if !ok {
+	list := missing(match)
+	i, ok := host.InstallCommand(list)
+	if !ok || len(list) == 0 {
 		return ""
 	}
 	return "run vmtest setup, or " + i.Sudo(host.MayInstall()).String()
