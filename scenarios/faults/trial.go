@@ -47,7 +47,11 @@ func runAll(ctx context.Context, root string, faults []fault, opts options, prog
 			if err != nil {
 				cancel(err)
 			} else {
-				defer func() { _ = place.close() }()
+				defer func() {
+					if err := place.close(); err != nil {
+						cancel(err)
+					}
+				}()
 			}
 			for i := range next {
 				if ctx.Err() != nil {
