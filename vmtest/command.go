@@ -99,8 +99,8 @@ func (m *Machine) Exec(ctx context.Context, c Command) (Result, error) {
 // run is Exec that returns an *ExitError for a command that does not exit with 0.
 func (m *Machine) run(ctx context.Context, c Command) (result Result, err error) {
 	c = m.asMyself(c)
-	startedAt := time.Now()
-	defer func() { m.stepOfCommand(startedAt, c, result, err) }()
+	startedAt, late := time.Now(), m.steps.Over()
+	defer func() { m.stepOfCommand(startedAt, late, c, result, err) }()
 	var stdout, stderr capture
 	var elapsed time.Duration
 	cmd := link.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, Terminal: c.terminal, Elapsed: &elapsed}

@@ -45,6 +45,8 @@ var directions = []struct {
 	{"vmtest/internal/doctor", []string{"images", "internal/*", "vmtest/internal/boot", "vmtest/internal/gobuild",
 		"vmtest/internal/qemu", "vmtest/internal/slots", "vmtest/internal/snapshots"}},
 	{"vmtest/internal/terminal", []string{"internal/*", "vmtest/internal/link"}},
+	{"vmtest/internal/bundle", []string{"images", "internal/*", "vmtest/internal/evidence", "vmtest/internal/qemu",
+		"vmtest/internal/snapshots"}},
 	{"vmtest/internal/snapshots", []string{"internal/*", "vmtest/internal/inputs"}},
 	{"vmtest/internal/*", []string{"internal/*"}}, // all others stand on their own
 }

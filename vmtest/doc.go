@@ -161,6 +161,21 @@
 // for this user alone. It has nothing of the host's environment. It has what the test gave to
 // commands, and what the guest logged.
 //
+// With VMTEST_EVIDENCE_SNAPSHOT=1 the directory also has the machine itself, as it was when
+// the test ended, in machine/: a snapshot and all that the machine booted from. That is some
+// 150 MB of memory, and the image, by hard links where the directory is in the cache's file
+// system. The log says how much. Then
+//
+//	vmtest resume DIRECTORY                opens a shell in it
+//	vmtest resume --again DIRECTORY        runs the last command that the test began before it
+//	                                       failed, next to what that did in the test
+//	vmtest resume DIRECTORY -- COMMAND     runs any other
+//
+// as often as wanted, each time from the same moment; [OpenFailure] does the same in Go. A copy
+// of the directory will do, on any host with the same build of QEMU. QEMU loads what is in it,
+// so resume only what comes from whom you trust. A guest that is gone, whose agent or PID 1
+// does not answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
@@ -176,6 +191,8 @@
 //	VMTEST_EVIDENCE       absolute path of the directory for what failed tests leave; default
 //	                      evidence in the cache, or the test's artifacts with go test
 //	                      -artifacts. The last 20 are kept, and all of the last hour
+//	VMTEST_EVIDENCE_SNAPSHOT=1
+//	                      keep the machine of a failed test there, too, for "vmtest resume"
 //	VMTEST_LOG_UNEXPECTED=1
 //	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

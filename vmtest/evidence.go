@@ -32,7 +32,7 @@ func summarize(ctx context.Context, m *Machine) *summary {
 	defer cancel()
 	r := &summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
-	r.answers = h.Answers()
+	r.answers, r.pid1, r.health = h.Answers(), h.PID1Answers(), h.String()
 	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
 		r.notes = append(r.notes, h.String())
 	}
@@ -55,6 +55,8 @@ func evidenceTime(ctx context.Context) (context.Context, context.CancelFunc) {
 type summary struct {
 	title   string
 	answers bool                    // the guest's agent did
+	pid1    bool                    // PID 1 did
+	health  string                  // what a look at the guest found
 	notes   []string                // lines for the top
 	failed  []journal.Failure       // according to the journal
 	looks   map[string]systemd.Look // at units that failed

@@ -34,6 +34,7 @@ func logEvidence(t testing.TB, m *Machine) {
 	if err := dir.Err(); err != nil {
 		text += "\nthe evidence is not whole: " + tail.Printable(err.Error())
 	}
+	text += m.keepMachine(dir, t.Name(), summary) // last, because it ends the machine
 	t.Log(text + "\nevidence: " + dir.Path())
 }
 

@@ -65,6 +65,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	if err != nil {
 		t.Fatal(g.withQueue(err, ctx))
 	}
+	g.Machine.steps.EndsWith(t.Failed)
 	t.Cleanup(func() {
 		t.Helper() // puts the evidence under the line that started the machine
 		if !t.Failed() && !t.Skipped() {

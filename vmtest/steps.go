@@ -20,10 +20,15 @@ func (m *Machine) stepOf(began time.Time, err error) {
 	m.steps.Add(evidence.Step{Began: began, Took: time.Since(began), Text: name + " at " + at, Result: errorText(err)})
 }
 
-// stepOfCommand notes a command.
-func (m *Machine) stepOfCommand(began time.Time, c Command, r Result, err error) {
+// stepOfCommand notes a command. late says that it began after the test had failed.
+func (m *Machine) stepOfCommand(began time.Time, late bool, c Command, r Result, err error) {
 	if m.steps == nil {
 		return
+	}
+	if !late {
+		m.steps.Ran(evidence.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Input: c.Stdin != nil,
+			Began: began, Took: time.Since(began), ExitCode: r.ExitCode, Signal: r.Signal, Err: errorText(err),
+			Stdout: r.Stdout, Stderr: r.Stderr})
 	}
 	what := "$ " + c.String()
 	if c.User != "" {

@@ -110,6 +110,21 @@ func checkOwn(dir string) error {
 	return nil
 }
 
+// CheckOwner returns an *Error if another user owns the file or directory at path, or if others
+// can write it. info describes it. QEMU parses such files.
+func CheckOwner(path string, info fs.FileInfo) error {
+	st := info.Sys().(*syscall.Stat_t)
+	if int(st.Uid) != os.Geteuid() {
+		return &Error{Cause: fmt.Sprintf("%s belongs to %s, not to %s", path, userName(int(st.Uid)), userName(os.Geteuid())),
+			Cure: "make a copy of the directory, if you trust who made it", Check: ""} // no line is about it
+	}
+	if mode := info.Mode(); mode&0o002 != 0 || mode&0o020 != 0 && !ownGroup(os.Geteuid(), int(st.Gid)) {
+		return &Error{Cause: fmt.Sprintf("other users can write %s (mode %s)", path, octal(info)),
+			Cure: "run chmod -R go-w on the directory, if you trust all files in it", Check: ""} // no line is about it
+	}
+	return nil
+}
+
 // ownGroup reports whether a group is root's, or has the name of the user and with
 // that no other members, as useradd(8) makes it. With such a group many systems set
 // a umask that lets the group write.

@@ -172,6 +172,7 @@ are for terminals, and not if NO_COLOR is set.`,
   vmtest doctor                    # check this host
   vmtest run systemctl --version   # run a command in a fresh guest
   vmtest shell                     # look around in one
+  vmtest resume DIRECTORY          # go on with the machine of a failed test
   vmtest verify --image debian-11,debian-13 ./units
   vmtest snapshot prune --limit 1000`,
 		SilenceErrors:     true,
@@ -183,8 +184,8 @@ are for terminals, and not if NO_COLOR is set.`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newImage(s), newMan(), newRun(s), newSetup(s), newShell(s), newSnapshot(s),
-		newTrim(s), newVerify(s))
+	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newImage(s), newMan(), newResume(s), newRun(s),
+		newSetup(s), newShell(s), newSnapshot(s), newTrim(s), newVerify(s))
 	return root
 }
 

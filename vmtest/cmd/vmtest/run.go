@@ -130,6 +130,11 @@ func (r commandRun) one(ctx context.Context, image string, began func(*vmtest.Ma
 		return err
 	}
 	began(m)
+	return r.inGuest(ctx, m)
+}
+
+// inGuest runs the command in a guest.
+func (r commandRun) inGuest(ctx context.Context, m *vmtest.Machine) error {
 	if r.tty {
 		fmt.Fprintf(r.err, "vmtest: a terminal of %s, whose output is not filtered; if it hangs, type Enter ~ .\n", describe(m.Image()))
 		result, err := m.Shell(ctx, r.command)

@@ -30,6 +30,7 @@ const (
 type Steps struct {
 	mu   sync.Mutex
 	list []Step
+	last last
 }
 
 // Add adds a step.

@@ -30,6 +30,9 @@ func (s *Store) Scratch(memory int) (_ *Files, err error) {
 	return files, nil
 }
 
+// ScratchIn is Scratch in the file system of a directory that is no store.
+func ScratchIn(dir string, memory int) (*Files, error) { return (&Store{dir: dir}).Scratch(memory) }
+
 // Nameless returns an empty file in the store's file system that has no name. The
 // caller closes it, and the kernel then frees it.
 func (s *Store) Nameless() (*os.File, error) { return host.Nameless(s.dir) }

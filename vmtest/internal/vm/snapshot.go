@@ -68,7 +68,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, HostError(err)
 	}
-	if err := m.snapshotTo(ctx, files); err != nil {
+	if err := m.snapshotTo(ctx, files, m.settleDown); err != nil {
 		files.Close() // the error of the snapshot says more
 		return nil, HostError(err)
 	}
@@ -136,28 +136,29 @@ func (s *Snapshot) use() (release func(), err error) {
 const snapshotTime = time.Minute
 
 // snapshotTo is snapshotInto for a machine that others may use.
-func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files) error {
+func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files, prepare func(context.Context) error) error {
 	release, err := m.hold(ctx, "snapshot")
 	if err != nil {
 		return err
 	}
 	defer release()
-	return m.snapshotInto(ctx, files)
+	return m.snapshotInto(ctx, files, prepare)
 }
 
-// snapshotInto ends the machine and writes a snapshot of it into empty files.
+// snapshotInto ends the machine and writes a snapshot of it into empty files. Before that it
+// calls prepare.
 //
 // QEMU keeps memory in a file only for a machine that runs on that file, and this one may
 // not. So the machine is first migrated to a second QEMU whose memory is the file. The
 // second QEMU never runs the guest. It writes the devices' state without the memory.
-func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files) error {
+func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files, prepare func(context.Context) error) error {
 	defer m.closeBy("Snapshot")
 	if err := files.CheckRoom(m.spec.Memory); err != nil {
 		return err
 	}
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
-	at, hostEnd, err := m.quiesce(ctx)
+	at, hostEnd, err := m.quiesce(ctx, prepare)
 	if hostEnd != nil {
 		defer hostEnd.Close() // not earlier, because the agent would see the end
 	}
@@ -215,29 +216,38 @@ func (m *Machine) saveError(image string, err error) error {
 	return fmt.Errorf("snapshot %s: save devices: %w", image, err)
 }
 
-// quiesce brings the guest to a point that forks can begin from, and stops it: the clock
-// is right, the journal is written, and the agent is in a session that is open and idle.
-// That session is not the machine's, because another goroutine could use that one, and
-// after one more byte no fork can resume it. If this host cannot repeat the session, the
-// agent waits for a host instead. hostEnd is this host's end of the link.
-func (m *Machine) quiesce(ctx context.Context) (at moment, hostEnd io.Closer, err error) {
+// settleDown brings the guest to a point that many tests can begin from: the clock is right,
+// and nothing is left to do.
+func (m *Machine) settleDown(ctx context.Context) error {
 	if err := m.wake(ctx); err != nil {
-		return at, nil, err
+		return err
 	}
 	// udev still handles devices when systemd is "running", and each fork would go on with
 	// that. An image without udev has nothing to settle.
 	if err := m.run(ctx, "udevadm", "settle"); err != nil && !errors.As(err, new(*link.StartError)) {
-		return at, nil, fmt.Errorf("run udevadm settle: %w", err)
-	}
-	if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
-		return at, nil, fmt.Errorf("read timers: %w", err)
+		return fmt.Errorf("run udevadm settle: %w", err)
 	}
 	if err := m.SyncJournal(ctx); err != nil {
-		return at, nil, err
+		return err
 	}
 	// It reads what every command needs from the disk, so that no fork has to.
 	if err := m.run(ctx, "true"); err != nil {
-		return at, nil, fmt.Errorf("run true: %w", err)
+		return fmt.Errorf("run true: %w", err)
+	}
+	return nil
+}
+
+// quiesce calls prepare and stops the guest at a point that forks can begin from: the agent is
+// in a session that is open and idle.
+// That session is not the machine's, because another goroutine could use that one, and
+// after one more byte no fork can resume it. If this host cannot repeat the session, the
+// agent waits for a host instead. hostEnd is this host's end of the link.
+func (m *Machine) quiesce(ctx context.Context, prepare func(context.Context) error) (at moment, hostEnd io.Closer, err error) {
+	if err := prepare(ctx); err != nil {
+		return at, nil, err
+	}
+	if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
+		return at, nil, fmt.Errorf("read timers: %w", err)
 	}
 	if err := m.openPID1(ctx); err != nil {
 		return at, nil, err

@@ -1,0 +1,137 @@
+package scenarios
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// resumeFails makes TestResumeFails fail.
+const resumeFails = "VMTEST_RESUME_FAILS"
+
+// TestResumeFails leaves a machine in a state that a fresh one is not in, and fails in it. Other
+// tests run it in another process.
+func TestResumeFails(t *testing.T) {
+	if os.Getenv(resumeFails) != "1" {
+		t.Skip("fails on purpose, for TestResume")
+	}
+	g := vmtest.Start(t, vmtest.Config{Hostname: "doomed"})
+	t.Cleanup(func() { g.Exec(t, vmtest.Command{Args: []string{"echo", "after the failure"}}) })
+	g.AddUser(t, vmtest.User{Name: "alice"})
+	g.Run(t, "logger", "before the failure")
+	g.Run(t, "date", "--set=2031-01-01")
+	g.WriteFile(t, "/run/state", []byte("broken\n"), 0o644)
+	const script = `echo "$WHAT is $(cat /run/state) for $(id -un) in $(pwd)"; echo why >&2; exit 7`
+	r := g.Exec(t, vmtest.Command{Args: []string{"sh", "-c", script}, Env: []string{"WHAT=it"}, Dir: "/tmp", User: "alice"})
+	require.Equal(t, 0, r.ExitCode)
+}
+
+// failAndKeep runs TestResumeFails and returns the directory of its evidence, and its log.
+func failAndKeep(t *testing.T, env ...string) (dir, log string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeFails$", "-test.timeout=8m")
+	cmd.Env = append(os.Environ(), resumeFails+"=1", "VMTEST_EVIDENCE="+t.TempDir(), "VMTEST_EVIDENCE_SNAPSHOT=1")
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err, "%s", out)
+	last := regexp.MustCompile(`\n *evidence: (/\S+)\n`).FindSubmatch(out)
+	require.NotNil(t, last, "%s", out)
+	return string(last[1]), string(out)
+}
+
+// vmtestBinary builds the command.
+func vmtestBinary(t *testing.T) string {
+	t.Helper()
+	needGo(t)
+	binary := filepath.Join(t.TempDir(), "vmtest")
+	out, err := exec.Command("go", "build", "-o", binary, "example.org/systemd-vmtest/vmtest/cmd/vmtest").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return binary
+}
+
+// resumed is what a call of vmtest resume printed, and its exit status.
+type resumed struct {
+	out, err string
+	status   int
+}
+
+func resume(t *testing.T, binary string, env []string, args ...string) resumed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"resume"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		require.ErrorAs(t, err, new(*exec.ExitError))
+	}
+	return resumed{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// stateOf describes the files of a directory: their modes, sizes, times and names.
+func stateOf(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			b.WriteString(strings.Join([]string{path, info.Mode().String(), info.ModTime().String()}, " ") + "\n")
+		}
+		return err
+	}))
+	return b.String()
+}
+
+// The machine of a failed test goes on in another process, as often as a person likes, and the
+// command that failed does there what it did in the test.
+func TestResume(t *testing.T) {
+	hostSide(t)
+	binary := vmtestBinary(t)
+	dir, log := failAndKeep(t)
+	assert.Regexp(t, `\n *the machine is kept: \d+ MB, made in \d+\.\d s(, and \d+ MB of its image by hard links)?; "vmtest resume DIRECTORY" goes on from here\n *evidence: /`, log)
+	t.Log(regexp.MustCompile(`the machine is kept: .*`).FindString(log))
+	before := stateOf(t, dir)
+
+	want := resumed{
+		out: "it is broken for alice in /tmp\n",
+		err: "(?s)^(vmtest: (checking and resuming|[^\n]*waiting for)[^\n]*\n)*vmtest: the machine of TestResumeFails on debian-13 .systemd .*, as it was at 20.* UTC\n" +
+			"vmtest: in the test as alice: \\$ sh -c 'echo .*\n  \\| it is broken for alice in /tmp\n  \\| why\n" +
+			"vmtest: in the test it exited with 7 after .*\nvmtest: now:\nwhy\n$",
+		status: 7,
+	}
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			got := resume(t, binary, nil, "--again", dir)
+			assert.Equal(t, want.out, got.out)
+			assert.Regexp(t, want.err, got.err)
+			assert.Equal(t, want.status, got.status)
+		})
+	}
+	both.Wait()
+
+	// Another host has another cache, and a copy of the directory.
+	other := []string{"VMTEST_CACHE=" + t.TempDir()}
+	copied := filepath.Join(t.TempDir(), "copied")
+	require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+	const look = `echo changed >>/run/state; cat /run/state; hostname; date +%Y; journalctl --output=cat --identifier=root`
+	for range 2 {
+		got := resume(t, binary, other, copied, "--", "sh", "-c", look)
+		assert.Equal(t, "broken\nchanged\ndoomed\n2031\nbefore the failure\n", got.out, "%s", got.err)
+		assert.Equal(t, 0, got.status)
+	}
+	assert.Equal(t, before, stateOf(t, dir), "the directory is as it was")
+}

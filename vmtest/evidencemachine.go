@@ -1,0 +1,47 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/bundle"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/evidence"
+)
+
+// bundleTime bounds how long the machine of a failed test takes to keep.
+const bundleTime = 45 * time.Second
+
+// keepMachine ends the machine and keeps it among the evidence of a test, if
+// $VMTEST_EVIDENCE_SNAPSHOT says so. It returns a line for the log that begins with a line
+// break, or "" if the variable does not. s is what the guest has shown.
+func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) string {
+	if os.Getenv(bundle.Option) != "1" {
+		return ""
+	}
+	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{What: "no snapshot", Time: bundleTime})
+	defer cancel()
+	began := time.Now()
+	size, err := m.bundle(ctx, dir.Path(), test, s)
+	if err != nil {
+		why, _, _ := strings.Cut(tail.Printable(public(err).Error()), "\n")
+		dir.Text(bundle.WhyNot, why)
+		return "\nthe machine is not kept: " + why
+	}
+	line := fmt.Sprintf("\nthe machine is kept: %d MB, made in %.1f s", size.Own/1e6, time.Since(began).Seconds())
+	if size.Shared > 0 {
+		line += fmt.Sprintf(", and %d MB of its image by hard links", size.Shared/1e6)
+	}
+	return line + `; "vmtest resume DIRECTORY" goes on from here`
+}
+
+func (m *Machine) bundle(ctx context.Context, dir, test string, s *summary) (bundle.Size, error) {
+	if !s.answers || !s.pid1 { // neither could be made to wait for a fork
+		return bundle.Size{}, fmt.Errorf("it cannot be stopped for a snapshot: %s", s.health)
+	}
+	return m.vm.Bundle(ctx, dir, bundle.Info{Test: test, Made: time.Now().UTC(), Command: m.steps.Last()})
+}
