@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -134,4 +135,43 @@ func TestResume(t *testing.T) {
 		assert.Equal(t, 0, got.status)
 	}
 	assert.Equal(t, before, stateOf(t, dir), "the directory is as it was")
+
+	got := resume(t, binary, []string{otherQEMU(t)}, dir, "--", "true")
+	assert.Regexp(t, `^vmtest: resume debian-13: QEMU of another version: it was saved by "QEMU emulator version .*", and this host has "QEMU emulator version 99" \(.*; see "QEMU" in vmtest doctor\)\n$`, got.err)
+	assert.Equal(t, 3, got.status)
+}
+
+// otherQEMU returns a PATH with a QEMU of another version.
+func otherQEMU(t *testing.T) string {
+	dir := t.TempDir()
+	for _, name := range []string{"qemu-system-x86_64", "qemu-system-aarch64"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho QEMU emulator version 99\n"), 0o755))
+	}
+	return "PATH=" + dir + ":" + os.Getenv("PATH")
+}
+
+// A guest that cannot be stopped at a point from which it could go on is not kept, and the
+// evidence says why.
+func TestMachineThatIsNotKept(t *testing.T) {
+	hostSide(t)
+	t.Setenv("VMTEST_EVIDENCE_SNAPSHOT", "1")
+	for _, test := range []struct {
+		name, why string
+		work      func(*testing.T, *vmtest.Guest)
+	}{
+		{"gone", "the guest is gone", func(t *testing.T, g *vmtest.Guest) { g.Kill(t) }},
+		{"PID 1", `the agent answered in \S+, PID 1 did not within .*`, func(t *testing.T, g *vmtest.Guest) {
+			g.Run(t, "sh", "-c", freezePID1)
+		}},
+		{"agent", "the agent did not answer within .*", func(t *testing.T, g *vmtest.Guest) {
+			require.Error(t, runFor(t, g, time.Second, "kill -STOP $PPID; sleep 98765"))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			files, log := evidenceFiles(t, func(g *vmtest.Guest) { test.work(t, g) })
+			assert.Regexp(t, `\nthe machine is not kept: it cannot be stopped for a snapshot: `+test.why+`\nevidence: `, log)
+			assert.Regexp(t, "^it cannot be stopped for a snapshot: "+test.why+"\n$", files["no-machine.txt"])
+			assert.NotContains(t, files, "machine/machine.json")
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/host"
 	"example.org/systemd-vmtest/vmtest/internal/accel"
 	"example.org/systemd-vmtest/vmtest/internal/boot"
 	"example.org/systemd-vmtest/vmtest/internal/bundle"
@@ -76,7 +77,7 @@ func snapshotOf(ctx context.Context, b *bundle.Bundle) (*Snapshot, error) {
 		return nil, err
 	}
 	if err := now.Loads(b.QEMU); err != nil {
-		return nil, err
+		return nil, &host.Error{Cause: err.Error(), Cure: "install that build, or resume it on a host like the test's", Check: host.QEMU, Err: err}
 	}
 	args, err := argsDigest(s.machine())
 	if err != nil {

@@ -26,12 +26,19 @@ const standInName = "qemu-system-x86_64"
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case standInName:
+		if len(os.Args) == 2 && os.Args[1] == "--version" {
+			fmt.Println(os.Getenv(standInVersion))
+			os.Exit(0)
+		}
 		os.Exit(standIn(os.Args))
 	case leaverName:
 		leave(os.Args)
 	}
 	os.Exit(m.Run())
 }
+
+// standInVersion is the variable that has what it prints of its version.
+const standInVersion = "VMTEST_STAND_IN_VERSION"
 
 // leaverName is the name under which this test binary closes QEMU's streams and goes on.
 const leaverName = "qemu-leaver"
