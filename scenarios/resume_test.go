@@ -38,13 +38,17 @@ func TestResumeFails(t *testing.T) {
 	require.Equal(t, 0, r.ExitCode)
 }
 
-// failAndKeep runs TestResumeFails and returns the directory of its evidence, and its log.
-func failAndKeep(t *testing.T, env ...string) (dir, log string) {
-	t.Helper()
+// newFailure returns a command that runs TestResumeFails, which leaves evidence in place.
+func newFailure(t *testing.T, place string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestResumeFails$", "-test.timeout=8m")
-	cmd.Env = append(os.Environ(), resumeFails+"=1", "VMTEST_EVIDENCE="+t.TempDir(), "VMTEST_EVIDENCE_SNAPSHOT=1")
-	cmd.Env = append(cmd.Env, env...)
-	out, err := cmd.CombinedOutput()
+	cmd.Env = append(os.Environ(), resumeFails+"=1", "VMTEST_EVIDENCE="+place, "VMTEST_EVIDENCE_SNAPSHOT=1")
+	return cmd
+}
+
+// failAndKeep runs TestResumeFails and returns the directory of its evidence, and its log.
+func failAndKeep(t *testing.T, place string) (dir, log string) {
+	t.Helper()
+	out, err := newFailure(t, place).CombinedOutput()
 	require.Error(t, err, "%s", out)
 	last := regexp.MustCompile(`\n *evidence: (/\S+)\n`).FindSubmatch(out)
 	require.NotNil(t, last, "%s", out)
@@ -101,7 +105,7 @@ func stateOf(t *testing.T, dir string) string {
 func TestResume(t *testing.T) {
 	hostSide(t)
 	binary := vmtestBinary(t)
-	dir, log := failAndKeep(t)
+	dir, log := failAndKeep(t, t.TempDir())
 	assert.Regexp(t, `\n *the machine is kept: \d+ MB, made in \d+\.\d s(, and \d+ MB of its image by hard links)?; "vmtest resume DIRECTORY" goes on from here\n *evidence: /`, log)
 	t.Log(regexp.MustCompile(`the machine is kept: .*`).FindString(log))
 	before := stateOf(t, dir)

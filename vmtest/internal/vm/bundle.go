@@ -36,10 +36,10 @@ func (m *Machine) Bundle(ctx context.Context, dir string, about bundle.Info) (si
 	defer b.Snapshot.Close() // the other files are the machine's
 	b.Info, b.Kernel, b.Root, b.Initrd = about, m.spec.Files.Kernel, m.spec.Files.Root, m.spec.Files.Initrd
 	if err := m.snapshotTo(ctx, b.Snapshot, m.SyncJournal); err != nil {
-		return size, err
+		return size, HostError(err)
 	}
 	if size, err = b.Write(ctx, dir); err != nil {
-		err = fmt.Errorf("keep %s: %w", m.spec.image(), err)
+		err = HostError(fmt.Errorf("keep %s: %w", m.spec.image(), err))
 	}
 	return size, err
 }

@@ -1,7 +1,9 @@
 package vm
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -77,6 +79,22 @@ func TestBundleOfAMachineWithADisk(t *testing.T) {
 	_, err := m.Bundle(t.Context(), dir, bundle.Info{})
 	assert.EqualError(t, err, "keep debian-13: machine has Config.Disk; snapshots hold no disk")
 	assert.NoError(t, m.run(t.Context(), "true"))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, entries)
+}
+
+// A machine whose time is over leaves nothing.
+func TestBundleGivenUp(t *testing.T) {
+	h := newFakeHost(t)
+	m, first := h.bootFake()
+	m.spec.Files.Accel = "tcg"
+	ctx, cancel := context.WithCancel(t.Context())
+	first.on["stop"] = func(json.RawMessage) (any, error) { cancel(); return nil, errors.New("too late") }
+	dir := t.TempDir()
+	_, err := m.Bundle(ctx, dir, bundle.Info{})
+	assert.ErrorIs(t, err, context.Canceled)
+	<-m.Done()
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
