@@ -175,6 +175,7 @@
 // of the directory will do, on any host with the same build of QEMU. QEMU loads what is in it,
 // so resume only what comes from whom you trust. A guest that is gone, whose agent or PID 1
 // does not answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why.
+// The last ten machines stay.
 //
 // # Environment
 //

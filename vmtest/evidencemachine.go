@@ -36,7 +36,11 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 	if size.Shared > 0 {
 		line += fmt.Sprintf(", and %d MB of its image by hard links", size.Shared/1e6)
 	}
-	return line + `; "vmtest resume DIRECTORY" goes on from here`
+	line += `; "vmtest resume DIRECTORY" goes on from here`
+	if err := dir.DropLarge(bundle.Name, bundle.WhyNot); err != nil {
+		line += "\nolder machines are left: " + tail.Printable(err.Error())
+	}
+	return line
 }
 
 func (m *Machine) bundle(ctx context.Context, dir, test string, s *summary) (bundle.Size, error) {

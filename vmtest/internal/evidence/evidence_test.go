@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +86,56 @@ func TestOldDirectories(t *testing.T) {
 	left, err := os.ReadDir(place)
 	require.NoError(t, err)
 	assert.Len(t, left, Kept+2, "of one run")
+}
+
+// What is large goes first, from the oldest directories, which say so and keep the rest.
+func TestDropLarge(t *testing.T) {
+	place := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(place, "mine", "machine"), 0o700))
+	var all []*Directory
+	for i := range KeptLarge + 3 {
+		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
+		require.NoError(t, err)
+		d.Text("summary.txt", "failed")
+		if i != 1 { // has nothing large
+			require.NoError(t, os.MkdirAll(filepath.Join(d.Path(), "machine", "full"), 0o700))
+		}
+		all = append(all, d)
+	}
+	require.NoError(t, all[len(all)-1].DropLarge("machine", "no-machine.txt"))
+	for i, d := range all {
+		assert.FileExists(t, filepath.Join(d.Path(), "summary.txt"))
+		if i > 2 {
+			assert.DirExists(t, filepath.Join(d.Path(), "machine", "full"))
+			continue
+		}
+		assert.NoDirExists(t, filepath.Join(d.Path(), "machine"))
+		assert.NoDirExists(t, filepath.Join(d.Path(), ".machine-old"))
+		if i != 1 {
+			why, err := os.ReadFile(filepath.Join(d.Path(), "no-machine.txt"))
+			require.NoError(t, err)
+			assert.Equal(t, "it was removed, because the last 10 are kept\n", string(why))
+		}
+	}
+	assert.DirExists(t, filepath.Join(place, "mine", "machine"))
+}
+
+// The last command of a test is the one that began last before the test failed.
+func TestLastCommand(t *testing.T) {
+	var s Steps
+	failed := false
+	s.EndsWith(func() bool { return failed })
+	assert.Nil(t, s.Last())
+	at := time.Now()
+	s.Ran(Command{Args: []string{"second"}, Began: at.Add(1), Stdout: bytes.Repeat([]byte("x"), maxOutput+1), Err: "exit\x1b[2J"})
+	s.Ran(Command{Args: []string{"first"}, Began: at}) // it ended later
+	assert.Equal(t, []string{"second"}, s.Last().Args)
+	assert.Len(t, s.Last().Stdout, maxOutput)
+	assert.NotContains(t, s.Last().Err, "\x1b")
+	assert.False(t, s.Over())
+	failed = true
+	assert.True(t, s.Over())
+	assert.False(t, (*Steps)(nil).Over())
 }
 
 func TestPlace(t *testing.T) {
