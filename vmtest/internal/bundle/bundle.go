@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"example.org/systemd-vmtest/images"
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
@@ -136,6 +138,11 @@ func parse(data []byte) (Info, error) {
 	var info Info
 	if err := json.Unmarshal(data, &info); err != nil {
 		return Info{}, fmt.Errorf("%s was altered: %w", infoName, err)
+	}
+	for _, text := range []string{info.Test, info.Image.Title(), info.Image.Name, info.Image.SystemdVersion, info.Image.KernelVersion, info.QEMU.Version} {
+		if tail.Printable(text) != text || strings.Contains(text, "\n") { // programs print these
+			return Info{}, fmt.Errorf("%s was altered: it has control characters in %q", infoName, text)
+		}
 	}
 	return info, nil
 }

@@ -147,6 +147,7 @@ func TestDescriptionThatWasAltered(t *testing.T) {
 	for says, altered := range map[string]string{
 		"machine.json was altered: unexpected end of JSON input": string(data[:len(data)/2]),
 		"machine.json is of format 2 with":                       strings.Replace(string(data), `"format": 1`, `"format": 2`, 1),
+		"it has control characters in \"Test\\x1bA\"":            strings.Replace(string(data), `"TestA"`, `"Test\u001bA"`, 1),
 		"with a snapshot of format 77, and":                      strings.Replace(string(data), `"snapshots": `, `"snapshots": 77, "was": `, 1),
 		"state has 13 bytes instead of 0":                        strings.Replace(string(data), `"state"`, `"elsewhere"`, 1),
 	} {

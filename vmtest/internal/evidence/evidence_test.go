@@ -109,7 +109,7 @@ func TestDropLarge(t *testing.T) {
 			assert.DirExists(t, filepath.Join(d.Path(), "machine", "full"))
 			continue
 		}
-		assert.NoDirExists(t, filepath.Join(d.Path(), "machine"))
+		assert.NoDirExists(t, filepath.Join(d.Path(), "machine"), "an older one is left")
 		assert.NoDirExists(t, filepath.Join(d.Path(), ".machine-old"))
 		if i != 1 {
 			why, err := os.ReadFile(filepath.Join(d.Path(), "no-machine.txt"))
