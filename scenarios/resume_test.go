@@ -140,6 +140,12 @@ func TestResume(t *testing.T) {
 	}
 	assert.Equal(t, before, stateOf(t, dir), "the directory is as it was")
 
+	p := atTerminal(t, "example.org/systemd-vmtest/vmtest/cmd/vmtest", "resume", dir)
+	p.types("", `(?s)the machine of TestResumeFails on debian-13.*[#$] $`)
+	p.types("cat /run/state; stty size\n", `[\r\n]broken\r\n17 91\r\n.*# $`)
+	p.types("exit 3\n", `logout|exit`)
+	p.leaves(3)
+
 	got := resume(t, binary, []string{otherQEMU(t)}, dir, "--", "true")
 	assert.Regexp(t, `^vmtest: resume debian-13: QEMU of another version: it was saved by "QEMU emulator version .*", and this host has "QEMU emulator version 99" \(.*; see "QEMU" in vmtest doctor\)\n$`, got.err)
 	assert.Equal(t, 3, got.status)
