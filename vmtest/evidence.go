@@ -64,19 +64,23 @@ type summary struct {
 	end     string                  // the section of the journal, which comes last
 }
 
+// verdict returns the first lines of the summary.
+func (r *summary) verdict() []string {
+	lines := append([]string{r.title}, r.notes...)
+	for _, f := range r.failed {
+		line := f.String()
+		if f.Unit.UID == "" {
+			line += lookText(r.looks[f.Unit.Name])
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // String returns the summary. Its first lines are the verdict.
 func (r *summary) String() string {
 	var b strings.Builder
-	b.WriteString(r.title)
-	for _, note := range r.notes {
-		b.WriteString("\n" + note)
-	}
-	for _, f := range r.failed {
-		b.WriteString("\n" + f.String())
-		if f.Unit.UID == "" {
-			b.WriteString(lookText(r.looks[f.Unit.Name]))
-		}
-	}
+	b.WriteString(strings.Join(r.verdict(), "\n"))
 	for _, part := range append(r.parts, r.end) {
 		b.WriteString(part)
 	}

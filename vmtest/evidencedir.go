@@ -30,7 +30,9 @@ func logEvidence(t testing.TB, m *Machine) {
 	}
 	ctx, cancel := evidenceTime(context.Background())
 	defer cancel()
-	m.fillEvidence(ctx, dir, text, summary.answers)
+	moments := m.fillEvidence(ctx, dir, text, summary.answers)
+	m.recordEvidence(dir, t.Name(), summary, moments)
+	t.Attr(evidence.AttrEvidence, dir.Path())
 	if err := dir.Err(); err != nil {
 		text += "\nthe evidence is not whole: " + tail.Printable(err.Error())
 	}
@@ -51,9 +53,9 @@ func makeEvidence(t testing.TB) (*evidence.Directory, error) {
 	return evidence.Make(place, t.Name(), time.Now())
 }
 
-// fillEvidence writes the files of a directory of evidence. What the host has comes first.
-// Only a guest that answers is asked for more.
-func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, summary string, answers bool) {
+// fillEvidence writes the files of a directory of evidence, and returns the moments of the
+// timeline. What the host has comes first. Only a guest that answers is asked for more.
+func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, summary string, answers bool) []evidence.Moment {
 	dir.Text("summary.txt", summary)
 	entries, _ := m.vm.Journal().Since(m.vm.Origin(), journalKept)
 	entries = slices.DeleteFunc(entries, journal.OfSync)
@@ -64,9 +66,10 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	dir.Text("qemu.txt", strings.Join(args, "\n\t"), stderr)
 	steps := m.steps.All()
 	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)
-	dir.Text("timeline.txt", timeline(steps, entries)...)
+	moments := momentsOf(steps, entries)
+	dir.Text("timeline.txt", evidence.Timeline(moments)...)
 	if !answers {
-		return
+		return moments
 	}
 	units := m.unitsOfEvidence(entries)
 	for _, file := range []struct {
@@ -84,6 +87,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 		}
 		dir.Write(file.name, func(w io.Writer) error { return m.printTo(ctx, w, file.args) })
 	}
+	return moments
 }
 
 // journalKept is the most entries that the text of a journal has.
@@ -122,17 +126,4 @@ func (m *Machine) unitsOfEvidence(entries []journal.Entry) []string {
 // journalLine returns an entry with the guest's time, safe to print.
 func journalLine(e journal.Entry) string {
 	return e.Time.UTC().Format("2006-01-02T15:04:05.000000Z") + "  " + tail.Printable(e.String())
-}
-
-// timeline returns what the test did, and what the guest logged, in the order of their times.
-// Those of the guest are by its own clock, which agrees with the host's until the test sets it.
-func timeline(steps []evidence.Step, entries []journal.Entry) []string {
-	var moments []evidence.Moment
-	for _, s := range steps {
-		moments = append(moments, evidence.Moment{At: s.Began, Of: "test", Text: s.Line()})
-	}
-	for _, e := range entries {
-		moments = append(moments, evidence.Moment{At: e.Time, Of: "guest", Text: e.String()})
-	}
-	return evidence.Timeline(moments)
 }

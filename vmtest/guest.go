@@ -46,6 +46,7 @@ func Start(t testing.TB, config Config) *Guest {
 func startGuest(t testing.TB, config Config, launch func(context.Context) (*Machine, error)) *Guest {
 	t.Helper()
 	g := new(Guest)
+	attrImage(t, config)
 	ctx, cancel := testContext(t)
 	defer cancel()
 	slot, err := acquireSlot(ctx, t.Name(), config)
@@ -66,6 +67,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 		t.Fatal(g.withQueue(err, ctx))
 	}
 	g.Machine.steps.EndsWith(t.Failed)
+	attrMachine(t, g, time.Now())
 	t.Cleanup(func() {
 		t.Helper() // puts the evidence under the line that started the machine
 		if !t.Failed() && !t.Skipped() {

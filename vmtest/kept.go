@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -124,11 +123,7 @@ func (p *Template) describe() (snapshots.Template, error) {
 	if err != nil {
 		return snapshots.Template{}, fmt.Errorf("prepare template: %w", err)
 	}
-	pkg := filepath.Base(os.Args[0])
-	if info, ok := debug.ReadBuildInfo(); ok && info.Path != "" {
-		pkg = info.Path
-	}
-	return snapshots.Template{Name: p.Name, Package: strings.TrimSuffix(pkg, ".test"), Dir: wd}, nil
+	return snapshots.Template{Name: p.Name, Package: packageOfTest(), Dir: wd}, nil
 }
 
 // templateKey returns the key of a template. A content that changes does not change it, so

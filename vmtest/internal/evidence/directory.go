@@ -2,6 +2,8 @@
 package evidence
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +25,9 @@ const maxFile = 32 << 20
 
 // Directory is the evidence about one guest of a failed test. It belongs to this user alone.
 type Directory struct {
-	path string
-	errs []error
+	path  string
+	files []File // that Write has made
+	errs  []error
 }
 
 // Place returns the directory that holds those of failed tests: $VMTEST_EVIDENCE, or evidence
@@ -107,13 +110,17 @@ func (d *Directory) write(name string, write func(io.Writer) error) error {
 		return err
 	}
 	defer file.Close()
-	out := &limited{w: file, left: maxFile}
+	sum := sha256.New()
+	out := &limited{w: io.MultiWriter(file, sum), left: maxFile}
 	err = write(out)
 	if errClose := file.Close(); err == nil {
 		err = errClose
 	}
 	if out.left == maxFile {
 		return errors.Join(err, os.Remove(file.Name()))
+	}
+	if info, errStat := os.Stat(file.Name()); errStat == nil {
+		d.files = append(d.files, File{Name: name, Bytes: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil))})
 	}
 	return err
 }

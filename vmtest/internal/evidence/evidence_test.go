@@ -164,11 +164,16 @@ func TestSteps(t *testing.T) {
 	assert.Equal(t, "EnableNow at a_test.go:7", all[0].Text, "ended later, began first")
 	assert.True(t, strings.HasPrefix(all[0].Output, "…xx") && strings.HasSuffix(all[0].Output, "xxend"))
 	assert.Equal(t, "03:04:06.000006  $ false (0.250 s)\n    exit status 1\n    more\n    out\n    err", all[1].String())
+	moments := []Moment{
+		{At: at.Add(time.Second), Of: "test", Text: all[1].Line()}, {At: at, Of: "guest", Text: "systemd: Started"},
+		{At: at.Add(time.Second), Of: "guest", Text: "late"},
+	}
+	Sort(moments)
 	assert.Equal(t, []string{
 		"03:04:05.000006  guest  systemd: Started",
 		"03:04:06.000006  test   $ false (0.250 s): exit status 1",
 		"03:04:06.000006  guest  late",
-	}, Timeline([]Moment{{at.Add(time.Second), "test", all[1].Line()}, {at, "guest", "systemd: Started"}, {at.Add(time.Second), "guest", "late"}}))
+	}, Timeline(moments))
 	for range maxSteps + 1 {
 		s.Add(Step{Began: at})
 	}

@@ -12,11 +12,11 @@ import (
 
 // Step is something that a test did with its guest.
 type Step struct {
-	Began  time.Time
-	Took   time.Duration
-	Text   string // what it did, in one line
-	Result string // how it ended, in one line, or "" if it went well
-	Output string // what it printed, or its end
+	Began  time.Time     `json:"began"`
+	Took   time.Duration `json:"nanoseconds"`
+	Text   string        `json:"text"`             // what it did, in one line
+	Result string        `json:"result,omitempty"` // how it ended, or "" if it went well
+	Output string        `json:"output,omitempty"` // what it printed, or its end
 }
 
 // maxSteps and maxOutput bound what Steps keeps: of each test the last steps, and of each
@@ -80,15 +80,20 @@ func clock(t time.Time) string { return t.UTC().Format("15:04:05.000000") }
 
 // Moment is a line of a timeline.
 type Moment struct {
-	At   time.Time
-	Of   string // "test" or "guest"
-	Text string
+	At   time.Time `json:"at"`
+	Of   string    `json:"of"` // "test" or "guest"
+	Text string    `json:"text"`
+	Unit string    `json:"unit,omitempty"` // that the guest's line is about or from
+	Bad  bool      `json:"bad,omitempty"`  // the guest's line has the priority err or a graver one
 }
 
-// Timeline returns the lines of a timeline in the order of their times, those of equal times
-// in the order given.
-func Timeline(moments []Moment) []string {
+// Sort sorts moments by their times, those of equal times in the order given.
+func Sort(moments []Moment) {
 	slices.SortStableFunc(moments, func(a, b Moment) int { return a.At.Compare(b.At) })
+}
+
+// Timeline returns the lines of sorted moments.
+func Timeline(moments []Moment) []string {
 	lines := make([]string, len(moments))
 	for i, m := range moments {
 		lines[i] = tail.Printable(fmt.Sprintf("%s  %-5s  %s", clock(m.At), m.Of, m.Text))

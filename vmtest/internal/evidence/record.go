@@ -1,0 +1,194 @@
+package evidence
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/systemd-vmtest/internal/tail"
+)
+
+// RecordFile is the name of the file with a directory's Record.
+const RecordFile = "evidence.json"
+
+// Format is the version of that file's layout.
+const Format = 1
+
+// Record is what a directory of evidence has for programs. Its texts are safe to print.
+type Record struct {
+	Test    string `json:"test"`
+	Package string `json:"package,omitempty"` // the test binary's, as go list names it
+	Guest
+	Began   time.Time `json:"began"` // when the machine was started
+	Ended   time.Time `json:"ended"` // when the test ended
+	Verdict []string  `json:"verdict"`
+	Steps   []Step    `json:"steps"`   // the last ones, with the end of what they printed
+	Moments []Moment  `json:"moments"` // the last ones of the timeline
+	Omitted int       `json:"omitted"` // how many moments come before those
+	Files   []File    `json:"files"`   // the other files of the directory
+}
+
+// File is a file of a directory of evidence.
+type File struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// envelope is the content of RecordFile. Its digest shows a change.
+type envelope struct {
+	Format int             `json:"format"`
+	SHA256 string          `json:"sha256"` // of the record, as json.Compact writes it
+	Record json.RawMessage `json:"record"`
+}
+
+// The most that a Record has of each, so that the file has some MB at most.
+const (
+	recordSteps   = 500
+	recordOutput  = 4 << 10 // bytes of what a step printed
+	recordMoments = 3000
+	recordText    = 1 << 10 // bytes of any other text
+	recordMax     = 32 << 20
+)
+
+// Record writes the directory's RecordFile: r with the files that Write has made. It comes
+// last.
+func (d *Directory) Record(r Record) {
+	r.Files = d.files
+	r.bound()
+	d.Write(RecordFile, func(w io.Writer) error {
+		data, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		data, err = json.MarshalIndent(envelope{Format, digest(data), data}, "", " ")
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(append(data, '\n'))
+		return err
+	})
+}
+
+// bound makes the texts safe to print, and leaves out what is too much.
+func (r *Record) bound() {
+	r.Omitted += max(0, len(r.Moments)-recordMoments)
+	r.Steps = slices.Clone(r.Steps[max(0, len(r.Steps)-recordSteps):])
+	r.Moments = slices.Clone(r.Moments[max(0, len(r.Moments)-recordMoments):])
+	r.Verdict = slices.Clone(r.Verdict[:min(len(r.Verdict), 50)])
+	for i, line := range r.Verdict {
+		r.Verdict[i] = head(line)
+	}
+	for i := range r.Steps {
+		s := &r.Steps[i]
+		s.Began, s.Text, s.Result = s.Began.UTC(), head(s.Text), head(s.Result)
+		if over := len(s.Output) - recordOutput; over > 0 {
+			s.Output = "…" + s.Output[over:]
+		}
+		s.Output = tail.Printable(s.Output)
+	}
+	for i := range r.Moments {
+		m := &r.Moments[i]
+		m.At, m.Unit, m.Text = m.At.UTC(), head(m.Unit), head(m.Text)
+	}
+	r.Began, r.Ended = r.Began.UTC(), r.Ended.UTC()
+}
+
+// head returns the beginning of a text, safe to print.
+func head(text string) string {
+	if len(text) > recordText {
+		text = strings.ToValidUTF8(text[:recordText], "") + "…"
+	}
+	return tail.Printable(text)
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Read returns the record of a directory of evidence. A directory of another format and a
+// record that was changed after it was written are errors that name the file.
+func Read(dir string) (*Record, error) {
+	path := filepath.Join(dir, RecordFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read evidence: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, recordMax+1))
+	if err != nil {
+		return nil, fmt.Errorf("read evidence: %w", err)
+	}
+	if len(data) > recordMax {
+		return nil, fmt.Errorf("read evidence: %s has more than %d bytes, which no record has", path, recordMax)
+	}
+	r, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("read evidence: %s %w", path, err)
+	}
+	return r, nil
+}
+
+// parse reads the content of a RecordFile. Its errors continue a sentence about the file.
+func parse(data []byte) (*Record, error) {
+	var e envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, fmt.Errorf("is damaged: %w", err)
+	}
+	if e.Format != Format {
+		return nil, fmt.Errorf("has format %d, and this vmtest reads format %d: use the vmtest that the test was built with", e.Format, Format)
+	}
+	var record bytes.Buffer
+	if err := json.Compact(&record, e.Record); err != nil {
+		return nil, fmt.Errorf("is damaged: %w", err)
+	}
+	if digest(record.Bytes()) != e.SHA256 {
+		return nil, fmt.Errorf("was changed after the test had written it")
+	}
+	r := new(Record)
+	if err := json.Unmarshal(record.Bytes(), r); err != nil {
+		return nil, fmt.Errorf("is damaged: %w", err)
+	}
+	return r, nil
+}
+
+// ReadFile returns up to most bytes of the end of a file of the directory dir, and how many come
+// before them. A file that is not as the record says is an error.
+func (r *Record) ReadFile(dir, name string, most int64) (data []byte, before int64, err error) {
+	i := slices.IndexFunc(r.Files, func(f File) bool { return f.Name == name })
+	if i < 0 || name != filepath.Base(name) {
+		return nil, 0, fmt.Errorf("read evidence: %s has no %s", dir, name)
+	}
+	path := filepath.Join(dir, name)
+	if info, err := os.Lstat(path); err != nil {
+		return nil, 0, fmt.Errorf("read evidence: %w", err)
+	} else if !info.Mode().IsRegular() || info.Size() != r.Files[i].Bytes {
+		return nil, 0, fmt.Errorf("read evidence: %s was changed after the test had written it", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read evidence: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	before = max(0, r.Files[i].Bytes-most)
+	if _, err := io.CopyN(h, f, before); err != nil {
+		return nil, 0, fmt.Errorf("read evidence: %w", err)
+	}
+	if data, err = io.ReadAll(io.TeeReader(io.LimitReader(f, most), h)); err != nil {
+		return nil, 0, fmt.Errorf("read evidence: %w", err)
+	}
+	if hex.EncodeToString(h.Sum(nil)) != r.Files[i].SHA256 {
+		return nil, 0, fmt.Errorf("read evidence: %s was changed after the test had written it", path)
+	}
+	return data, before, nil
+}
