@@ -44,6 +44,7 @@ var directions = []struct {
 		"vmtest/internal/memo", "vmtest/internal/qemu"}},
 	{"vmtest/internal/doctor", []string{"images", "internal/*", "vmtest/internal/boot", "vmtest/internal/gobuild",
 		"vmtest/internal/qemu", "vmtest/internal/slots", "vmtest/internal/snapshots"}},
+	{"vmtest/internal/report", []string{"internal/*", "vmtest/internal/evidence"}},
 	{"vmtest/internal/terminal", []string{"internal/*", "vmtest/internal/link"}},
 	{"vmtest/internal/bundle", []string{"images", "internal/*", "vmtest/internal/evidence", "vmtest/internal/qemu",
 		"vmtest/internal/snapshots"}},

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/report"
+)
+
+// reportFlags are the flags of report.
+type reportFlags struct{ html, junit, evidence string }
+
+func newReport(s streams) *cobra.Command {
+	var flags reportFlags
+	cmd := &cobra.Command{
+		Use:   "report [FILE.json...]",
+		Short: "Write a run of go test -json as a page of HTML and as JUnit XML",
+		Long: `Report reads what go test -json printed, from files or from standard input. Several files,
+such as one for each image, become one report.
+
+The page shows the tests by image, their times, how long forks took, and of each failure
+what was expected and seen, and its evidence: a timeline, the steps of the test, and the
+guest's journal. It is one file, needs no network and no script, and has up to 100
+failures and 128 KiB of each journal. It says what it leaves out.
+
+Exit status 1 if a test or a package failed or has no end; the files are written then, too.`,
+		Example: `  go test -json ./... | vmtest report --html report.html
+  VMTEST_IMAGE=debian-12 go test -json ./... >debian-12.json
+  VMTEST_IMAGE=debian-13 go test -json ./... >debian-13.json
+  vmtest report --html report.html --junit junit.xml debian-12.json debian-13.json`,
+		RunE: func(_ *cobra.Command, files []string) error {
+			if flags.html == "" && flags.junit == "" {
+				return usageError{errors.New("report needs --html FILE or --junit FILE")}
+			}
+			if flags.html == flags.junit {
+				return usageError{fmt.Errorf("--html and --junit are both %s", flags.html)}
+			}
+			r := &report.Run{Moved: flags.evidence}
+			if err := readRuns(r, s.in, files); err != nil {
+				return err
+			}
+			return writeReport(r, flags, s.out)
+		},
+	}
+	cmd.Flags().StringVar(&flags.html, "html", "", "write the page to `FILE`")
+	cmd.Flags().StringVar(&flags.junit, "junit", "", "write JUnit XML to `FILE`")
+	cmd.Flags().StringVar(&flags.evidence, "evidence", "", "look in `DIRECTORY` for evidence that is not where the tests left it")
+	return cmd
+}
+
+// readRuns reads the output of go test -json from files, or from in if there are none.
+func readRuns(r *report.Run, in io.Reader, files []string) error {
+	if len(files) == 0 {
+		if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			return usageError{errors.New("report reads go test -json: name its files, or pipe it in")}
+		}
+		return r.Read("standard input", in)
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		err = r.Read(tail.Printable(name), f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeReport writes the files, and a line about the run to out.
+func writeReport(r *report.Run, flags reportFlags, out io.Writer) error {
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{{flags.html, r.HTML}, {flags.junit, r.JUnit}} {
+		if file.name == "" {
+			continue
+		}
+		if err := writeWhole(file.name, file.write); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	if _, err := fmt.Fprintln(out, r.Verdict()); err != nil {
+		return err
+	}
+	if r.Failed() {
+		return &statusError{status: exitFailed}
+	}
+	return nil
+}
+
+// writeWhole writes a file. It leaves no part of one.
+func writeWhole(name string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	err := os.WriteFile(name, b.Bytes(), 0o666)
+	if err == nil {
+		return nil
+	}
+	if info, errStat := os.Lstat(name); errStat == nil && info.Mode().IsRegular() {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return host.NoSpace(err)
+}
