@@ -1,6 +1,7 @@
 # All targets work as root and as an ordinary user. VMTEST_IMAGE=debian-12 selects
 # another guest, IMAGES=debian-12,debian-13 those of matrix and conformance, and
-# VMTEST_CACHE another cache directory.
+# VMTEST_CACHE another cache directory. RESULTS=DIRECTORY keeps what go test -json prints,
+# which "vmtest report" reads.
 
 GO ?= go
 VMTEST = $(GO) run ./vmtest/cmd/vmtest
@@ -9,8 +10,18 @@ VMTEST = $(GO) run ./vmtest/cmd/vmtest
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 IMAGES ?= debian-11,debian-12,debian-13,debian-14
-CONFORM = VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(GO) test -json -count=1 -timeout 60m ./scenarios/conformance
 TABLE = $(GO) run ./scenarios/conformance/cmd/table
+
+# Runs go test and shows each test as it ends; $(1) names the file in RESULTS. Tools have a
+# module file of their own, tools.mod, so that no user's module has them.
+SUM = $(GO) tool -modfile=tools.mod gotestsum --format testname --hide-summary=skipped
+TEST = $(if $(RESULTS),mkdir -p "$(RESULTS)" && )$(SUM) $(if $(RESULTS),--jsonfile "$(RESULTS)/$(1).json") --
+
+# Runs the conformance set, and gives the result to the table's command with the option $(1).
+CONFORM = @$(if $(RESULTS),mkdir -p "$(RESULTS)" && json="$(RESULTS)/conformance.json",\
+	json=$$(mktemp) && trap 'rm -f "$$json"' EXIT) && \
+	VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(SUM) --jsonfile "$$json" -- -count=1 -timeout 60m ./scenarios/conformance && \
+	$(TABLE) $(1) scenarios/CONFORMANCE.md <"$$json"
 
 .PHONY: help demo test matrix conformance faults faults-sample untrimmed lint setup images bench soak fuzz flake-check flake-sample
 
@@ -20,22 +31,23 @@ help: ## list the targets
 demo: setup ## show socket activation on a real systemd, step by step
 	@$(VMTEST) demo
 
-# Build the image and its snapshot first, because go test hides the progress.
+# Build the image and its snapshot first, because tests hide the progress.
 test: setup ## run all tests
 	@$(VMTEST) run true
-	$(GO) test -timeout 30m ./...
+	$(call TEST,test) -timeout 30m ./...
 
 # Tests of the host's side run on the default image only (scenarios/hostside_test.go).
 matrix: setup ## run all scenarios on all images; fail if scenarios/CONFORMANCE.md is out of date
 	@failed=; for image in $$(echo '$(IMAGES)' | tr , ' '); do \
 		echo "$$image"; \
-		VMTEST_REQUIRE=1 VMTEST_IMAGE=$$image $(GO) test -count=1 -timeout 60m ./scenarios || failed="$$failed $$image"; \
+		export VMTEST_REQUIRE=1 VMTEST_IMAGE=$$image; \
+		{ $(call TEST,$$image) -count=1 -timeout 60m ./scenarios; } || failed="$$failed $$image"; \
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
-	$(CONFORM) | $(TABLE) -check scenarios/CONFORMANCE.md
+	$(call CONFORM,-check)
 
 conformance: setup ## run the conformance set on all images, and write scenarios/CONFORMANCE.md
-	$(CONFORM) | $(TABLE) -write scenarios/CONFORMANCE.md
+	$(call CONFORM,-write)
 
 faults: setup ## make each change of scenarios/faults in a copy, and check that a test fails and names it
 	@$(VMTEST) run true
