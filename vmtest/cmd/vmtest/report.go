@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,7 +25,8 @@ func newReport(s streams) *cobra.Command {
 		Use:   "report [FILE.json...]",
 		Short: "Write a run of go test -json as a page of HTML and as JUnit XML",
 		Long: `Report reads what go test -json printed, from files or from standard input. Several files,
-such as one for each image, become one report.
+such as one for each image, become one report. Of what it reads from standard input, it
+prints each test as it ends, and the output of those that fail.
 
 The page shows the tests by image, their times, how long forks took, and of each failure
 what was expected and seen, and its evidence: a timeline, the steps of the test, and the
@@ -44,6 +46,9 @@ Exit status 1 if a test or a package failed or has no end; the files are written
 				return usageError{fmt.Errorf("--html and --junit are both %s", flags.html)}
 			}
 			r := &report.Run{Moved: flags.evidence}
+			if len(files) == 0 {
+				showRun(r, s.err)
+			}
 			if err := readRuns(r, s.in, files); err != nil {
 				return err
 			}
@@ -76,6 +81,20 @@ func readRuns(r *report.Run, in io.Reader, files []string) error {
 		}
 	}
 	return nil
+}
+
+// showRun prints to w what ends, as r reads it.
+func showRun(r *report.Run, w io.Writer) {
+	word := func(s report.State) string {
+		return map[report.State]string{report.Passed: "PASS", report.Skipped: "SKIP", report.Failed: "FAIL", report.Unfinished: "NO RESULT"}[s]
+	}
+	r.TestEnded = func(t *report.Test) {
+		fmt.Fprintf(w, "%s %s.%s (%.2f s)\n", word(t.State), path.Base(t.Package), t.Name, t.Took.Seconds())
+		if t.State >= report.Unfinished {
+			fmt.Fprint(w, t.Output.String())
+		}
+	}
+	r.PackageEnded = func(p *report.Package) { fmt.Fprint(w, p.Output.String()) }
 }
 
 // writeReport writes the files, and a line about the run to out.

@@ -40,6 +40,11 @@ type Run struct {
 	Stray    []string // the first lines that are no events
 	Strays   int      // how many lines there were of those
 
+	// TestEnded and PackageEnded, if they are set, are called by Read when it reads that a
+	// test or a package has ended. A test without a result ends before its package.
+	TestEnded    func(*Test)
+	PackageEnded func(*Package)
+
 	// Moved is a directory that holds directories of evidence which are no longer where
 	// the tests left them, or "".
 	Moved string

@@ -130,6 +130,9 @@ func (i *input) pkg(name string) *Package {
 }
 
 func (i *input) ofPackage(e event) {
+	if e.Action == "start" { // once more, if the input has several runs
+		delete(i.packages, e.Package)
+	}
 	p := i.pkg(e.Package)
 	switch e.Action {
 	case "output":
@@ -139,9 +142,23 @@ func (i *input) ofPackage(e event) {
 		if b := i.builds[e.FailedBuild]; b != nil && e.FailedBuild != "" {
 			p.Output.add(b.String())
 		}
+		for _, t := range i.run.Tests {
+			if t.of == p && t.State == Unfinished {
+				i.run.ended(t)
+			}
+		}
+		if i.run.PackageEnded != nil {
+			i.run.PackageEnded(p)
+		}
 		if p.State != Failed {
 			p.Output.reset()
 		}
+	}
+}
+
+func (r *Run) ended(t *Test) {
+	if r.TestEnded != nil {
+		r.TestEnded(t)
 	}
 }
 
@@ -172,6 +189,7 @@ func (i *input) ofTest(e event) error {
 		t.attr(e.Key, e.Value)
 	case "pass", "fail", "skip", "bench":
 		t.State, t.Took = stateOf(e.Action), seconds(e.Elapsed)
+		i.run.ended(t)
 		if t.State == Passed {
 			t.Output.reset()
 		}
