@@ -23,7 +23,7 @@ CONFORM = @$(if $(RESULTS),mkdir -p "$(RESULTS)" && json="$(RESULTS)/conformance
 	VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(SUM) --jsonfile "$$json" -- -count=1 -timeout 60m ./scenarios/conformance && \
 	$(TABLE) $(1) scenarios/CONFORMANCE.md <"$$json"
 
-.PHONY: help demo test matrix conformance faults faults-sample untrimmed lint setup images bench soak fuzz flake-check flake-sample
+.PHONY: help demo test unit matrix scenarios report dist conformance faults faults-sample untrimmed lint setup images bench soak fuzz flake-check flake-sample
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,15 +36,31 @@ test: setup ## run all tests
 	@$(VMTEST) run true
 	$(call TEST,test) -timeout 30m ./...
 
+unit: ## run the tests that need no machine
+	$(call TEST,unit) -short ./...
+
+matrix: scenarios ## run all scenarios on all images; fail if scenarios/CONFORMANCE.md is out of date
+	$(call CONFORM,-check)
+
 # Tests of the host's side run on the default image only (scenarios/hostside_test.go).
-matrix: setup ## run all scenarios on all images; fail if scenarios/CONFORMANCE.md is out of date
+scenarios: setup ## run all scenarios on all images
 	@failed=; for image in $$(echo '$(IMAGES)' | tr , ' '); do \
 		echo "$$image"; \
 		export VMTEST_REQUIRE=1 VMTEST_IMAGE=$$image; \
 		{ $(call TEST,$$image) -count=1 -timeout 60m ./scenarios; } || failed="$$failed $$image"; \
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
-	$(call CONFORM,-check)
+
+report: ## make a page and JUnit XML of the runs in RESULTS
+	@test -n "$(RESULTS)" || { echo "name the directory of the runs: make report RESULTS=results" >&2; exit 2; }
+	$(VMTEST) report --html "$(RESULTS)/report.html" --junit "$(RESULTS)/junit.xml" "$(RESULTS)"/*.json
+
+dist: ## build static commands for a release, in dist
+	@rm -rf dist
+	@for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOARCH=$$arch $(GO) build -trimpath -o "dist/vmtest-linux-$$arch" ./vmtest/cmd/vmtest || exit; \
+	done
+	@cd dist && sha256sum vmtest-* >SHA256SUMS && cat SHA256SUMS
 
 conformance: setup ## run the conformance set on all images, and write scenarios/CONFORMANCE.md
 	$(call CONFORM,-write)
@@ -60,12 +76,13 @@ faults-sample: ## do the same with ten changes that need no guest
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios
 
-lint: setup ## check format, prose, code, go.mod and units
+lint: setup ## check format, prose, code, go.mod, workflows and units
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
 	.ci/prose
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	$(GO) tool -modfile=tools.mod actionlint -shellcheck= -pyflakes=
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	CGO_ENABLED=0 $(GO) build -o "$$dir/demo-echo" ./echo/cmd/demo-echo && \
 	$(VMTEST) verify --with "$$dir/demo-echo:/usr/local/bin/demo-echo" $(wildcard echo/units/*) scenarios/testdata/guide
