@@ -14,28 +14,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// module is a module of its own, a copy of testdata/templated, and a cache.
+// module is a module of its own, such as a copy of testdata/templated, and a cache.
 type module struct {
 	t   *testing.T
 	dir string
 	env []string
 }
 
-// newModule copies the module and has it require this one.
+// newModule copies testdata/templated and has it require this module.
 func newModule(t *testing.T, cache string) *module {
+	t.Helper()
+	return newModuleOf(t, "testdata/templated", cache)
+}
+
+func newModuleOf(t *testing.T, source, cache string) *module {
 	t.Helper()
 	needGo(t)
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
 	m := &module{t: t, dir: t.TempDir()}
-	require.NoError(t, os.CopyFS(m.dir, os.DirFS("testdata/templated")))
+	require.NoError(t, os.CopyFS(m.dir, os.DirFS(source)))
 	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	require.NoError(t, err)
 	m.write("go.sum", string(sums))
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	require.NoError(t, err)
 	mod = regexp.MustCompile(`(?m)^(module|tool) .*$`).ReplaceAll(mod, nil)
-	m.write("go.mod", "module example.org/templated\n"+string(mod)+
+	m.write("go.mod", "module example.org/"+filepath.Base(source)+"\n"+string(mod)+
 		"\nrequire example.org/systemd-vmtest v0.0.0\nreplace example.org/systemd-vmtest => "+root+"\n")
 	m.env = append(os.Environ(), "VMTEST_CACHE="+cache, "VMTEST_IMAGE="+imageDir(t), "GREET_VARIABLE=three")
 	return m
