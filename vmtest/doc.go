@@ -156,10 +156,16 @@
 //	                show.txt their properties
 //	jobs.txt        systemctl list-jobs; likewise processes.txt (systemd-cgls) and
 //	                listening.txt (ss)
+//	evidence.json   the verdict, steps and moments for programs, with digests of the files
 //
-// A guest that is gone or does not answer leaves the files up to timeline.txt. The directory is
-// for this user alone. It has nothing of the host's environment. It has what the test gave to
-// commands, and what the guest logged.
+// A guest that is gone or does not answer leaves only those up to timeline.txt, and the last. The
+// directory is for this user alone. It has nothing of the host's environment. It has what the test
+// gave to commands, and what the guest logged.
+//
+// go test -json also has, of tests that passed too, the image of each guest and how long its
+// fork took (testing.TB.Attr). "vmtest report" makes a page of HTML and JUnit XML of that:
+//
+//	go test -json ./... | vmtest report --html report.html --junit junit.xml
 //
 // With VMTEST_EVIDENCE_SNAPSHOT=1 the directory also has the machine itself, as it was when
 // the test ended, in machine/: a snapshot and all that the machine booted from. That is some
