@@ -38,6 +38,10 @@ func (m *Machine) CopyFS(ctx context.Context, fsys fs.FS, guestDir string) error
 
 // CopyOut copies a regular file of the guest, with its mode, to hostPath, and replaces a file
 // there. The directory of hostPath must exist.
+//
+// Of a directory it copies the regular files and the directories below it, at most 1 GiB, into
+// the directory hostPath, which it makes if that does not exist. Anything else there, such as a
+// symbolic link, is not copied, which is an errors.ErrUnsupported after all else was.
 func (m *Machine) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	return public(m.vm.With(ctx, "copy "+guestPath+" out of", func(ctx context.Context, s *link.Client) error {
 		return s.CopyOut(ctx, guestPath, hostPath)
@@ -128,7 +132,7 @@ func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, program, programMode) })
 }
 
-// CopyOut copies a file of the guest to hostPath, as Machine.CopyOut.
+// CopyOut copies a file or directory of the guest to hostPath, as Machine.CopyOut.
 func (g *Guest) CopyOut(t testing.TB, guestPath, hostPath string) {
 	t.Helper()
 	g.do(t, func(ctx context.Context) error { return g.Machine.CopyOut(ctx, guestPath, hostPath) })

@@ -11,3 +11,10 @@ func SetLingerTimeout(tb testing.TB, d time.Duration) {
 	lingerTimeout = d
 	tb.Cleanup(func() { lingerTimeout = was })
 }
+
+// SetMaxTreeBytes sets the limit of CopyOut for a directory while a test runs.
+func SetMaxTreeBytes(tb testing.TB, n int64) {
+	was := maxTreeBytes
+	maxTreeBytes = n
+	tb.Cleanup(func() { maxTreeBytes = was })
+}

@@ -43,8 +43,15 @@ func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error)
 // CopyOut copies a regular file, or the target of a symlink, from the guest to
 // hostPath. The copy keeps the permission bits and appears under its name complete.
 // The directory of hostPath must exist, and hostPath must not be a directory.
+//
+// Of a directory it copies the regular files and the directories below it, at most 1 GiB, into
+// the directory hostPath, which is made if it does not exist. Anything else there, such as a
+// symlink, is not copied, which is an errors.ErrUnsupported after all else was.
 func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	err := c.transfer(ctx, func(s *session) error {
+		if isDirectory(s, guestPath) {
+			return copyOutTree(ctx, s, guestPath, hostPath)
+		}
 		return copyOut(ctx, s, guestPath, hostPath)
 	})
 	if err != nil {

@@ -1,0 +1,68 @@
+package link_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest/internal/agent"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+)
+
+func TestCopyOutDirectory(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest, host := t.TempDir(), t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(guest, "a/b"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(guest, "a/b/file"), []byte("new"), 0o640))
+	require.NoError(t, os.WriteFile(filepath.Join(guest, "top"), []byte("top"), 0o600))
+	to := filepath.Join(host, "out")
+	require.NoError(t, g.CopyOut(testContext(t), guest, to))
+	require.NoError(t, g.CopyOut(testContext(t), guest, to), "into a directory that exists")
+	data, err := os.ReadFile(filepath.Join(to, "a/b/file"))
+	require.NoError(t, err)
+	assert.Equal(t, "new", string(data))
+	info, err := os.Stat(filepath.Join(to, "a/b/file"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode())
+
+	// What is neither file nor directory is named, and all else copied.
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(guest, "a/link")))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(guest, "pipe"), 0o600))
+	other := filepath.Join(host, "other")
+	err = g.CopyOut(testContext(t), guest, other)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.ErrorContains(t, err, "a/link: neither file")
+	assert.ErrorContains(t, err, "pipe: neither file")
+	assert.FileExists(t, filepath.Join(other, "top"))
+	clean(t, host)
+}
+
+// A guest cannot make the host write outside the directory that it copies to.
+func TestCopyOutDirectoryStaysInside(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest, host := t.TempDir(), t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(guest, "dir"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(guest, "dir/file"), []byte("bad"), 0o600))
+	outside, to := filepath.Join(host, "outside"), filepath.Join(host, "to")
+	require.NoError(t, os.Mkdir(outside, 0o700))
+	require.NoError(t, os.Mkdir(to, 0o700))
+	require.NoError(t, os.Symlink("../outside", filepath.Join(to, "dir")))
+	assert.ErrorContains(t, g.CopyOut(testContext(t), guest, to), "path escapes from parent")
+	assert.NoFileExists(t, filepath.Join(outside, "file"))
+	clean(t, host)
+}
+
+func TestCopyOutDirectoryIsBounded(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest, host := t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(guest, "sparse"), nil, 0o600))
+	require.NoError(t, os.Truncate(filepath.Join(guest, "sparse"), 1<<40))
+	link.SetMaxTreeBytes(t, 1<<20)
+	assert.ErrorIs(t, g.CopyOut(testContext(t), guest, filepath.Join(host, "out")), link.ErrTreeTooLarge)
+	clean(t, host)
+}
