@@ -102,6 +102,10 @@ func explainAgent(ctx context.Context, err error) error {
 		return &host.Error{Cause: "build the guest's agent: the working directory is not in a Go module",
 			Cure: "run in the directory of a module that requires example.org/systemd-vmtest" + otherwise, Check: host.Agent, Err: err}
 	}
+	if strings.Contains(err.Error(), "no required module provides package "+agentPackage) {
+		return &host.Error{Cause: "build the guest's agent: " + gomod + " does not require example.org/systemd-vmtest",
+			Cure: "run go get " + agentPackage + otherwise, Check: host.Agent, Err: err}
+	}
 	vendor := filepath.Join(filepath.Dir(gomod), "vendor")
 	if exists(filepath.Join(vendor, "modules.txt")) && !exists(filepath.Join(vendor, agentPackage)) {
 		return &host.Error{Cause: "build the guest's agent: its package is not in " + vendor,

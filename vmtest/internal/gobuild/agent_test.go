@@ -32,8 +32,8 @@ func TestAgentBuildErrors(t *testing.T) {
 		},
 		"not required by the module": {
 			files: map[string]string{"go.mod": module},
-			cause: "list sources of " + agentPackage + ": exit status 1",
-			cure:  "go get " + agentPackage, // the go command's own advice
+			cause: "/go.mod does not require example.org/systemd-vmtest",
+			cure:  "(run go get " + agentPackage,
 		},
 		"not tidy": {
 			files: map[string]string{"go.mod": module + requires},
