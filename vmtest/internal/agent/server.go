@@ -3,7 +3,8 @@
 //
 // It serves "session" channels (exec, shell, with a terminal or without, the sftp subsystem,
 // and a request that starts an exact argument vector), direct-tcpip and
-// direct-streamlocal@openssh.com. So it serves package link and any SSH client.
+// direct-streamlocal@openssh.com. So it serves package link and any SSH client. A channel of
+// its own kind carries another SSH connection, which the host passes to other processes.
 package agent
 
 import (
@@ -49,6 +50,12 @@ type Server struct {
 // not find a process that began a session of its own by setsid(2); the control group
 // of the agent's unit has it.
 func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
+	return s.serve(ctx, conn, false)
+}
+
+// serve is Serve. A connection that is inside another one makes no control requests, which
+// are for the process that started the machine, and carries no connection itself.
+func (s *Server) serve(ctx context.Context, conn io.ReadWriteCloser, inside bool) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -67,7 +74,7 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 		return fmt.Errorf("shake hands with host: %w", err)
 	}
 
-	c := &connection{server: s, log: s.logger(), commands: make(map[int]struct{})}
+	c := &connection{server: s, inside: inside, log: s.logger(), commands: make(map[int]struct{})}
 	c.ctx, c.end = context.WithCancel(ctx)
 	defer c.end()
 	c.tasks.Go(func() { c.serveRequests(requests) })
@@ -127,6 +134,7 @@ func isFarewell(err error) bool {
 // connection is a client's connection.
 type connection struct {
 	server *Server
+	inside bool // another one
 	log    *slog.Logger
 	ctx    context.Context // ends with the connection
 	end    context.CancelFunc
@@ -151,7 +159,7 @@ func (c *connection) control(req *ssh.Request) (ok bool, payload []byte) {
 		return true, nil
 	}
 	name, ours := strings.CutSuffix(req.Type, wire.Domain)
-	if !ours || c.server.Control == nil {
+	if !ours || c.server.Control == nil || c.inside {
 		return false, []byte("unknown request " + req.Type)
 	}
 	payload, err := c.server.Control(name, req.Payload)
@@ -180,8 +188,27 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 		c.forwardTCP(channel)
 	case "direct-streamlocal@openssh.com":
 		c.forwardUnix(channel)
+	case wire.ConnectionChannel:
+		c.serveInside(channel)
 	default:
 		_ = channel.Reject(ssh.UnknownChannelType, "unknown channel type "+channel.ChannelType())
+	}
+}
+
+// serveInside serves the SSH connection that a channel carries.
+func (c *connection) serveInside(channel ssh.NewChannel) {
+	if c.inside {
+		_ = channel.Reject(ssh.Prohibited, "a connection inside another one carries none")
+		return
+	}
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		c.log.Debug("accept connection", "err", err)
+		return
+	}
+	c.tasks.Go(func() { ssh.DiscardRequests(requests) })
+	if err := c.server.serve(c.ctx, ch, true); err != nil {
+		c.log.Debug("serve connection in a channel", "err", err)
 	}
 }
 

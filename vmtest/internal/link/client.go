@@ -36,6 +36,7 @@ const killWait = 2 * time.Second
 type Client struct {
 	stream *stream
 	conn   ssh.Conn
+	key    ssh.PublicKey
 	done   chan struct{}
 	files  shared
 }
@@ -53,6 +54,7 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	config := wire.Algorithms()
 	config.Rand = random
+	c := &Client{stream: s, done: make(chan struct{})}
 	sshConn, channels, requests, err := ssh.NewClientConn(s, "guest", &ssh.ClientConfig{
 		Config:        config,
 		User:          "root",
@@ -60,7 +62,7 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 		// The stream is a socket pair whose other end QEMU inherited, so the
 		// other end is the guest. There is no earlier key to compare with,
 		// because the agent makes one at each boot.
-		HostKeyCallback:   ssh.InsecureIgnoreHostKey(),
+		HostKeyCallback:   func(_ string, _ net.Addr, key ssh.PublicKey) error { c.key = key; return nil },
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
 	if !stop() && err == nil {
@@ -78,7 +80,7 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 		sshConn.Close()
 		return nil, fmt.Errorf("shake hands with guest: %w", &VersionError{theirs})
 	}
-	c := &Client{stream: s, conn: sshConn, done: make(chan struct{})}
+	c.conn = sshConn
 	go ssh.DiscardRequests(requests)
 	go func() {
 		for channel := range channels {

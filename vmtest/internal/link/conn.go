@@ -33,20 +33,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, erro
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	ch, requests, err := c.open(ctx, t.kind, t.payload)
-	if err != nil {
-		if refusal := (*ssh.OpenChannelError)(nil); errors.As(err, &refusal) {
-			err = &guestError{refusal.Message, wire.Errno(refusal.Reason)}
-		}
-		return nil, t.opError("dial", err)
-	}
-	conn, err := bridge(c, ch, requests, t)
-	if err != nil {
-		go ssh.DiscardRequests(requests)
-		ch.Close()
-		return nil, t.opError("dial", err)
-	}
-	return conn, nil
+	return c.connect(ctx, t)
 }
 
 // Conn is a connection to a socket inside the guest. It implements net.Conn. Its

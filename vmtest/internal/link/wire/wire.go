@@ -21,6 +21,10 @@ const (
 	// StartErrorRequest.
 	ArgvRequest = "argv" + Domain
 
+	// ConnectionChannel is the type of a channel that carries another SSH connection to
+	// the agent, with a handshake of its own. It has no extra data.
+	ConnectionChannel = "connection" + Domain
+
 	// ElapsedRequest comes from the agent before a command's exit. Its payload is
 	// an Elapsed.
 	ElapsedRequest = "elapsed" + Domain
@@ -36,7 +40,7 @@ const (
 // Version is the identification string (RFC 4253, section 4.2) of both ends. Its number
 // changes with the payloads and with what a request means, because the program that starts
 // a machine and the agent in it may be built from two versions of this module.
-const Version = "SSH-2.0-systemd_vmtest_2"
+const Version = "SSH-2.0-systemd_vmtest_3"
 
 // MaxPayload bounds a request's payload in bytes. A packet of more than 256 KiB makes
 // the peer end the connection (golang.org/x/crypto/ssh, maxPacket).

@@ -69,6 +69,6 @@ func TestVersion(t *testing.T) {
 		}
 		layout.WriteString("\n")
 	}
-	assert.Equal(t, "SSH-2.0-systemd_vmtest_2", wire.Version)
+	assert.Equal(t, "SSH-2.0-systemd_vmtest_3", wire.Version)
 	assert.Equal(t, "5ee4c158a142", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
 }
