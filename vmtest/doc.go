@@ -183,6 +183,26 @@
 // does not answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why.
 // The last ten machines stay.
 //
+// # A look at a machine
+//
+// VMTEST_KEEP=1, or the flag -vmtest.keep of a test binary, keeps the machine of a test that
+// has failed, after its evidence, and prints at the terminal how to get into it:
+//
+//	VMTEST_KEEP=1 go test -v -timeout=0 -run TestMyDaemon
+//	vmtest shell --attach TestMyDaemon
+//
+// The test goes on, and fails, after "vmtest release TestMyDaemon", at Ctrl-C, when the guest
+// has gone, or when the time of the test binary is up but for evidence. A kept machine has its
+// slot, so other tests may wait for it. [Guest.Shell] stops a test anywhere for a shell.
+//
+// While a machine is kept, or a shell of Guest.Shell or "vmtest shell" is open, other processes
+// of this user reach it by "vmtest shell --attach", "vmtest run --attach", and OpenSSH's programs,
+// though the guest has neither a network nor an SSH server:
+//
+//	vmtest ssh-config > config
+//	scp -F config ./mydaemon TestMyDaemon:/usr/local/bin/
+//	ssh -F config -L 8080:127.0.0.1:8080 TestMyDaemon journalctl -f
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
@@ -200,6 +220,7 @@
 //	                      -artifacts. The last 20 are kept, and all of the last hour
 //	VMTEST_EVIDENCE_SNAPSHOT=1
 //	                      keep the machine of a failed test there, too, for "vmtest resume"
+//	VMTEST_KEEP=1         keep the machine of a failed test, see above
 //	VMTEST_LOG_UNEXPECTED=1
 //	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

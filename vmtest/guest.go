@@ -26,7 +26,8 @@ type Guest struct {
 
 // Start gives a test a machine of its own whose systemd is "running", as Launch does, and
 // closes it when the test ends. If the test has failed by then, it logs evidence from the
-// guest: its failed units and its journal, or its console if it no longer answers.
+// guest: its failed units and its journal, or its console if it no longer answers. With
+// $VMTEST_KEEP=1 it then keeps the machine for a person to look at.
 //
 // A test has one slot among the machines of this host, however many machines it starts.
 // Tests that call t.Parallel wait for theirs.
@@ -75,6 +76,9 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 		}
 		if t.Failed() {
 			logEvidence(t, g.Machine)
+			if keepWanted() {
+				g.Machine.keep(t)
+			}
 		}
 		if err := g.Machine.Close(); err != nil {
 			t.Error(err)

@@ -18,11 +18,18 @@ var ErrShellLeft = terminal.ErrLeft
 // size, job control, Ctrl-C and full-screen programs. Without Args it is a login shell, bash
 // where the guest has it. Env, Dir and User are as for Exec; the streams of c are not used.
 // "~." at the beginning of a line ends the command, as in ssh(1), which helps if the guest hangs.
+// Until the command ends, other processes of this user can attach to the machine, by "vmtest
+// shell --attach" and ssh(1); see the package's documentation.
 //
 // All that the guest writes goes to the terminal as it is, control sequences too, so a guest
 // that is not trusted can do there what such sequences can do. Nothing but ctx and the test
 // binary's own deadline bounds the command. A process without a terminal is an error.
-func (m *Machine) Shell(ctx context.Context, c Command) (_ Result, err error) {
+func (m *Machine) Shell(ctx context.Context, c Command) (Result, error) {
+	return m.shell(ctx, c, "shell")
+}
+
+// shell is Shell, and holds the machine by a name meanwhile.
+func (m *Machine) shell(ctx context.Context, c Command, name string) (_ Result, err error) {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	tty, err := terminal.Open("/dev/tty", leave)
@@ -31,7 +38,12 @@ func (m *Machine) Shell(ctx context.Context, c Command) (_ Result, err error) {
 	}
 	defer func() { err = errors.Join(err, tty.Close()) }()
 	if len(c.Args) == 0 {
-		c.Args = []string{"/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l"}
+		c.Args = terminal.LoginShell
+	}
+	if holder, err := m.hold(name, nil); err != nil {
+		m.config.notice(fmt.Sprintf("no other process can attach to this machine: %v", err))
+	} else {
+		defer holder.Close()
 	}
 	c.Stdin, c.Stdout, c.Stderr, c.terminal = tty, tty, nil, &tty.Terminal
 	return m.Exec(ctx, c)
@@ -45,7 +57,7 @@ func (g *Guest) Shell(t testing.TB) {
 	t.Helper()
 	t.Logf("the test stopped for a shell in the guest")
 	g.bounded(t, deadline.Limit{}, func(ctx context.Context) error {
-		_, err := g.Machine.Shell(ctx, Command{})
+		_, err := g.Machine.shell(ctx, Command{}, t.Name())
 		if errors.Is(err, ErrShellLeft) {
 			return nil
 		}

@@ -21,5 +21,5 @@ func acquireSlot(ctx context.Context, test string, c Config) (*slots.Hold, error
 	if err != nil {
 		return nil, err
 	}
-	return holders.Acquire(ctx, slots.Request{Queue: queue, Name: test, Notice: c.notice})
+	return holders.Acquire(ctx, slots.Request{Queue: queue, Name: test, Notice: func(text string) { c.notice(text + heldText()) }})
 }

@@ -184,8 +184,8 @@ are for terminals, and not if NO_COLOR is set.`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newExec(s), newImage(s), newMan(), newReport(s), newResume(s), newRun(s),
-		newSetup(s), newShell(s), newSnapshot(s), newTrim(s), newVerify(s))
+	root.AddCommand(newCompletion(), newDemo(s), newDoctor(s), newExec(s), newImage(s), newMan(), newRelease(s), newReport(s),
+		newResume(s), newRun(s), newSetup(s), newShell(s), newSnapshot(s), newSSHConfig(s), newSSHProxy(s), newTrim(s), newVerify(s))
 	return root
 }
 

@@ -29,6 +29,7 @@ type commandRun struct {
 func newRun(s streams) *cobra.Command {
 	r := commandRun{streams: s}
 	var files guestFiles
+	var attached string
 	cmd := &cobra.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
@@ -47,7 +48,8 @@ With several images, the command runs in a guest of each, one after the other, w
 input, and a line on standard error names the guest. The exit status is the first that
 is not 0.
 
--t gives the command a terminal of the guest, as vmtest shell does.`,
+-t gives the command a terminal of the guest, as vmtest shell does. --attach runs it in a
+machine that another process holds, as vmtest shell --attach does.`,
 		Example: `  vmtest run systemctl --version
   vmtest run --package rpcbind rpcinfo
   vmtest run --deb ./mydaemon_1.0_amd64.deb systemctl status mydaemon
@@ -58,6 +60,9 @@ is not 0.
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.command.Args = args; r.tty && len(r.images) > 1 {
 				return usageError{errors.New("-t takes one image")}
+			}
+			if attached != "" {
+				return r.attached(cmd, attached)
 			}
 			if r.extra, r.units, err = files.find(); err != nil {
 				return err
@@ -70,6 +75,8 @@ is not 0.
 	addPackageFlags(cmd, &r.added)
 	files.addFlags(cmd)
 	addUserFlag(cmd, &r.command.User)
+	cmd.Flags().StringVar(&attached, "attach", "", "run the command in `MACHINE`, which is held, instead of a fresh guest")
+	cmd.RegisterFlagCompletionFunc("attach", completeHeld)
 	cmd.Flags().BoolVarP(&r.tty, "tty", "t", false, "give the command a terminal; what the guest writes is not filtered")
 	return cmd
 }

@@ -7,9 +7,11 @@ import (
 func newShell(s streams) *cobra.Command {
 	r := commandRun{streams: s, tty: true}
 	var image string
+	var attached bool
 	var files guestFiles
 	cmd := &cobra.Command{
-		Use:   "shell [FLAG...] [--] [COMMAND [ARGUMENT...]]",
+		Use: "shell [FLAG...] [--] [COMMAND [ARGUMENT...]]\n" +
+			"  vmtest shell --attach [--user NAME] [--] [MACHINE [COMMAND [ARGUMENT...]]]",
 		Short: "Open a shell in a fresh guest",
 
 		DisableFlagsInUseLine: true,
@@ -20,12 +22,21 @@ programs work as in ssh. "~." at the beginning of a line ends it even if the gue
 With --units and --with, files of the host are in the guest before. Units are loaded, not
 started: systemctl start does that.
 
+With --attach, it opens a shell in a machine that another process holds: that of a failed
+test with VMTEST_KEEP=1, or of another vmtest shell. MACHINE is the name of the test, and may
+be left out if only one machine is held. The machine stays when the shell ends.
+
 What the guest writes goes to this terminal as it is, control sequences too.`,
 		Example: `  vmtest shell
   vmtest shell --package nginx --image debian-12
   vmtest shell --units ./units --with ./mydaemon:/usr/local/bin/mydaemon
-  vmtest shell journalctl -f`,
+  vmtest shell journalctl -f
+  vmtest shell --attach TestMyDaemon`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if attached {
+				r.command.Args = args[min(len(args), 1):]
+				return r.attached(cmd, firstOf(args))
+			}
 			if r.command.Args = args; image != "" {
 				r.images = []string{image}
 			}
@@ -40,5 +51,12 @@ What the guest writes goes to this terminal as it is, control sequences too.`,
 	addPackageFlags(cmd, &r.added)
 	files.addFlags(cmd)
 	addUserFlag(cmd, &r.command.User)
+	cmd.Flags().BoolVar(&attached, "attach", false, "open the shell in a machine that is held, instead of a fresh guest")
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if attached {
+			return completeHeld(cmd, args, typed)
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 	return cmd
 }

@@ -22,6 +22,9 @@ import (
 // the beginning of a line.
 var ErrLeft = errors.New(`left by "~."`)
 
+// LoginShell is the command that a person at a terminal gets in a guest: bash where there is one.
+var LoginShell = []string{"/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l"}
+
 // Session is a terminal in raw mode (termios(3)): each key goes to the guest, and what the
 // guest writes goes to the terminal as it is.
 type Session struct {

@@ -45,3 +45,15 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, 
 	}
 	return conn, nil
 }
+
+// Connection opens a stream on which the guest's agent serves SSH, for another process. The
+// caller closes it.
+func (m *Machine) Connection(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	conn, err := m.Session().Connection(ctx)
+	if err != nil {
+		return nil, m.Explain(ctx, "connect to", err)
+	}
+	return conn, nil
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/internal/held"
+	"example.org/systemd-vmtest/vmtest/internal/link"
+	"example.org/systemd-vmtest/vmtest/internal/terminal"
+)
+
+// attachWait bounds the wait for the holder of a machine and its guest.
+const attachWait = 30 * time.Second
+
+// attached runs the command in a machine that another process holds.
+func (r commandRun) attached(cmd *cobra.Command, name string) error {
+	if err := checkAttached(cmd); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if r.tty {
+		if err := checkTerminal(); err != nil {
+			return err
+		}
+	}
+	info, err := held.Find(name)
+	if err != nil {
+		return err
+	}
+	session, err := attach(ctx, info)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	c := link.Command{Args: r.command.Args, User: r.command.User, Stdin: r.in}
+	if r.tty {
+		fmt.Fprintf(r.err, "vmtest: a terminal of %s, %s, whose output is not filtered; if it hangs, type Enter ~ .\n", info.Name, info.Image)
+		err = atTerminal(ctx, session, c)
+	} else {
+		out, flushOut := guarded(r.out)
+		errOut, flushErr := guarded(r.err)
+		c.Stdout, c.Stderr = out, errOut
+		err = errors.Join(session.Exec(ctx, c), flushOut(), flushErr())
+	}
+	switch {
+	case errors.Is(err, terminal.ErrLeft):
+		err = terminal.ErrLeft
+	case errors.Is(err, link.ErrLost):
+		return fmt.Errorf("%s is not held any more: %w", info.Name, err)
+	}
+	if r.tty && info.Waiting {
+		fmt.Fprintf(r.err, "vmtest: %s is still kept; \"vmtest release %[1]s\" ends it\n", info.Name)
+	}
+	return attachedStatus(err)
+}
+
+// attach returns a session with the agent of a machine that is held. The caller closes it.
+func attach(ctx context.Context, info held.Info) (*link.Client, error) {
+	ctx, cancel := vmtest.WithTimeout(ctx, attachWait)
+	defer cancel()
+	conn, err := held.Connect(ctx, info.Dir)
+	if err != nil {
+		return nil, err
+	}
+	session, err := link.Dial(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", info.Name, err)
+	}
+	return session, nil
+}
+
+// atTerminal runs a command with the terminal of this process.
+func atTerminal(ctx context.Context, session *link.Client, c link.Command) (err error) {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	tty, err := terminal.Open("/dev/tty", leave)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tty.Close()) }()
+	if len(c.Args) == 0 {
+		c.Args = terminal.LoginShell
+	}
+	c.Stdin, c.Stdout, c.Stderr, c.Terminal = tty, tty, tty, &tty.Terminal
+	return session.Exec(ctx, c)
+}
+
+// attachedStatus is commandStatus for the errors of package link.
+func attachedStatus(err error) error {
+	if exit, ok := errors.AsType[*link.ExitError](err); ok {
+		return commandStatus((*vmtest.ExitError)(exit))
+	}
+	if start, ok := errors.AsType[*link.StartError](err); ok {
+		return commandStatus((*vmtest.StartError)(start))
+	}
+	return err
+}
+
+// checkAttached returns an error if a flag that describes a fresh guest comes with --attach.
+func checkAttached(cmd *cobra.Command) error {
+	for _, name := range []string{"image", "package", "deb", "no-autostart", "with", "units"} {
+		if cmd.Flags().Changed(name) {
+			return usageError{fmt.Errorf("--%s is for a fresh guest, and --attach for one that is held", name)}
+		}
+	}
+	return nil
+}
+
+// completeHeld completes the name of a machine that is held.
+func completeHeld(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	all, _ := held.List() // without a cache there is no name to complete
+	var names []cobra.Completion
+	for _, info := range all {
+		names = append(names, cobra.CompletionWithDesc(info.Name, info.Image))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// firstOf returns the first of args, or "" if there is none.
+func firstOf(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func newRelease(streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "release [NAME]",
+		Short: "End a machine that is kept, so that its test goes on",
+		Long: `Release ends the machine of a failed test that VMTEST_KEEP=1 keeps. The test goes on, and
+fails. Without a NAME there must be only one machine that is held.`,
+		Example: `  vmtest release
+  vmtest release TestMyDaemon`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeHeld,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			info, err := held.Find(firstOf(args))
+			if err != nil {
+				return err
+			}
+			ctx, cancel := vmtest.WithTimeout(cmd.Context(), attachWait)
+			defer cancel()
+			return held.Release(ctx, info.Dir)
+		},
+	}
+}
+
+func newSSHConfig(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ssh-config [NAME]",
+		Short: "Print a configuration of ssh for machines that are held",
+		Long: `Ssh-config prints a block of ssh_config(5) for a machine that is held, or for each of them.
+With it ssh, scp, sftp, port forwarding and what builds on these reach the guest, which needs
+neither a network nor an SSH server of its own: they talk to vmtest's agent, as root.
+
+The connection goes through this program and a Unix socket for this user alone. ssh checks
+the agent's key, which the holder of the machine has from its own connection.
+
+A machine is held while its "vmtest shell" or Guest.Shell runs, and after its test has failed
+with VMTEST_KEEP=1.`,
+		Example: `  vmtest ssh-config > config
+  ssh -F config TestMyDaemon journalctl -f
+  scp -F config ./mydaemon TestMyDaemon:/usr/local/bin/
+  ssh -F config -L 8080:127.0.0.1:8080 TestMyDaemon`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeHeld,
+		RunE: func(_ *cobra.Command, args []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			found, err := heldOrAll(firstOf(args))
+			for _, info := range found {
+				if _, err := fmt.Fprint(s.out, info.SSHConfig(program, "ssh-proxy", info.Dir)); err != nil {
+					return err
+				}
+			}
+			return err
+		},
+	}
+}
+
+// heldOrAll returns the machine of a name, or without one all that are held. None is an error.
+func heldOrAll(name string) ([]held.Info, error) {
+	if name == "" {
+		if all, err := held.List(); err != nil || len(all) > 0 {
+			return all, err
+		}
+	}
+	info, err := held.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return []held.Info{info}, nil
+}
+
+// newSSHProxy is the ProxyCommand of the configuration that ssh-config prints.
+func newSSHProxy(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ssh-proxy DIRECTORY",
+		Short:   "Connect standard input and output to a machine that is held",
+		Example: "  ssh -o ProxyCommand='vmtest ssh-proxy DIRECTORY' ...",
+		Hidden:  true,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return held.Proxy(cmd.Context(), args[0], s.in, s.out)
+		},
+	}
+}
