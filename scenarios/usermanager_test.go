@@ -131,7 +131,7 @@ func TestUserEvidence(t *testing.T) {
 		err := alice.Machine.Unit("demo-user-fails.service").Start(t.Context())
 		assert.Equal(t, "failed", unitError(t, err).JobResult, "%v", err)
 	})
-	assert.Contains(t, text, "failed units of UID 1000:\n  | demo-user-fails.service loaded failed failed")
+	assert.Contains(t, text, "\ndemo-user-fails.service of user 1000 failed once: ")
 	assert.Contains(t, text, "sockets of UID 1000:\n  | demo-user.socket active (listening), result success; listens on /run/user/1000/demo.sock (Stream)")
 	assert.Contains(t, text, "giving up")
 }

@@ -17,10 +17,10 @@ const (
 	// journalRead is the most entries of the journal that the evidence is made of, and
 	// journalShown the most lines that it shows of them.
 	journalRead  = 2000
-	journalShown = 60
+	journalShown = 30
 
 	// consoleShown is the most lines of the console that the evidence shows.
-	consoleShown = 50
+	consoleShown = 20
 )
 
 // summarize returns what a guest shows about a failure: the units that failed on top, and
@@ -41,7 +41,7 @@ func summarize(ctx context.Context, m *Machine) *summary {
 		whole = r.units(ctx, m) && whole
 	}
 	if !whole {
-		r.section(fmt.Sprintf("console, last %d lines", consoleShown), m.vm.Console().Lines(consoleShown))
+		r.console = m.vm.ConsoleEnd(consoleShown)
 	}
 	return r
 }
@@ -53,15 +53,16 @@ func evidenceTime(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // summary is what the log of a failed test shows of its guest.
 type summary struct {
-	title   string
-	answers bool                    // the guest's agent did
-	pid1    bool                    // PID 1 did
-	health  string                  // what a look at the guest found
-	notes   []string                // lines for the top
-	failed  []journal.Failure       // according to the journal
-	looks   map[string]systemd.Look // at units that failed
-	parts   []string                // sections, from the top
-	end     string                  // the section of the journal, which comes last
+	title         string
+	answers, pid1 bool                    // the guest's agent did, and its PID 1
+	health        string                  // what a look at the guest found
+	notes         []string                // lines for the top
+	failed        []journal.Failure       // according to the journal
+	looks         map[string]systemd.Look // at units that failed or have a job
+	parts         []string                // sections, from the top
+	console       []string                // of a guest that does not answer
+	entries       []journal.Entry         // of the journal, which comes last
+	journalTitle  string
 }
 
 // verdict returns the first lines of the summary.
@@ -78,16 +79,37 @@ func (r *summary) verdict() []string {
 }
 
 // String returns the summary. Its first lines are the verdict.
-func (r *summary) String() string {
+func (r *summary) String() string { return r.without(nil) }
+
+// without returns the summary without the lines that the log of the test has already.
+func (r *summary) without(s *shown) string {
 	var b strings.Builder
 	b.WriteString(strings.Join(r.verdict(), "\n"))
-	for _, part := range append(r.parts, r.end) {
+	for _, part := range r.parts {
 		b.WriteString(part)
 	}
+	console := s.leaveOut(r.console)
+	b.WriteString(indented(fmt.Sprintf("console, %d lines", len(console)), console))
+	b.WriteString(r.journalText(s))
 	if b.Len() == len(r.title) {
-		b.WriteString(": nothing has failed there, and the journal has no line")
+		b.WriteString(": nothing has failed there, and the journal has no more lines")
 	}
 	return b.String()
+}
+
+// journalText returns the section of the journal.
+func (r *summary) journalText(s *shown) string {
+	entries := slices.DeleteFunc(slices.Clone(r.entries), func(e journal.Entry) bool { return s.has(e.String()) })
+	title := r.journalTitle
+	if len(entries) < len(r.entries) {
+		title += ", without the lines above"
+	}
+	lines := journal.Lines(slices.DeleteFunc(entries, journal.OfReload))
+	if len(lines) > journalShown {
+		lines = lines[len(lines)-journalShown:]
+		title += fmt.Sprintf(", last %d lines", journalShown)
+	}
+	return indented(title, lines)
 }
 
 // section adds lines under a title, if there are any.
@@ -119,18 +141,13 @@ func (r *summary) journal(ctx context.Context, m *Machine, answers bool) (whole 
 		title += ", as far as it arrived"
 	}
 	entries, all := m.vm.Journal().Since(m.vm.Origin(), journalRead)
-	entries = slices.DeleteFunc(entries, journal.OfSync)
+	r.entries = slices.DeleteFunc(entries, journal.OfSync)
 	r.notes = append(r.notes, m.vm.Journal().Losses(m.vm.Origin())...)
-	r.failed = journal.Failures(entries)
-	lines := journal.Lines(entries)
-	switch {
-	case len(lines) > journalShown:
-		lines = lines[len(lines)-journalShown:]
-		title += fmt.Sprintf(", last %d lines", journalShown)
-	case !all:
+	r.failed = journal.Failures(r.entries)
+	if !all {
 		title += fmt.Sprintf(", last %d entries", journalRead)
 	}
-	r.end = indented(title, lines)
+	r.journalTitle = title
 	return whole
 }
 
@@ -147,16 +164,23 @@ func (r *summary) units(ctx context.Context, m *Machine) bool {
 	whole := r.overview("", o, err)
 	for _, uid := range m.vm.Users() {
 		o, err := m.vm.UserUnits(uid).Overview(ctx, nil)
-		r.overview(fmt.Sprintf(" of UID %d", uid), o, err)
+		r.overview(fmt.Sprint(uid), o, err)
 	}
 	return whole
 }
 
-// overview adds o, which is all that was read before err, with of in the titles. It reports
-// whether o is whole.
-func (r *summary) overview(of string, o systemd.Overview, err error) bool {
-	r.section("failed units"+of, linesOf(o.Failed, failedLine))
-	r.section("jobs"+of, linesOf(o.Jobs, jobLine))
+// overview adds o, which is all that was read before err, of the system or of the user of a
+// UID. It reports whether o is whole.
+func (r *summary) overview(uid string, o systemd.Overview, err error) bool {
+	of := ""
+	if uid != "" {
+		of = " of UID " + uid
+	}
+	failed := slices.DeleteFunc(slices.Clone(o.Failed), func(u systemd.ListedUnit) bool { // those above
+		return slices.ContainsFunc(r.failed, func(f journal.Failure) bool { return f.Unit == journal.UnitID{Name: u.Name, UID: uid} })
+	})
+	r.section("failed units"+of, linesOf(failed, failedLine))
+	r.section("jobs"+of, linesOf(o.Jobs, func(j systemd.Job) string { return jobLine(j) + lookText(o.Looks[j.Unit]) }))
 	r.section("sockets"+of, linesOf(o.Sockets, socketLine))
 	if err != nil {
 		title := "units" + of
@@ -174,5 +198,5 @@ func indented(title string, lines []string) string {
 	if text == "" {
 		return ""
 	}
-	return fmt.Sprintf("\n%s:\n  | %s", title, strings.ReplaceAll(text, "\n", "\n  | "))
+	return fmt.Sprintf("\n%s:\n%s", title, quote+strings.ReplaceAll(text, "\n", "\n"+quote))
 }

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -28,6 +29,8 @@ func TestUnitsInEvidence(t *testing.T) {
 	assert.Equal(t, []string{"a.service loaded failed failed A b"}, linesOf([]systemd.ListedUnit{failed}, failedLine))
 	assert.Equal(t, "7 a.service start waiting", jobLine(systemd.Job{ID: 7, Unit: "a.service", Type: "start", State: "waiting"}))
 	assert.Empty(t, lookText(systemd.Look{}))
+	assert.Equal(t, "; it is activating (start), and has not sent READY=1 (Type=notify)",
+		lookText(systemd.Look{ActiveState: "activating", SubState: "start", Type: "notify"}))
 }
 
 func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
@@ -38,8 +41,9 @@ func TestEvidenceBeginsWithTheVerdict(t *testing.T) {
 			{Unit: journal.UnitID{Name: "a.service"}, Times: 5, Last: "status 217/USER"},
 			{Unit: journal.UnitID{Name: "a.service", UID: "1000"}, Times: 1, Last: "resources"},
 		},
-		looks: map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
-		end:   indented("journal", []string{"line"}),
+		looks:        map[string]systemd.Look{"a.service": {ActiveState: "activating", SubState: "auto-restart", Restarts: 4}},
+		entries:      []journal.Entry{{Identifier: "cron", Message: "line"}, {Identifier: "cron", Message: "twice"}},
+		journalTitle: "journal",
 	}
 	r.section("jobs", nil)
 	r.section("failed units", []string{"b.socket", "\x1b[2Jc.service"})
@@ -51,9 +55,15 @@ failed units:
   | b.socket
   | c.service
 journal:
-  | line`, r.String())
+  | 00:00:00.000 cron: line
+  | 00:00:00.000 cron: twice`, r.String())
+	var s shown
+	s.add(errors.New("wait for a.service\n  | 00:00:00.000 cron: twice"))
+	assert.True(t, strings.HasSuffix(r.without(&s), `
+journal, without the lines above:
+  | 00:00:00.000 cron: line`), "the error of the test has shown it")
 	empty := summary{title: "evidence"}
-	assert.Equal(t, "evidence: nothing has failed there, and the journal has no line", empty.String())
+	assert.Equal(t, "evidence: nothing has failed there, and the journal has no more lines", empty.String())
 }
 
 func TestEvidenceOfAGuestThatIsGone(t *testing.T) {
@@ -69,8 +79,12 @@ func TestUnitsInPart(t *testing.T) {
 	var none, part summary
 	assert.False(t, none.overview("", systemd.Overview{}, cause))
 	assert.Equal(t, []string{"units: list jobs: link lost"}, none.notes)
-	assert.False(t, part.overview(" of UID 7", systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, cause))
+	assert.False(t, part.overview("7", systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, cause))
 	assert.Equal(t, []string{"units of UID 7, in part: list jobs: link lost"}, part.notes)
+	var above summary // what failed according to the journal
+	above.failed = []journal.Failure{{Unit: journal.UnitID{Name: "a.service"}}}
+	above.overview("", systemd.Overview{Failed: []systemd.ListedUnit{{Name: "a.service"}}}, nil)
+	assert.Empty(t, strings.Join(above.parts, ""), "it is not said twice")
 	var whole summary
 	assert.True(t, whole.overview("", systemd.Overview{}, nil))
 	assert.Empty(t, whole.notes)

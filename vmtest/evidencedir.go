@@ -21,23 +21,27 @@ import (
 // rest in a directory, whose path is the last line.
 func logEvidence(t testing.TB, m *Machine) {
 	t.Helper()
+	t.Log(evidenceOf(t, m))
+}
+
+// evidenceOf is logEvidence, but returns the text.
+func evidenceOf(t testing.TB, m *Machine) string {
 	summary := summarize(context.Background(), m)
-	text := summary.String()
+	text := summary.without(m.shown)
 	dir, err := makeEvidence(t)
 	if err != nil {
-		t.Logf("%s\nno evidence is kept: %v", text, err)
-		return
+		return fmt.Sprintf("%s\nno evidence is kept: %v", text, err)
 	}
 	ctx, cancel := evidenceTime(context.Background())
 	defer cancel()
-	moments := m.fillEvidence(ctx, dir, text, summary.answers)
+	moments := m.fillEvidence(ctx, dir, summary)
 	m.recordEvidence(dir, t.Name(), summary, moments)
 	t.Attr(evidence.AttrEvidence, dir.Path())
 	if err := dir.Err(); err != nil {
 		text += "\nthe evidence is not whole: " + tail.Printable(err.Error())
 	}
 	text += m.keepMachine(dir, t.Name(), summary) // last, because it ends the machine
-	t.Log(text + "\nevidence: " + dir.Path())
+	return text + "\nevidence: " + dir.Path()
 }
 
 // makeEvidence makes the directory for a test: below the test's artifacts with go test
@@ -55,8 +59,8 @@ func makeEvidence(t testing.TB) (*evidence.Directory, error) {
 
 // fillEvidence writes the files of a directory of evidence, and returns the moments of the
 // timeline. What the host has comes first. Only a guest that answers is asked for more.
-func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, summary string, answers bool) []evidence.Moment {
-	dir.Text("summary.txt", summary)
+func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, summary *summary) []evidence.Moment {
+	dir.Text("summary.txt", summary.String())
 	entries, _ := m.vm.Journal().Since(m.vm.Origin(), journalKept)
 	entries = slices.DeleteFunc(entries, journal.OfSync)
 	dir.Write("journal.export", func(w io.Writer) error { return m.vm.Journal().Export(w, m.vm.Origin()) })
@@ -68,7 +72,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)
 	moments := momentsOf(steps, entries)
 	dir.Text("timeline.txt", evidence.Timeline(moments)...)
-	if !answers {
+	if !summary.answers {
 		return moments
 	}
 	units := m.unitsOfEvidence(entries)
@@ -82,7 +86,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 		{"processes.txt", []string{"systemd-cgls", "--no-pager", "--full"}},
 		{"listening.txt", []string{"ss", "--all", "--numeric", "--processes"}},
 	} {
-		if len(units) == 0 && slices.Contains(file.args, "--") {
+		if len(units) == 0 && slices.Contains(file.args, "--") || !summary.pid1 && file.args[0] == "systemctl" {
 			continue
 		}
 		dir.Write(file.name, func(w io.Writer) error { return m.printTo(ctx, w, file.args) })

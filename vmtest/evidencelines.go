@@ -15,6 +15,9 @@ func lookText(l systemd.Look) string {
 		return ""
 	}
 	text := fmt.Sprintf("; it is %s (%s)", l.ActiveState, l.SubState)
+	if l.Type == "notify" && l.ActiveState == "activating" && l.SubState == "start" {
+		text += ", and has not sent READY=1 (Type=notify)"
+	}
 	if l.Restarts > 0 {
 		text += fmt.Sprintf(", restarts: %d", l.Restarts)
 	}

@@ -69,8 +69,10 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	}
 	g.Machine.steps.EndsWith(t.Failed)
 	attrMachine(t, g, time.Now())
+	inTime := watchTime(t, g.Machine)
 	t.Cleanup(func() {
 		t.Helper() // puts the evidence under the line that started the machine
+		inTime()
 		if !t.Failed() && !t.Skipped() {
 			g.judge(t)
 		}
@@ -138,6 +140,7 @@ func (g *Guest) bounded(t testing.TB, l deadline.Limit, op func(ctx context.Cont
 	err := op(ctx)
 	g.Machine.stepOf(began, err)
 	if err != nil {
+		g.Machine.shown.add(err)
 		fail(t, g.withQueue(err, test))
 	}
 }

@@ -26,10 +26,11 @@ type Machine struct {
 
 	announced *announced
 	steps     *evidence.Steps // what the test did, for the evidence of its failure
+	shown     *shown
 }
 
 func newMachine(m *vm.Machine, config Config) *Machine {
-	return &Machine{vm: m, config: config, announced: new(announced), steps: new(evidence.Steps)}
+	return &Machine{vm: m, config: config, announced: new(announced), steps: new(evidence.Steps), shown: new(shown)}
 }
 
 // Image describes the image that the guest runs.

@@ -150,6 +150,9 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 	d, err := u.machine.units().InspectUnit(ctx, u.name)
 	if err = public(err); errors.As(err, new(*GuestError)) {
 		return err
+	} else if err != nil && ctx.Err() != nil { // the error of the call itself says who answers
+		e.Journal = append(e.Journal, "its jobs and its journal: "+context.Cause(ctx).Error())
+		return nil
 	} else if err != nil {
 		e.Journal = append(e.Journal, "its jobs cannot be read: "+err.Error())
 	}

@@ -38,8 +38,8 @@ func (e *Error) Error() string {
 	if e.scale != 1 {
 		why = append(why, fmt.Sprintf("times %.3g by VMTEST_TIMEOUT_SCALE", e.scale))
 	}
-	if e.slowness != 1 {
-		why = append(why, fmt.Sprintf("times %.2g because the host was that slow", e.slowness))
+	if slow := fmt.Sprintf("%.2g", e.slowness); slow != "1" {
+		why = append(why, "times "+slow+" because the host was that slow")
 	}
 	if e.cut() {
 		why = append(why, fmt.Sprintf("cut by go test -timeout, less %v for evidence", e.kept))

@@ -44,3 +44,10 @@ func last(ctx context.Context) (at time.Time, back time.Duration, ok bool) {
 	back = kept(ctx, length)
 	return from.Add(length - back), back, ok
 }
+
+// LastCall returns when a process that was to end in time has begun to: when a quarter
+// of what BeforeEnd keeps back is over. ok is false if its time has no limit.
+func LastCall(ctx context.Context) (at time.Time, ok bool) {
+	at, back, ok := last(ctx)
+	return at.Add(back / 4), ok
+}

@@ -44,3 +44,26 @@ func TestLinesThatDoNotRepeat(t *testing.T) {
 	assert.Equal(t, []string{p + "a", p + "a", p + "b", "(last 3 lines repeated once more)"}, Lines(logged("a", "a", "b", "a", "a", "b")), "the longest repetition")
 	assert.Equal(t, []string{p + "two\n    lines"}, Lines(logged("two\nlines")))
 }
+
+// A long report of the kernel has its edges, and where the kernel was.
+func TestLongReportOfTheKernel(t *testing.T) {
+	kernel := map[string][][]byte{"_TRANSPORT": {[]byte("kernel")}, "SYSLOG_FACILITY": {[]byte("0")}}
+	entries := logged("before")
+	for i := range 20 {
+		message := fmt.Sprintf("line %c", 'a'+i)
+		if i == 7 {
+			message = "RIP: 0010:oops+0x1/0x2"
+		}
+		entries = append(entries, Entry{Time: time.UnixMilli(0), Identifier: "kernel", Message: message, Fields: kernel})
+	}
+	entries = append(entries, logged("after")...)
+	const p = "00:00:00.000 kernel: "
+	assert.Equal(t, []string{
+		"00:00:00.000 systemd[1]: before",
+		p + "line a", p + "line b", p + "line c", "(4 lines of the kernel are left out)",
+		p + "RIP: 0010:oops+0x1/0x2", "(9 lines of the kernel are left out)",
+		p + "line r", p + "line s", p + "line t",
+		"00:00:00.000 systemd[1]: after",
+	}, Lines(entries))
+	assert.Len(t, Lines(entries[1:8]), 7, "a short one is whole")
+}

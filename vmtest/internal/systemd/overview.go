@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,7 @@ type ListedUnit struct {
 type Look struct {
 	ActiveState, SubState string
 	Restarts              uint32 // by Restart=, systemd.service(5)
+	Type                  string // of a service, or ""
 }
 
 // Socket is the state of a socket unit.
@@ -36,8 +38,8 @@ type Socket struct {
 	Accepted, Connected uint32
 }
 
-// Overview reads the overview, with the looks at the given units. It also returns what it
-// has read before an error.
+// Overview reads the overview, with the looks at the given units and at those whose jobs run.
+// It also returns what it has read before an error.
 func (m *Manager) Overview(ctx context.Context, units []string) (o Overview, err error) {
 	err = m.follow(ctx, func(c *connection, _ *signals) (err error) {
 		o = Overview{Looks: make(map[string]Look)}
@@ -50,13 +52,18 @@ func (m *Manager) Overview(ctx context.Context, units []string) (o Overview, err
 		if o.Sockets, err = c.sockets(ctx); err != nil {
 			return err
 		}
+		for _, j := range o.Jobs {
+			if j.State == "running" {
+				units = append(slices.Clone(units), j.Unit)
+			}
+		}
 		for _, name := range units {
 			p, err := c.allProperties(ctx, name)
 			if err != nil {
 				return err
 			}
 			restarts, _ := p["NRestarts"].(uint32)
-			o.Looks[name] = Look{p.text("ActiveState"), p.text("SubState"), restarts}
+			o.Looks[name] = Look{p.text("ActiveState"), p.text("SubState"), restarts, p.text("Type")}
 		}
 		return nil
 	})

@@ -14,7 +14,7 @@ type fakeListen struct{ Type, Address string }
 
 func TestOverview(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeSystemd, m *Manager) {
-		f.unit("a.service", "activating", "auto-restart", props{"NRestarts": uint32(4)})
+		f.unit("a.service", "activating", "auto-restart", props{"NRestarts": uint32(4), "Type": "notify"})
 		f.unit("b.service", "failed", "failed", props{"Description": "B"})
 		f.unit("demo.socket", "active", "listening", props{
 			"FragmentPath": "/run/systemd/system/demo.socket", "Accept": true, "NAccepted": uint32(3), "NConnections": uint32(1),
@@ -34,7 +34,7 @@ func TestOverview(t *testing.T) {
 					Listen: []string{"127.0.0.1:9091 (Stream)", "[::1]:9091 (Stream)"}, Accept: true, Accepted: 3, Connected: 1},
 				{Name: "etc.socket", ActiveState: "failed", SubState: "failed", Result: "resources"},
 			},
-			Looks: map[string]Look{"a.service": {"activating", "auto-restart", 4}},
+			Looks: map[string]Look{"a.service": {"activating", "auto-restart", 4, "notify"}},
 		}, o)
 	})
 }

@@ -108,3 +108,25 @@ func quoteCause(lines []string) string {
 	}
 	return ""
 }
+
+// beforeEnd and afterEnd are the lines of the console around a report of the guest's end that
+// are shown. The registers of a panic come after them.
+const (
+	beforeEnd = 4
+	afterEnd  = 12
+)
+
+// ConsoleEnd returns the lines of the console around init's or the kernel's last report of its
+// end, or else its last most lines.
+func (m *Machine) ConsoleEnd(most int) []string {
+	return consoleEnd(m.console.Lines(math.MaxInt), most)
+}
+
+func consoleEnd(lines []string, most int) []string {
+	for i, line := range slices.Backward(lines) {
+		if strings.Contains(line, guest.InitFailed) || strings.Contains(line, panicLine) {
+			return lines[max(0, i-beforeEnd):min(len(lines), i+1+afterEnd)]
+		}
+	}
+	return lines[max(0, len(lines)-most):]
+}

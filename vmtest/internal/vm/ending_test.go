@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,4 +124,16 @@ func machineOf(t *testing.T, script string) *Machine {
 	m := newMachine(Spec{Files: someFiles()}, process)
 	close(m.consoleDone)
 	return m
+}
+
+// Of a console that reports a panic, the lines around that are shown, and else the last ones.
+func TestConsoleEnd(t *testing.T) {
+	var lines []string
+	for i := range 30 {
+		lines = append(lines, fmt.Sprint("line ", i))
+	}
+	assert.Equal(t, lines[25:], consoleEnd(lines, 5))
+	assert.Equal(t, lines, consoleEnd(lines, 50))
+	lines[10] = "[    1.0] Kernel panic - not syncing: x"
+	assert.Equal(t, lines[6:23], consoleEnd(lines, 5))
 }

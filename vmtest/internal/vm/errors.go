@@ -34,7 +34,7 @@ func (e *GuestError) Error() string {
 	if len(e.Console) == 0 {
 		b.WriteString("\nthe guest printed nothing on its console")
 	} else {
-		fmt.Fprintf(&b, "\nthe guest's console, last %d lines:", len(e.Console))
+		fmt.Fprintf(&b, "\nthe guest's console, %d lines:", len(e.Console))
 		for _, line := range e.Console {
 			b.WriteString("\n  | " + line)
 		}
@@ -157,13 +157,7 @@ func (m *Machine) bootError(ctx context.Context, doing string, err error) error 
 // guestError returns err with the evidence, and with the cause if the machine shows one.
 func (m *Machine) guestError(doing string, err error) error {
 	if isClosed(m.Done()) {
-		m.consoleRead()
-		ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
-		defer cancel()
-		select {
-		case <-m.eventsDone:
-		case <-ctx.Done():
-		}
+		m.readRest()
 	}
 	if cause := m.cause(); cause != "" {
 		err = fmt.Errorf("%s: %w", cause, err)
@@ -172,7 +166,18 @@ func (m *Machine) guestError(doing string, err error) error {
 		Image:   m.spec.image(),
 		Doing:   doing,
 		Err:     err,
-		Console: m.console.Lines(consoleShown),
+		Console: m.ConsoleEnd(consoleShown),
 		Stderr:  tail.Printable(m.process.Stderr()),
+	}
+}
+
+// readRest waits until all that QEMU has left on its console and monitor is read.
+func (m *Machine) readRest() {
+	m.consoleRead()
+	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{Time: exitTime})
+	defer cancel()
+	select {
+	case <-m.eventsDone:
+	case <-ctx.Done():
 	}
 }

@@ -17,7 +17,7 @@ func TestGuestErrorHasTheEvidence(t *testing.T) {
 	cause := errors.New("not up within 3m0s")
 	err := &GuestError{Image: "debian-13", Doing: "boot", Err: cause, Console: []string{"line 1", "line 2"}, Stderr: "qemu: oops"}
 	assert.EqualError(t, err, "boot debian-13: not up within 3m0s\n"+
-		"the guest's console, last 2 lines:\n  | line 1\n  | line 2\nQEMU's stderr: qemu: oops")
+		"the guest's console, 2 lines:\n  | line 1\n  | line 2\nQEMU's stderr: qemu: oops")
 	assert.ErrorIs(t, err, cause)
 	assert.EqualError(t, &GuestError{Image: "debian-13", Doing: "boot", Err: cause},
 		"boot debian-13: not up within 3m0s\nthe guest printed nothing on its console")

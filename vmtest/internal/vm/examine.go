@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 func (m *Machine) Examine() Health {
 	h := Health{pid: m.process.Pid()}
 	if isClosed(m.Done()) {
-		h.gone = true
+		h.gone, h.end = true, m.howGone()
 	} else {
 		h.stopped = m.process.Stopped()
 	}
@@ -48,6 +49,19 @@ func (m *Machine) Examine() Health {
 		h.Victim = quoteVictim(m.console.Since(0))
 	}
 	return h
+}
+
+// howGone returns why a guest that has gone did so: the call that ended it, or else what the
+// machine shows, or QEMU's exit.
+func (m *Machine) howGone() string {
+	if ended := m.ended.Load(); ended != nil {
+		return ended.By + " ended it"
+	}
+	m.readRest()
+	if cause := m.cause(); cause != "" {
+		return cause
+	}
+	return fmt.Sprint(m.process.Err())
 }
 
 // beginning returns the point at which this machine began to run. For a fork that is not the

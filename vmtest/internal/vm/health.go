@@ -12,6 +12,7 @@ import (
 // guest's processor did meanwhile.
 type Health struct {
 	gone    bool   // QEMU has exited
+	end     string // how it has gone, if that is known
 	stopped bool   // QEMU is stopped, by a signal or a debugger
 	pid     int    // QEMU's process ID
 	status  string // as query-status of QMP returns it; "" if QEMU did not answer
@@ -51,16 +52,20 @@ func (h Health) PID1Answers() bool { return h.pid1.state == answered }
 
 // String returns what was found, in one line.
 func (h Health) String() string {
-	text := h.finding()
-	if h.Victim != "" {
-		text += "; " + h.Victim
+	switch {
+	case h.Victim == "":
+		return h.finding()
+	case h.Answers() && h.PID1Answers():
+		return h.Victim
 	}
-	return text
+	return h.finding() + "; " + h.Victim
 }
 
 // finding follows the order of trust: QEMU, PID 1, the agent.
 func (h Health) finding() string {
 	switch {
+	case h.gone && h.end != "":
+		return "the guest is gone: " + h.end
 	case h.gone:
 		return "the guest is gone"
 	case h.stopped:

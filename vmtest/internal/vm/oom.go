@@ -17,7 +17,7 @@ import (
 var victimPrefixes = []string{"Out of memory", "Memory cgroup out of memory"}
 
 // victims matches these records.
-var victims = regexp.MustCompile(`(?:Out of memory|Memory cgroup out of memory)(?: \(oom_kill_allocating_task\))?: Killed process (\d+) \((.*)\)`)
+var victims = regexp.MustCompile(`(Out of memory|Memory cgroup out of memory)(?: \(oom_kill_allocating_task\))?: Killed process (\d+) \((.*)\)`)
 
 // Mark is a point in the life of a machine.
 type Mark struct {
@@ -61,7 +61,10 @@ func lastVictim(records []guest.KernelRecord, from time.Duration) string {
 	text := ""
 	for _, r := range records {
 		if found := victims.FindStringSubmatch(r.Text); found != nil && r.Monotonic >= from {
-			text = fmt.Sprintf("the guest's kernel killed process %s (%s) for lack of memory", found[1], tail.Printable(found[2]))
+			text = fmt.Sprintf("the guest's kernel killed process %s (%s) for lack of memory", found[2], tail.Printable(found[3]))
+			if found[1] != "Out of memory" {
+				text += " in its control group"
+			}
 		}
 	}
 	return text

@@ -20,7 +20,7 @@ func TestOutOfMemory(t *testing.T) {
 		"Out of memory: Killed process 181 (dbus-daemon) total-vm:432504kB",
 		"Memory cgroup out of memory: Killed process 182 (a) \\x1b[31mb) total-vm:1kB",
 		"something else", "something else")
-	assert.Equal(t, `the guest's kernel killed process 182 (a) \x1b[31mb) for lack of memory`, m.OutOfMemory(t.Context(), Mark{}))
+	assert.Equal(t, `the guest's kernel killed process 182 (a) \x1b[31mb) for lack of memory in its control group`, m.OutOfMemory(t.Context(), Mark{}))
 	since := m.Mark()
 	since.at = since.at.Add(-4 * time.Second)
 	assert.Contains(t, m.OutOfMemory(t.Context(), since), "process 182")
