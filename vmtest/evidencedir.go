@@ -70,7 +70,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	dir.Text("qemu.txt", strings.Join(args, "\n\t"), stderr)
 	steps := m.steps.All()
 	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)
-	moments := momentsOf(steps, entries)
+	moments := momentsOf(steps, entries, m.changes(entries))
 	dir.Text("timeline.txt", evidence.Timeline(moments)...)
 	if !summary.answers {
 		return moments

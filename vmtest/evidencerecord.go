@@ -12,7 +12,6 @@ import (
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
-	"example.org/systemd-vmtest/vmtest/internal/journal"
 )
 
 // recordEvidence writes the last file of a directory of evidence, which is for programs.
@@ -43,24 +42,6 @@ func packageOfTest() string {
 		pkg = info.Path
 	}
 	return strings.TrimSuffix(pkg, ".test")
-}
-
-// momentsOf returns what the test did, and what the guest logged, in the order of their times.
-// Those of the guest are by its own clock, which agrees with the host's until the test sets it.
-func momentsOf(steps []evidence.Step, entries []journal.Entry) []evidence.Moment {
-	var moments []evidence.Moment
-	for _, s := range steps {
-		moments = append(moments, evidence.Moment{At: s.Began, Of: "test", Text: s.Line()})
-	}
-	const err = 3 // of syslog(3)
-	for _, e := range entries {
-		moments = append(moments, evidence.Moment{
-			At: e.Time, Of: "guest", Text: e.String(),
-			Unit: cmp.Or(e.About, e.Unit), Bad: e.Priority != journal.NoPriority && e.Priority <= err,
-		})
-	}
-	evidence.Sort(moments)
-	return moments
 }
 
 // attrImage says in the output of go test -json which image a test is to have.

@@ -81,7 +81,7 @@ func clock(t time.Time) string { return t.UTC().Format("15:04:05.000000") }
 // Moment is a line of a timeline.
 type Moment struct {
 	At   time.Time `json:"at"`
-	Of   string    `json:"of"` // "test" or "guest"
+	Of   string    `json:"of"` // "test", "unit" or "guest"
 	Text string    `json:"text"`
 	Unit string    `json:"unit,omitempty"` // that the guest's line is about or from
 	Bad  bool      `json:"bad,omitempty"`  // the guest's line has the priority err or a graver one

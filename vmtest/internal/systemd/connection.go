@@ -91,11 +91,11 @@ const (
 
 // openConnection connects to systemd. It waits while systemd's socket is absent or refuses
 // connections.
-func openConnection(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*connection, error) {
+func openConnection(ctx context.Context, dial func(context.Context) (net.Conn, error), seen *changes) (*connection, error) {
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no connection", Time: absence})
 	defer cancel()
 	for {
-		c, err := handshake(ctx, dial)
+		c, err := handshake(ctx, dial, seen)
 		if err == nil {
 			return c, nil
 		}
@@ -123,7 +123,7 @@ func absent(err error) bool {
 
 // handshake connects once. It authenticates as the guest's root, which the agent is. The
 // host's user does not exist there.
-func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*connection, error) {
+func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error), seen *changes) (*connection, error) {
 	conn, err := dial(ctx)
 	if err != nil {
 		return nil, connectError(err)
@@ -134,16 +134,18 @@ func handshake(ctx context.Context, dial func(context.Context) (net.Conn, error)
 		conn.Close()
 		return nil, fmt.Errorf("authenticate to systemd: %w", cmp.Or(context.Cause(ctx), err))
 	}
-	return newConnection(ctx, conn)
+	return newConnection(ctx, conn, seen)
 }
 
-// newConnection returns a connection over conn, whose other end is authenticated.
-func newConnection(ctx context.Context, conn net.Conn) (*connection, error) {
+// newConnection returns a connection over conn, whose other end is authenticated. Its signals
+// go to seen, too.
+func newConnection(ctx context.Context, conn net.Conn, seen *changes) (*connection, error) {
 	stream := &stream{Conn: &authenticated{Conn: conn}}
 	// The context of a godbus connection ends the connection, so it is not ctx, which
 	// ends with this call.
 	// The default handler of signals may deliver them out of order.
-	raw, err := godbus.NewConn(stream, godbus.WithSignalHandler(godbus.NewSequentialSignalHandler()))
+	handler := watched{godbus.NewSequentialSignalHandler().(signalHandler), seen.see}
+	raw, err := godbus.NewConn(stream, godbus.WithSignalHandler(handler))
 	if err != nil {
 		stream.Close()
 		return nil, fmt.Errorf("open D-Bus: %w", err)

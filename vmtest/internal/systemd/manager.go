@@ -27,6 +27,8 @@ type Manager struct {
 	mu      sync.Mutex // held for moments only, and never while connecting
 	current *connection
 	opening *opening
+
+	changes changes
 }
 
 // NewManager returns a Manager that reaches systemd's private socket through dial.
@@ -114,7 +116,7 @@ func (m *Manager) connect(ctx context.Context) (*connection, error) {
 
 // open makes the connection of o.
 func (m *Manager) open(ctx context.Context, o *opening) {
-	conn, err := openConnection(ctx, m.dial)
+	conn, err := openConnection(ctx, m.dial, &m.changes)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer close(o.done)

@@ -11,7 +11,7 @@ import (
 // Resume makes conn the connection to systemd. systemd has authenticated its other end
 // already, and nothing was called on it. conn then belongs to the Manager.
 func (m *Manager) Resume(ctx context.Context, conn net.Conn) error {
-	c, err := newConnection(ctx, conn)
+	c, err := newConnection(ctx, conn, &m.changes)
 	if err != nil {
 		return connectError(err)
 	}

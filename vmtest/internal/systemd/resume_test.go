@@ -60,7 +60,7 @@ func TestNothingFollowsBegin(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	go func() {
-		c, err := openConnection(t.Context(), dialer(ours))
+		c, err := openConnection(t.Context(), dialer(ours), new(changes))
 		if err == nil {
 			c.raw.Object(managerName, managerPath).Go(managerInterface+".Subscribe", godbus.FlagNoReplyExpected, nil)
 		}
@@ -89,6 +89,6 @@ func TestRefusedAuthentication(t *testing.T) {
 		theirs.Read(make([]byte, 1<<10))
 		io.WriteString(theirs, "REJECTED ANONYMOUS\r\n")
 	}()
-	_, err := openConnection(t.Context(), dialer(ours))
+	_, err := openConnection(t.Context(), dialer(ours), new(changes))
 	assert.EqualError(t, err, `authenticate to systemd: it answered "REJECTED ANONYMOUS\r\n"`)
 }
