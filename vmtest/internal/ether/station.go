@@ -1,0 +1,170 @@
+package ether
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// The sizes of frames that pass, without their check sequence: a header at least, and at most
+// what QEMU's stream carries.
+const (
+	minFrame = 14
+	maxFrame = 4096 + 65536
+)
+
+// Station is a network interface with a cable, whose other end is in a switch or hangs loose.
+type Station struct {
+	conn    io.ReadWriteCloser
+	in, out *cable // from the station, and to it
+
+	plugging sync.Mutex // held while the cable is plugged or pulled
+	sw       atomic.Pointer[Switch]
+	address  Address // in sw, which guards it
+	learned  int     // as address
+
+	runts atomic.Int64
+	once  sync.Once
+	done  chan struct{}
+	err   error // once done is closed
+	tasks sync.WaitGroup
+}
+
+// FrameError reports that a station's stream had what is no frame. The station is closed.
+type FrameError struct{ Length uint32 }
+
+func (e *FrameError) Error() string {
+	return fmt.Sprintf("a frame of %d bytes: at most %d pass", e.Length, maxFrame)
+}
+
+// NewStation returns a station whose frames pass through conn as in QEMU's stream of a netdev:
+// each behind its length, as 32 bits in network byte order. Its cable hangs loose. It lives
+// until Close or the end of conn, which it closes.
+func NewStation(conn io.ReadWriteCloser) *Station {
+	s := &Station{conn: conn, out: newCable(nil), done: make(chan struct{})}
+	s.in = newCable(s.arrive)
+	s.tasks.Go(func() { s.end(s.receive()) })
+	s.tasks.Go(func() { s.end(s.send()) })
+	return s
+}
+
+// receive takes frames from the stream until it ends.
+func (s *Station) receive() error {
+	r := bufio.NewReaderSize(s.conn, 64<<10)
+	for {
+		length, err := r.Peek(lengthSize)
+		if err != nil {
+			return err
+		}
+		n := frameLength(length)
+		if n > maxFrame {
+			return &FrameError{n}
+		}
+		packet := make([]byte, lengthSize+n)
+		if _, err := io.ReadFull(r, packet); err != nil {
+			return err
+		}
+		if n < minFrame {
+			s.runts.Add(1)
+			continue
+		}
+		s.in.pass(packet)
+	}
+}
+
+// arrive is called with each frame from the station at the other end of the cable.
+func (s *Station) arrive(packet []byte) {
+	if sw := s.sw.Load(); sw != nil {
+		sw.forward(s, packet)
+	}
+}
+
+// send gives frames to the stream until the station is closed.
+func (s *Station) send() error {
+	for {
+		batch, ok := s.out.take()
+		if !ok {
+			return nil
+		}
+		buffers := net.Buffers(batch)
+		if _, err := buffers.WriteTo(s.conn); err != nil {
+			return err
+		}
+	}
+}
+
+// Plug plugs the cable into a switch, where the station has an address. Faults are without
+// effect until they are set again, and seed decides about them. A cable that is plugged
+// elsewhere is pulled there.
+func (s *Station) Plug(sw *Switch, address Address, seed uint64) {
+	s.plugging.Lock()
+	defer s.plugging.Unlock()
+	s.pull()
+	s.in.reset(2 * seed)
+	s.out.reset(2*seed + 1)
+	sw.add(s, address)
+	s.sw.Store(sw)
+}
+
+// Pull pulls the cable.
+func (s *Station) Pull() {
+	s.plugging.Lock()
+	defer s.plugging.Unlock()
+	s.pull()
+}
+
+func (s *Station) pull() {
+	if sw := s.sw.Swap(nil); sw != nil {
+		sw.remove(s)
+	}
+}
+
+// end closes the station, because of err if that is the first reason.
+func (s *Station) end(err error) {
+	s.once.Do(func() {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			s.err = err
+		}
+		s.Pull()
+		s.in.close()
+		s.out.close()
+		s.conn.Close()
+		close(s.done)
+	})
+}
+
+// Close pulls the cable and closes the stream. Further calls do nothing.
+func (s *Station) Close() {
+	s.end(nil)
+	s.tasks.Wait()
+}
+
+// Done is closed once the station is.
+func (s *Station) Done() <-chan struct{} { return s.done }
+
+// Err returns why the station was closed, once Done is: nil if its stream ended or Close was
+// called.
+func (s *Station) Err() error { return s.err }
+
+// SetFaults sets what happens from now on to the frames from the station, and to those to it.
+func (s *Station) SetFaults(from, to Faults) {
+	s.in.set(from)
+	s.out.set(to)
+}
+
+// Counters are what a station has counted since it began.
+type Counters struct {
+	Runts    int64 // frames from it that were shorter than a header, and dropped
+	Dropped  int64 // frames to it for which the queue had no room
+	LostFrom int64 // frames from it, and frames to it, that Faults took
+	LostTo   int64
+}
+
+// Counters returns what the station has counted so far.
+func (s *Station) Counters() Counters {
+	return Counters{s.runts.Load(), s.out.dropped.Load(), s.in.lost.Load(), s.out.lost.Load()}
+}
