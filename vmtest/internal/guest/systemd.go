@@ -34,8 +34,8 @@ const privateSocket = "/run/systemd/private"
 const SeedSize = 64
 
 const (
-	maxHostname  = 64 // HOST_NAME_MAX, limits.h(0p)
-	wakeSize     = 8 + SeedSize + 1 + maxHostname
+	maxHostname  = 64                                 // HOST_NAME_MAX, limits.h(0p)
+	wakeSize     = 8 + SeedSize + 1 + maxHostname + 2 // before the network
 	maxWokenText = 1 << 10
 )
 
@@ -48,18 +48,31 @@ func WakeFrame(w Wake) ([]byte, error) {
 	frame := binary.LittleEndian.AppendUint64(make([]byte, 0, wakeSize), w.Asleep)
 	frame = append(frame, w.Seed...)
 	frame = append(frame, byte(len(w.Hostname)))
-	frame = append(frame, w.Hostname...)
-	return frame[:wakeSize], nil
+	frame = append(frame, w.Hostname...)[:wakeSize]
+	if len(w.Network) > maxNetwork {
+		return nil, fmt.Errorf("wake guest: a network of %d bytes", len(w.Network))
+	}
+	binary.LittleEndian.PutUint16(frame[wakeSize-2:], uint16(len(w.Network)))
+	return append(frame, w.Network...), nil
 }
 
-// parseWake reads a frame of wakeSize bytes.
-func parseWake(frame []byte) Wake {
-	name := frame[8+SeedSize:]
+// readWake reads a frame.
+func readWake(r io.Reader) (Wake, error) {
+	frame := make([]byte, wakeSize)
+	if _, err := io.ReadFull(r, frame); err != nil {
+		return Wake{}, err
+	}
+	network := make([]byte, binary.LittleEndian.Uint16(frame[wakeSize-2:]))
+	if _, err := io.ReadFull(r, network); err != nil {
+		return Wake{}, err
+	}
+	name := frame[8+SeedSize : wakeSize-2]
 	return Wake{
+		Network:  string(network),
 		Asleep:   binary.LittleEndian.Uint64(frame),
 		Seed:     string(frame[8 : 8+SeedSize]),
 		Hostname: string(name[1 : 1+min(int(name[0]), maxHostname)]),
-	}
+	}, nil
 }
 
 // wokenReply is the agent's reply to a frame: 0, or the length of a text and the text.
@@ -163,11 +176,11 @@ func authenticate(bus io.ReadWriter) error {
 func relay(port, bus io.ReadWriteCloser, wake func(Wake) error) {
 	defer port.Close()
 	defer bus.Close()
-	frame := make([]byte, wakeSize)
-	if _, err := io.ReadFull(port, frame); err != nil {
+	w, err := readWake(port)
+	if err != nil {
 		return
 	}
-	if _, err := port.Write(wokenReply(wake(parseWake(frame)))); err != nil {
+	if _, err := port.Write(wokenReply(wake(w))); err != nil {
 		return
 	}
 	go func() {

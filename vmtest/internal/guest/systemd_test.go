@@ -30,7 +30,7 @@ func relayed(t *testing.T, wake func(Wake) error) (host, bus net.Conn, done chan
 }
 
 func someWake() Wake {
-	return Wake{Asleep: 1 << 40, Seed: strings.Repeat("s", SeedSize), Hostname: "box"}
+	return Wake{Asleep: 1 << 40, Seed: strings.Repeat("s", SeedSize), Hostname: "box", Network: "any bytes"}
 }
 
 // The guest is woken before anything passes to PID 1 or from it. Then each end gets what the

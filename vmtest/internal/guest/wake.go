@@ -23,6 +23,7 @@ type Wake struct {
 	Asleep   uint64
 	Seed     string // random bytes
 	Hostname string // "" leaves the host name as it is
+	Network  string // a Network as Marshal returns it; "" is none
 }
 
 // control answers the host's control requests.
@@ -36,6 +37,8 @@ func control(name string, payload []byte) ([]byte, error) {
 		return nil, w.apply()
 	case SystemdRequest:
 		return nil, startSystemd()
+	case NetworkRequest:
+		return nil, setNetwork(payload)
 	case KernelLogRequest:
 		return readKernelLog(payload)
 	case JournalRequest:
@@ -68,7 +71,10 @@ func (w Wake) applyWith(pool int) error {
 			return fmt.Errorf("set host name: %w", err)
 		}
 	}
-	return stir(pool, w.Seed)
+	if err := stir(pool, w.Seed); err != nil || w.Network == "" {
+		return err
+	}
+	return setNetwork([]byte(w.Network))
 }
 
 func (w Wake) setClock() error {

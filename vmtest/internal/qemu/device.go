@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 )
@@ -100,6 +101,29 @@ type monitor struct{ file *os.File }
 func (m monitor) args(a *args) {
 	a.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", a.inherit(m.file)))
 	a.add("-mon", "chardev=qmp,mode=control")
+}
+
+// nic is a virtio-net device. Frames pass through an inherited stream socket, each behind its
+// length, as 32 bits in network byte order (QEMU's net/socket.c).
+type nic struct {
+	file *os.File
+	n    int // which NIC of the machine it is, from 0
+}
+
+func (n nic) args(a *args) {
+	a.add("-netdev", fmt.Sprintf("socket,id=net%d,fd=%d", n.n, a.inherit(n.file)))
+	// A fork gets an address of its own, so it has nothing to announce. No option ROM: the
+	// guest boots from no network.
+	a.add("-device", fmt.Sprintf("virtio-net-pci,id=%s,netdev=net%d,mac=%s,guest_announce=off,romfile=",
+		NICID(n.n), n.n, NICAddress(n.n)))
+}
+
+// NICID returns the name of NIC n in QEMU's commands.
+func NICID(n int) string { return fmt.Sprintf("nic%d", n) }
+
+// NICAddress returns the Ethernet address with which NIC n of each machine begins.
+func NICAddress(n int) net.HardwareAddr {
+	return net.HardwareAddr{0x52, 0x54, 0, 0, 0, byte(n)} // the prefix of QEMU's documentation
 }
 
 // entropy is a virtio-rng device. Without it a kernel under emulation waits many

@@ -35,6 +35,9 @@ type Machine struct {
 	// the one that carries a fork's connection to PID 1.
 	PortName, JournalPortName, SystemdPortName string
 
+	// NICs is the number of network interfaces, up to MaxNICs.
+	NICs int
+
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
 
@@ -42,6 +45,9 @@ type Machine struct {
 	// the kernel.
 	Incoming bool
 }
+
+// MaxNICs is the most network interfaces that a machine has.
+const MaxNICs = 8
 
 // Accel is what executes the guest's instructions.
 type Accel string
@@ -65,7 +71,17 @@ type RAM struct {
 const tbSize = 128
 
 // wires are QEMU's ends of a machine's streams.
-type wires struct{ console, link, journal, systemd, monitor *os.File }
+type wires struct {
+	console, link, journal, systemd, monitor *os.File
+	nics                                     []*os.File
+}
+
+// close closes the ends, once QEMU has them.
+func (w wires) close() {
+	for _, f := range append(w.nics, w.console, w.link, w.journal, w.systemd, w.monitor) {
+		f.Close() // a nil *os.File may be closed
+	}
+}
 
 // commandLine returns QEMU's arguments and the files that they refer to.
 func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
@@ -114,6 +130,13 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 		serialConsole{w.console},
 		monitor{w.monitor},
 	} {
+		d.args(&a)
+	}
+	for n := range m.NICs {
+		d := nic{n: n}
+		if n < len(w.nics) {
+			d.file = w.nics[n]
+		}
 		d.args(&a)
 	}
 	return a.list, a.files, nil

@@ -103,6 +103,22 @@ func TestCommandLineWithADisk(t *testing.T) {
 	assert.Same(t, f[1], inherited[3])
 }
 
+func TestCommandLineWithNetworkInterfaces(t *testing.T) {
+	f := files(t, 2)
+	m := Machine{Arch: "amd64", Memory: 512, NICs: 2}
+	args, inherited, err := m.commandLine(wires{nics: f})
+	require.NoError(t, err)
+	assert.Contains(t, lines(args), `
+-netdev socket,id=net0,fd=11
+-device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:00,guest_announce=off,romfile=
+-netdev socket,id=net1,fd=12
+-device virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:00:00:01,guest_announce=off,romfile=`)
+	assert.Equal(t, f, inherited[len(inherited)-2:])
+	_, plain, err := Fingerprint(Machine{Arch: "amd64", Memory: 512})
+	require.NoError(t, err)
+	assert.NotContains(t, lines(plain), "net", "a machine without interfaces")
+}
+
 func TestCommandLineOfAnotherArchitecture(t *testing.T) {
 	f := files(t, 4)
 	m := Machine{Arch: "arm64", Memory: 512, Accel: KVM, CPUs: 2, Initrd: f[0]}

@@ -19,11 +19,12 @@ import (
 // Process is a running QEMU and the host's ends of its streams. The caller closes the
 // streams; Kill closes them too, but for Journal, which may still have to be read.
 type Process struct {
-	Console net.Conn      // what the guest writes to its serial console
-	Link    net.Conn      // the guest link's virtio-serial port
-	Journal net.Conn      // the journal's virtio-serial port
-	Systemd *net.UnixConn // the virtio-serial port of the connection to PID 1
-	Monitor *net.UnixConn // QMP
+	Console net.Conn        // what the guest writes to its serial console
+	Link    net.Conn        // the guest link's virtio-serial port
+	Journal net.Conn        // the journal's virtio-serial port
+	Systemd *net.UnixConn   // the virtio-serial port of the connection to PID 1
+	Monitor *net.UnixConn   // QMP
+	NICs    []*net.UnixConn // frames of the network interfaces, see nic
 
 	cmd    *exec.Cmd
 	stderr *tail.Buffer
@@ -69,14 +70,8 @@ func Start(m Machine) (*Process, error) {
 	}
 	p := &Process{stderr: tail.NewBuffer(stderrKept), done: make(chan struct{})}
 	var w wires
-	defer func() {
-		for _, f := range []*os.File{w.console, w.link, w.journal, w.systemd, w.monitor} {
-			if f != nil {
-				f.Close()
-			}
-		}
-	}()
-	if err := p.wire(&w); err != nil {
+	defer func() { w.close() }()
+	if err := p.wire(&w, m.NICs); err != nil {
 		p.closeAll()
 		return nil, err
 	}
@@ -169,7 +164,7 @@ func (p *Process) Kill() {
 }
 
 // wire makes the streams.
-func (p *Process) wire(w *wires) (err error) {
+func (p *Process) wire(w *wires, nics int) (err error) {
 	for _, s := range []struct {
 		name   string
 		ours   *net.Conn
@@ -187,6 +182,13 @@ func (p *Process) wire(w *wires) (err error) {
 	}
 	if p.Systemd, w.systemd, err = Wire("systemd"); err != nil {
 		return err
+	}
+	for range nics {
+		conn, file, err := Wire("nic")
+		if err != nil {
+			return err
+		}
+		p.NICs, w.nics = append(p.NICs, conn), append(w.nics, file)
 	}
 	p.Monitor, w.monitor, err = Wire("monitor")
 	return err
@@ -211,6 +213,9 @@ func (p *Process) closeWires() {
 	}
 	if p.Monitor != nil {
 		p.Monitor.Close()
+	}
+	for _, conn := range p.NICs {
+		conn.Close()
 	}
 }
 

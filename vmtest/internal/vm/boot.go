@@ -38,7 +38,10 @@ func (m *Machine) bootUp(ctx context.Context) error {
 	if err != nil {
 		return m.bootError(ctx, "boot", fmt.Errorf("wait for the guest's agent: %w", err))
 	}
-	return m.settle(ctx, "boot", m.process.Link, closed)
+	if err := m.settle(ctx, "boot", m.process.Link, closed); err != nil || m.spec.Network == "" {
+		return err
+	}
+	return m.setNetwork(ctx, []byte(m.spec.Network))
 }
 
 // settle connects over conn to the agent of a system that has just booted, and waits

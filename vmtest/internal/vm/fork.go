@@ -185,7 +185,7 @@ func (m *Machine) wakeFork(ctx context.Context, stopped time.Time) error {
 		return err
 	}
 	w := m.wakeNow()
-	w.Asleep = uint64(m.events.now().resumed.Sub(stopped))
+	w.Asleep, w.Network = uint64(m.events.now().resumed.Sub(stopped)), m.spec.Network
 	return m.resumePID1(ctx, w)
 }
 

@@ -73,7 +73,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, HostError(err)
 	}
 	s := m.spec
-	s.Console, s.Hostname = nil, "" // each fork has its own
+	s.Console, s.Hostname, s.Network = nil, "", "" // each fork has its own
 	return newSnapshot(s, files)
 }
 

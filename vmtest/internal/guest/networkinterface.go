@@ -1,0 +1,139 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitFor waits until the kernel has found the interface, which in a guest that has just booted
+// udev may still load the driver for (virtio_net).
+func (i Interface) waitFor() error {
+	name := InterfaceName(int(i.NIC))
+	_, err := waitDevice(context.Background(), "network interface "+name, func() (string, bool) {
+		path := "/sys/class/net/" + name
+		_, err := os.Stat(path)
+		return path, err == nil
+	})
+	return err
+}
+
+// apply gives the interface its addresses. It does so by ioctl(2) (netdevice(7)) instead of
+// netlink(7), which is more code, and an emulator translates all of it in each fork.
+func (i Interface) apply() error {
+	name := InterfaceName(int(i.NIC))
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	steps := []struct {
+		request uint
+		what    string
+		r       ifreq
+	}{
+		// Down: in a fork of a machine that was in a network, its addresses of IPv6 go.
+		{unix.SIOCSIFFLAGS, "take down", flagsRequest(0)},
+		{unix.SIOCSIFHWADDR, "set address", addressRequest(unix.ARPHRD_ETHER, i.Address[:])},
+		{unix.SIOCSIFADDR, "set IPv4 address", ipv4Request(i.IPv4.Addr().As4())},
+		{unix.SIOCSIFNETMASK, "set IPv4 mask", ipv4Request([4]byte(net.CIDRMask(i.IPv4.Bits(), 32)))},
+		{unix.SIOCSIFFLAGS, "take up", flagsRequest(unix.IFF_UP | unix.IFF_BROADCAST | unix.IFF_MULTICAST)},
+	}
+	for n, s := range steps {
+		if n == 2 {
+			if err := settleIPv6(name); err != nil {
+				return err
+			}
+		}
+		copy(s.r.name[:], name)
+		err := s.r.ioctl(fd, s.request)
+		if err == unix.ENODEV && n == 0 {
+			if err = i.waitFor(); err == nil {
+				err = s.r.ioctl(fd, s.request)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	var index ifreq
+	copy(index.name[:], name)
+	if err := index.ioctl(fd, unix.SIOCGIFINDEX); err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	return addIPv6(i.IPv6.Addr().As16(), i.IPv6.Bits(), *(*int32)(unsafe.Pointer(&index.data)))
+}
+
+// ifreq is struct ifreq (netdevice(7)).
+type ifreq struct {
+	name [unix.IFNAMSIZ]byte
+	data [24]byte
+}
+
+func (r *ifreq) ioctl(fd int, request uint) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(unsafe.Pointer(r))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func flagsRequest(flags uint16) (r ifreq) {
+	*(*uint16)(unsafe.Pointer(&r.data)) = flags
+	return r
+}
+
+// addressRequest has a struct sockaddr.
+func addressRequest(family uint16, data []byte) (r ifreq) {
+	*(*uint16)(unsafe.Pointer(&r.data)) = family
+	copy(r.data[2:], data)
+	return r
+}
+
+func ipv4Request(a [4]byte) ifreq {
+	return addressRequest(unix.AF_INET, append([]byte{0, 0}, a[:]...)) // the port comes first
+}
+
+// settleIPv6 makes addresses of IPv6 usable at once: the host gives each to one machine, so the
+// guest has no duplicates to look for, and no router is there to ask (ip-sysctl in the
+// kernel's documentation).
+func settleIPv6(name string) error {
+	for _, file := range []string{"accept_dad", "accept_ra"} {
+		path := "/proc/sys/net/ipv6/conf/" + name + "/" + file
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) {
+			return errors.New("the kernel has no IPv6 there")
+		}
+		if err == nil {
+			_, err = unix.Write(fd, []byte("0"))
+			unix.Close(fd)
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// addIPv6 adds an address to an interface (struct in6_ifreq of linux/ipv6.h).
+func addIPv6(address [16]byte, bits int, index int32) error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("add IPv6 address: %w", os.NewSyscallError("socket", err))
+	}
+	defer unix.Close(fd)
+	r := struct {
+		address [16]byte
+		bits    uint32
+		index   int32
+	}{address, uint32(bits), index}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&r)))
+	if errno != 0 {
+		return fmt.Errorf("add IPv6 address: %w", errno)
+	}
+	return nil
+}
