@@ -99,8 +99,8 @@ func TestUnexpected(t *testing.T) {
 		}
 		assert.Equal(t, test.want, m.unexpected(new(inspection), true), name)
 	}
-	assert.Error(t, newMachine(nil, Config{}).AnnounceFailure("demo"))
-	assert.Error(t, newMachine(nil, Config{}).AnnounceEntry(JournalQuery{Unit: "demo"}))
+	assert.Error(t, newMachine(new(vm.Machine), Config{}).AnnounceFailure("demo"))
+	assert.Error(t, newMachine(new(vm.Machine), Config{}).AnnounceEntry(JournalQuery{Unit: "demo"}))
 	m := withJournal(t, "MESSAGE=x\n")
 	_, err := m.vm.Journal().Write([]byte(entryOf("9", "MESSAGE=y\n")))
 	require.NoError(t, err)

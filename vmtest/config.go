@@ -9,6 +9,7 @@ import (
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
 )
 
 // Config describes a machine. Its zero value is a Debian guest that is right for most
@@ -58,6 +59,15 @@ type Config struct {
 	// the most tests a minute on a host with few cores.
 	CPUs int
 
+	// Networks are those that the machine is in, by its interfaces eth0, eth1 and so on. It
+	// has addresses there, and names for the other machines, when it has started. Without any
+	// it has loopback alone.
+	Networks []*Network
+
+	// NICs is the number of network interfaces, up to 8, if it is more than Networks has: the
+	// rest are for Join.
+	NICs int
+
 	// KernelArgs are added to the kernel's command line, such as "systemd.unit=a.target".
 	KernelArgs []string
 
@@ -96,6 +106,8 @@ type Config struct {
 	// Progress, if not nil, is called while something takes long, such as the build of
 	// an image. If it is nil, what a person must know is printed on stderr.
 	Progress func(images.Progress)
+
+	network string // addresses and names for the guest, see inNetworks
 }
 
 const (
@@ -131,6 +143,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.CPUs < 0 {
 		return c, fmt.Errorf("configure machine: %d CPUs: must be 1 or more, or 0 for the default", c.CPUs)
+	}
+	if c.NICs = max(c.NICs, len(c.Networks)); c.NICs > qemu.MaxNICs {
+		return c, fmt.Errorf("configure machine: %d network interfaces: must be %d or fewer", c.NICs, qemu.MaxNICs)
 	}
 	if !hostnames.MatchString(c.Hostname) {
 		return c, fmt.Errorf("configure machine: %q is not a host name (hostname(7))", c.Hostname)

@@ -40,11 +40,11 @@ func Start(t testing.TB, config Config) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return launch(ctx, config) })
+	return startGuest(t, config, launch)
 }
 
 // startGuest is Start for a machine that launch returns.
-func startGuest(t testing.TB, config Config, launch func(context.Context) (*Machine, error)) *Guest {
+func startGuest(t testing.TB, config Config, launch launcher) *Guest {
 	t.Helper()
 	g := new(Guest)
 	attrImage(t, config)
@@ -63,7 +63,7 @@ func startGuest(t testing.TB, config Config, launch func(context.Context) (*Mach
 	if ctx.Err() != nil {
 		t.Fatalf("start machine: waited %v for a slot, and no time is left for the test (go test -timeout)", deadline.Brief(g.queued))
 	}
-	g.Machine, err = launch(slots.WithHold(ctx, slot))
+	g.Machine, err = launch.inNetworks(slots.WithHold(ctx, slot), config)
 	if err != nil {
 		t.Fatal(g.withQueue(err, ctx))
 	}

@@ -139,7 +139,8 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 		}
 	}
 	c.Disk, c.Console, c.Progress, c.BootTimeout, c.OpTimeout = nil, nil, nil, 0, 0 // not in the machine
-	c.Debs = nil                                                                    // paths; the image is an input
+	c.Networks, c.network = nil, ""
+	c.Debs = nil // paths; the image is an input
 	recipe := c.Recipe
 	c.Recipe = nil // a pointer says nothing
 	data, err := json.Marshal(map[string]any{

@@ -23,11 +23,11 @@ func Launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return launch(ctx, config) })
+	return launchInSlot(ctx, config, launch)
 }
 
 // launchInSlot waits for a slot, which the machine holds until it is closed.
-func launchInSlot(ctx context.Context, config Config, launch func(context.Context) (*Machine, error)) (m *Machine, err error) {
+func launchInSlot(ctx context.Context, config Config, launch launcher) (m *Machine, err error) {
 	ctx, cancel := deadline.BeforeEnd(ctx)
 	defer cancel()
 	slot, err := acquireSlot(ctx, "", config)
@@ -39,7 +39,7 @@ func launchInSlot(ctx context.Context, config Config, launch func(context.Contex
 			err = errors.Join(err, slot.Release())
 		}
 	}()
-	if m, err = launch(slots.WithHold(ctx, slot)); err != nil {
+	if m, err = launch.inNetworks(slots.WithHold(ctx, slot), config); err != nil {
 		return nil, err
 	}
 	m.slot = slot
@@ -72,7 +72,7 @@ func (c Config) spec(ctx context.Context) (vm.Spec, error) {
 	if err != nil {
 		return vm.Spec{}, vm.HostError(err)
 	}
-	s := vm.Spec{Files: files, Memory: c.Memory, CPUs: c.CPUs, KernelArgs: c.KernelArgs, Instance: c.instance()}
+	s := vm.Spec{Files: files, Memory: c.Memory, CPUs: c.CPUs, KernelArgs: c.KernelArgs, NICs: c.NICs, Instance: c.instance()}
 	if c.Disk != nil {
 		s.Disk = c.Disk.disk
 	}
@@ -86,5 +86,5 @@ func (c Config) image() images.Spec {
 }
 
 func (c Config) instance() vm.Instance {
-	return vm.Instance{Hostname: c.Hostname, BootTimeout: c.BootTimeout, Console: c.Console, Notice: c.notice}
+	return vm.Instance{Hostname: c.Hostname, Network: c.network, BootTimeout: c.BootTimeout, Console: c.Console, Notice: c.notice}
 }

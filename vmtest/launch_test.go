@@ -22,7 +22,7 @@ func TestSlotAfterGoexit(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = launchInSlot(t.Context(), config, func(context.Context) (*Machine, error) { runtime.Goexit(); return nil, nil })
+		_, _ = launchInSlot(t.Context(), config, func(context.Context, Config) (*Machine, error) { runtime.Goexit(); return nil, nil })
 	}()
 	<-ended
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a free slot needs no wait
@@ -39,7 +39,7 @@ func TestLaunchEndsBeforeTheProcess(t *testing.T) {
 	config, err := Config{}.complete()
 	require.NoError(t, err)
 	endProcess(t, deadline.Reserve+100*time.Millisecond)
-	_, err = launchInSlot(t.Context(), config, func(ctx context.Context) (*Machine, error) {
+	_, err = launchInSlot(t.Context(), config, func(ctx context.Context, _ Config) (*Machine, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	})
@@ -63,7 +63,7 @@ func TestSlotIsReleased(t *testing.T) {
 	t.Setenv("VMTEST_SLOTS", "1")
 	config, err := Config{LogUnexpected: true}.complete()
 	require.NoError(t, err)
-	here := func(context.Context) (*Machine, error) { return machineHere(t), nil }
+	here := func(context.Context, Config) (*Machine, error) { return machineHere(t), nil }
 	t.Run("machine", func(t *testing.T) {
 		m, err := launchInSlot(t.Context(), config, here)
 		require.NoError(t, err)

@@ -24,13 +24,15 @@ type Machine struct {
 	inputs *inputs.Record // of what a template is prepared of; nil if this prepares none
 	user   *passwd.User   // see AsUser; nil for the system
 
+	nics *nics
+
 	announced *announced
 	steps     *evidence.Steps // what the test did, for the evidence of its failure
 	shown     *shown
 }
 
 func newMachine(m *vm.Machine, config Config) *Machine {
-	return &Machine{vm: m, config: config, announced: new(announced), steps: new(evidence.Steps), shown: new(shown)}
+	return &Machine{vm: m, config: config, nics: connect(m), announced: new(announced), steps: new(evidence.Steps), shown: new(shown)}
 }
 
 // Image describes the image that the guest runs.
@@ -93,7 +95,13 @@ func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 // again. What was written is lost with the RAM that it was written to, unless the machine
 // has a Config.Disk. It takes as long as a cold boot. If ctx ends meanwhile, the guest may
 // end.
-func (m *Machine) Reboot(ctx context.Context) error { return public(m.vm.Reboot(ctx)) }
+func (m *Machine) Reboot(ctx context.Context) error {
+	err := m.vm.Reboot(ctx)
+	if err == nil {
+		err = m.rejoin(ctx)
+	}
+	return public(err)
+}
 
 // SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
 // soft-reboot; systemd 254 and later) and waits until its systemd is "running" again.

@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, public(err)
 	}
 	config := m.config
-	config.Console, config.Hostname = nil, "" // those of the machine that was
+	config.Console, config.Hostname, config.Networks, config.network = nil, "", nil, "" // those of the machine that was
 	return &Snapshot{s, config, m.announced.allTested()}, nil
 }
 
@@ -40,6 +41,7 @@ func (s *Snapshot) Close() error { return s.snapshot.Close() }
 // leaves the guest the name it has.
 type ForkConfig struct {
 	Hostname    string
+	Networks    []*Network    // no more than the machine has network interfaces
 	BootTimeout time.Duration // bounds the fork, and a later reboot
 	OpTimeout   time.Duration // bounds each call of a Guest's method
 	Console     io.Writer     // nil is none
@@ -55,7 +57,7 @@ func (s *Snapshot) Launch(ctx context.Context, f ForkConfig) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return s.fork(ctx, config) })
+	return launchInSlot(ctx, config, s.fork)
 }
 
 // Start gives a test a fork of the snapshot, as the function Start gives it a machine.
@@ -66,13 +68,16 @@ func (s *Snapshot) Start(t testing.TB, f ForkConfig) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return s.fork(ctx, config) })
+	return startGuest(t, config, s.fork)
 }
 
 // forkConfig is the snapshot's own, with what f sets.
 func (s *Snapshot) forkConfig(f ForkConfig) (Config, error) {
 	c := s.config
-	c.Hostname, c.Console = f.Hostname, f.Console
+	c.Hostname, c.Console, c.Networks = f.Hostname, f.Console, f.Networks
+	if len(c.Networks) > c.NICs {
+		return c, fmt.Errorf("fork a snapshot: %d networks for %d network interfaces of its machine: set Config.NICs", len(c.Networks), c.NICs)
+	}
 	if f.BootTimeout != 0 {
 		c.BootTimeout = f.BootTimeout
 	}

@@ -114,7 +114,7 @@ func (p *Template) Start(t testing.TB) *Guest {
 			return nil
 		}
 	}
-	return startGuest(t, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config, change) })
+	return startGuest(t, config, func(ctx context.Context, c Config) (*Machine, error) { return p.fork(ctx, c, change) })
 }
 
 // Launch returns a fork of the prepared machine. The caller closes it. A template with a
@@ -127,7 +127,7 @@ func (p *Template) Launch(ctx context.Context) (*Machine, error) {
 	if p.Setup != nil {
 		return nil, errors.New("prepare template: Launch has no test for Setup: set Prepare instead")
 	}
-	return launchInSlot(ctx, config, func(ctx context.Context) (*Machine, error) { return p.fork(ctx, config, p.Prepare) })
+	return launchInSlot(ctx, config, func(ctx context.Context, c Config) (*Machine, error) { return p.fork(ctx, c, p.Prepare) })
 }
 
 // complete returns config with its defaults, and an error if the template cannot be
@@ -138,6 +138,9 @@ func (p *Template) complete(config Config) (Config, error) {
 	}
 	if p.Config.Disk != nil {
 		return Config{}, errors.New("prepare template: a snapshot holds no disk: start a machine with Config.Disk by Start or Launch")
+	}
+	if len(p.Config.Networks) > 0 {
+		return Config{}, errors.New("prepare template: a network is for one test: set Config.NICs, and call Join for each machine")
 	}
 	return config.complete()
 }

@@ -95,7 +95,7 @@ func TestTemplateKey(t *testing.T) {
 	assert.Equal(t, first, key(made, other))
 	for field, value := range reflect.ValueOf(&config).Elem().Fields() {
 		switch field.Name {
-		case "Debs", "Disk", "Console", "Progress", "BootTimeout", "OpTimeout":
+		case "Debs", "Disk", "Networks", "network", "Console", "Progress", "BootTimeout", "OpTimeout":
 			continue
 		}
 		before := reflect.ValueOf(value.Interface())
