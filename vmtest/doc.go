@@ -81,8 +81,33 @@
 // what these need. [Machine.Image] lists the packages. Config.Packages, Config.Debs and
 // [Guest.InstallDeb] add packages. For files that are copied in without a package,
 // [Guest.ApplyConfig] runs sysusers, tmpfiles and presets. The root file system is writable,
-// and what is written is in RAM. There is no network but loopback, and no name server; "ip
-// link add lan0 type dummy" makes an interface to bind an address to.
+// and what is written is in RAM. There is no network but loopback and those of
+// Config.Networks, and no name server; "ip link add lan0 type dummy" makes an interface to bind
+// an address to.
+//
+// # Networks
+//
+// A [Network] joins machines of one test: a switch in the test's process, without a port, an
+// address or a privilege on the host. Machines have addresses of IPv4 and IPv6 when they have
+// started, and know each other by name; package netstack puts the test itself into the network.
+// Here a hostile peer has two connections, and a client is served all the same:
+//
+//	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
+//	networks := []*vmtest.Network{n}
+//	server := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: networks})
+//	server.CopyFS(t, os.DirFS("units"), "/etc/systemd/system") // MaxConnectionsPerSource=2
+//	server.EnableNow(t, "echo.socket")
+//	hostile := netstack.Start(t, n, vmtest.Station{Name: "hostile"})
+//	for range 3 {
+//		_, err := hostile.Dial(t.Context(), "tcp", "server:9091")
+//		require.NoError(t, err)
+//	}
+//	client := vmtest.Start(t, vmtest.Config{Hostname: "client", Networks: networks})
+//	conn := client.Dial(t, "tcp", "server:9091") // from inside the client
+//
+// [Interface.SetFaults] loses and delays frames, [Guest.SetCable] pulls a cable, and
+// [Network.Attach] takes raw frames. A failed test's evidence has a capture of each network.
+// A fork in a network costs a fifth more than one without, until its systemd answers.
 //
 // # Users
 //
