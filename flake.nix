@@ -12,7 +12,7 @@
 #   checks.x86_64-linux.units = systemd-vmtest.lib.mkCheck {
 #     pkgs = nixpkgs.legacyPackages.x86_64-linux;
 #     src = ./.;
-#     vendorHash = "sha256-...";
+#     vendorHash = "sha256-etxNjxTdEhlqz87FliV5A56SxFoH5cQ5t7T69qBJPNE=";
 #   };
 {
   description = "go test for systemd units, on a real systemd, in a QEMU VM";
@@ -31,7 +31,7 @@
         );
 
       # After a change of go.mod the build fails and prints the new hash.
-      vendorHash = "sha256-jcETnmy2SX7p8rNFmaz5G9g8B+5tGtaVE+VdNEyH2ys=";
+      vendorHash = "sha256-etxNjxTdEhlqz87FliV5A56SxFoH5cQ5t7T69qBJPNE=";
 
       # The Go module with only some of its directories, so that a change in the
       # others rebuilds nothing.

@@ -138,6 +138,6 @@ func TestTemplateError(t *testing.T) {
 	}}
 	_, err := template.Launch(t.Context())
 	require.ErrorContains(t, err, "prepare template: run systemd-run")
-	assert.ErrorContains(t, err, "failed units:\n  | bad.service")
+	assert.ErrorContains(t, err, "bad.service failed once: status 1/FAILURE")
 	assert.ErrorContains(t, err, "bad.service: Failed with result 'exit-code'.")
 }
