@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -160,6 +161,27 @@ func otherQEMU(t *testing.T) string {
 	return "PATH=" + dir + ":" + os.Getenv("PATH")
 }
 
+// A machine whose PID 1 does not answer is kept, and a command runs there all the same.
+func TestResumeOfAStuckMachine(t *testing.T) {
+	hostSide(t)
+	binary := vmtestBinary(t)
+	place := t.TempDir()
+	t.Setenv("VMTEST_EVIDENCE", place)
+	t.Setenv("VMTEST_EVIDENCE_SNAPSHOT", "1")
+	log := evidence(t, func(g *vmtest.Guest) {
+		g.Run(t, "logger", "before the failure")
+		g.Run(t, "sh", "-c", freezePID1)
+	})
+	assert.Regexp(t, `\nthe machine is kept: `, log)
+	dirs := fileNames(t, place)
+	require.Len(t, dirs, 1)
+	for range 2 {
+		got := resume(t, binary, nil, filepath.Join(place, dirs[0]), "--", "sh", "-c", "journalctl --output=cat --identifier=root; date +%Y; grep ^State: /proc/1/status; timeout 2 systemctl is-system-running")
+		assert.Regexp(t, fmt.Sprintf(`^before the failure\n%d\nState:\t[DS].*\n$`, time.Now().UTC().Year()), got.out)
+		assert.Equal(t, 124, got.status, "timeout(1): %s", got.err)
+	}
+}
+
 // A guest that cannot be stopped at a point from which it could go on is not kept, and the
 // evidence says why.
 func TestMachineThatIsNotKept(t *testing.T) {
@@ -170,9 +192,6 @@ func TestMachineThatIsNotKept(t *testing.T) {
 		work      func(*testing.T, *vmtest.Guest)
 	}{
 		{"gone", "the guest is gone", func(t *testing.T, g *vmtest.Guest) { g.Kill(t) }},
-		{"PID 1", `the agent answered in \S+, PID 1 did not within .*`, func(t *testing.T, g *vmtest.Guest) {
-			g.Run(t, "sh", "-c", freezePID1)
-		}},
 		{"agent", "the agent did not answer within .*", func(t *testing.T, g *vmtest.Guest) {
 			require.Error(t, runFor(t, g, time.Second, "kill -STOP $PPID; sleep 98765"))
 		}},

@@ -204,9 +204,9 @@
 //
 // as often as wanted, each time from the same moment; [OpenFailure] does the same in Go. A copy
 // of the directory will do, on any host with the same build of QEMU. QEMU loads what is in it,
-// so resume only what comes from whom you trust. A guest that is gone, whose agent or PID 1
-// does not answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why.
-// The last ten machines stay.
+// so resume only what comes from whom you trust. A guest that is gone, whose agent does not
+// answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why. The last
+// ten machines stay.
 //
 // # A look at a machine
 //

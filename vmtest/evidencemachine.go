@@ -44,8 +44,8 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 }
 
 func (m *Machine) bundle(ctx context.Context, dir, test string, s *summary) (bundle.Size, error) {
-	if !s.answers || !s.pid1 { // neither could be made to wait for a fork
+	if !s.answers { // and could not wait for a fork
 		return bundle.Size{}, fmt.Errorf("it cannot be stopped for a snapshot: %s", s.health)
 	}
-	return m.vm.Bundle(ctx, dir, bundle.Info{Test: test, Made: time.Now().UTC(), Command: m.steps.Last()})
+	return m.vm.Bundle(ctx, dir, bundle.Info{Test: test, Made: time.Now().UTC(), Command: m.steps.Last()}, !s.pid1)
 }

@@ -16,7 +16,9 @@ import (
 
 // Bundle ends the machine and keeps it in a directory in dir, as it is: its clock, its udev
 // and its units are left alone. about has what package vm cannot know of it.
-func (m *Machine) Bundle(ctx context.Context, dir string, about bundle.Info) (size bundle.Size, err error) {
+//
+// stuck says that PID 1 does not answer. It is not asked then, and the journal is as it came.
+func (m *Machine) Bundle(ctx context.Context, dir string, about bundle.Info, stuck bool) (size bundle.Size, err error) {
 	if err := m.spec.noDisk("keep " + m.spec.image()); err != nil {
 		return size, err
 	}
@@ -35,7 +37,7 @@ func (m *Machine) Bundle(ctx context.Context, dir string, about bundle.Info) (si
 	}
 	defer b.Snapshot.Close() // the other files are the machine's
 	b.Info, b.Kernel, b.Root, b.Initrd = about, m.spec.Files.Kernel, m.spec.Files.Root, m.spec.Files.Initrd
-	if err := m.snapshotTo(ctx, b.Snapshot, m.SyncJournal); err != nil {
+	if err := m.snapshotTo(ctx, b.Snapshot, stopping{prepare: m.SyncJournal, stuck: stuck}); err != nil {
 		return size, HostError(err)
 	}
 	if size, err = b.Write(ctx, dir); err != nil {

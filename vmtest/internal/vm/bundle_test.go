@@ -27,7 +27,7 @@ func TestBundle(t *testing.T) {
 		return 0
 	})
 	dir := t.TempDir()
-	_, err := m.Bundle(t.Context(), dir, bundle.Info{Test: "TestA"})
+	_, err := m.Bundle(t.Context(), dir, bundle.Info{Test: "TestA"}, false)
 	require.NoError(t, err)
 	<-m.Done()
 	second := <-h.machines
@@ -76,7 +76,7 @@ func TestBundleOfAMachineWithADisk(t *testing.T) {
 	m, _ := h.bootFake()
 	m.spec.Disk = new(Disk)
 	dir := t.TempDir()
-	_, err := m.Bundle(t.Context(), dir, bundle.Info{})
+	_, err := m.Bundle(t.Context(), dir, bundle.Info{}, false)
 	assert.EqualError(t, err, "keep debian-13: machine has Config.Disk; snapshots hold no disk")
 	assert.NoError(t, m.run(t.Context(), "true"))
 	entries, err := os.ReadDir(dir)
@@ -92,10 +92,35 @@ func TestBundleGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first.on["stop"] = func(json.RawMessage) (any, error) { cancel(); return nil, errors.New("too late") }
 	dir := t.TempDir()
-	_, err := m.Bundle(ctx, dir, bundle.Info{})
+	_, err := m.Bundle(ctx, dir, bundle.Info{}, false)
 	assert.ErrorIs(t, err, context.Canceled)
 	<-m.Done()
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
+}
+
+// A machine whose PID 1 does not answer is kept and goes on without it.
+func TestBundleOfAStuckMachine(t *testing.T) {
+	for _, stuck := range []bool{true, false} {
+		h := newFakeHost(t)
+		t.Setenv("VMTEST_ACCEL", "")
+		h.prepare = func(f *fakeMachine) { f.refusesWake = true } // at the port of PID 1
+		m, _ := h.bootFake()
+		m.spec.Files.Accel = "tcg"
+		dir := t.TempDir()
+		_, err := m.Bundle(t.Context(), dir, bundle.Info{}, stuck)
+		require.NoError(t, err)
+		s, _, err := OpenBundle(t.Context(), dir)
+		require.NoError(t, err)
+		defer s.Close()
+		fork, err := s.Fork(t.Context(), someInstance())
+		if !stuck {
+			assert.ErrorContains(t, err, "wake guest: not now")
+			continue
+		}
+		require.NoError(t, err)
+		defer fork.Close()
+		assert.NoError(t, fork.run(t.Context(), "true"))
+	}
 }

@@ -107,15 +107,20 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	if err := m.loadDevices(ctx, state); err != nil {
 		return err
 	}
-	if err := m.wakeFork(ctx, s.moment.Stopped); err != nil {
+	w, err := m.wakeAfter(ctx, s.moment.Stopped)
+	if err != nil {
 		return err
+	}
+	if !s.moment.Stuck {
+		if err := m.resumePID1(ctx, w); err != nil {
+			return err
+		}
 	}
 	opened := m.events.now().portOpened
 	resume := func(ctx context.Context) (*link.Client, error) {
 		return link.Resume(ctx, m.process.Link, s.moment.Session)
 	}
 	var client *link.Client
-	var err error
 	// A recorded session needs no shakeHands: Resume exchanges nothing with the agent.
 	if s.moment.Session.IsZero() {
 		client, err = m.shakeHands(ctx, closed, resume)
@@ -127,6 +132,9 @@ func (m *Machine) comeAlive(ctx context.Context, s *Snapshot, state *os.File) er
 	}
 	m.follow(client, closed)
 	m.followJournal(m.stream.closed, time.Time{})
+	if s.moment.Stuck {
+		return m.wakeBy(ctx, client, w)
+	}
 	return nil
 }
 
@@ -172,21 +180,26 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 func (m *Machine) wake(ctx context.Context) error {
 	w := m.wakeNow()
 	w.UnixNano = uint64(time.Now().UnixNano())
-	if _, err := m.Session().Control(ctx, guest.WakeRequest, ssh.Marshal(w)); err != nil {
+	return m.wakeBy(ctx, m.Session(), w)
+}
+
+// wakeBy wakes a guest through a session with its agent.
+func (m *Machine) wakeBy(ctx context.Context, session *link.Client, w guest.Wake) error {
+	if _, err := session.Control(ctx, guest.WakeRequest, ssh.Marshal(w)); err != nil {
 		return fmt.Errorf("wake guest: %w", err)
 	}
 	return nil
 }
 
-// wakeFork does the same in a fork. stopped is when the machine that this one was copied
-// from was stopped.
-func (m *Machine) wakeFork(ctx context.Context, stopped time.Time) error {
-	if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
-		return err
-	}
+// wakeAfter returns the same for a fork, once that runs. stopped is when the machine that this
+// one was copied from was stopped.
+func (m *Machine) wakeAfter(ctx context.Context, stopped time.Time) (guest.Wake, error) {
 	w := m.wakeNow()
+	if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
+		return w, err
+	}
 	w.Asleep, w.Network = uint64(m.events.now().resumed.Sub(stopped)), m.spec.Network
-	return m.resumePID1(ctx, w)
+	return w, nil
 }
 
 func (m *Machine) wakeNow() guest.Wake {

@@ -135,7 +135,7 @@ func (r recipe) open(ctx context.Context, s Spec) (*Snapshot, error) {
 			return err
 		}
 		defer m.Close()
-		return m.snapshotTo(ctx, files, m.settleDown)
+		return m.snapshotTo(ctx, files, stopping{prepare: m.settleDown})
 	})
 	if err != nil {
 		return nil, HostError(err)

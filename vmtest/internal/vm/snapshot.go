@@ -41,6 +41,8 @@ type moment struct {
 	Journal journal.Record `json:"journal"` // up to the moment
 	Session link.Handshake `json:"session"` // the session that the agent of a fork is in
 	Next    systemd.Elapse `json:"next"`    // what systemd starts next by the clock
+	// Stuck says that PID 1 did not answer. The session wakes the fork then.
+	Stuck bool `json:"stuck,omitempty"`
 }
 
 // overdue returns an error if a fork of now would begin with a timer that elapses, which
@@ -68,7 +70,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, HostError(err)
 	}
-	if err := m.snapshotTo(ctx, files, m.settleDown); err != nil {
+	if err := m.snapshotTo(ctx, files, stopping{prepare: m.settleDown}); err != nil {
 		files.Close() // the error of the snapshot says more
 		return nil, HostError(err)
 	}
@@ -136,29 +138,28 @@ func (s *Snapshot) use() (release func(), err error) {
 const snapshotTime = time.Minute
 
 // snapshotTo is snapshotInto for a machine that others may use.
-func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files, prepare func(context.Context) error) error {
+func (m *Machine) snapshotTo(ctx context.Context, files *snapshots.Files, how stopping) error {
 	release, err := m.hold(ctx, "snapshot")
 	if err != nil {
 		return err
 	}
 	defer release()
-	return m.snapshotInto(ctx, files, prepare)
+	return m.snapshotInto(ctx, files, how)
 }
 
-// snapshotInto ends the machine and writes a snapshot of it into empty files. Before that it
-// calls prepare.
+// snapshotInto ends the machine and writes a snapshot of it into empty files.
 //
 // QEMU keeps memory in a file only for a machine that runs on that file, and this one may
 // not. So the machine is first migrated to a second QEMU whose memory is the file. The
 // second QEMU never runs the guest. It writes the devices' state without the memory.
-func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files, prepare func(context.Context) error) error {
+func (m *Machine) snapshotInto(ctx context.Context, files *snapshots.Files, how stopping) error {
 	defer m.closeBy("Snapshot")
 	if err := files.CheckRoom(m.spec.Memory); err != nil {
 		return err
 	}
 	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: snapshotTime, Pace: m.Pace})
 	defer cancel()
-	at, hostEnd, err := m.quiesce(ctx, prepare)
+	at, hostEnd, err := m.quiesce(ctx, how)
 	if hostEnd != nil {
 		defer hostEnd.Close() // not earlier, because the agent would see the end
 	}
@@ -237,20 +238,27 @@ func (m *Machine) settleDown(ctx context.Context) error {
 	return nil
 }
 
-// quiesce calls prepare and stops the guest at a point that forks can begin from: the agent is
-// in a session that is open and idle.
-// That session is not the machine's, because another goroutine could use that one, and
+// stopping says how a guest is stopped for a snapshot.
+type stopping struct {
+	prepare func(context.Context) error // called first
+	stuck   bool                        // PID 1 does not answer, and is not asked
+}
+
+// quiesce stops the guest at a point that forks can begin from: the agent is in a session that
+// is open and idle. That session is not the machine's, because another goroutine could use that one, and
 // after one more byte no fork can resume it. If this host cannot repeat the session, the
 // agent waits for a host instead. hostEnd is this host's end of the link.
-func (m *Machine) quiesce(ctx context.Context, prepare func(context.Context) error) (at moment, hostEnd io.Closer, err error) {
-	if err := prepare(ctx); err != nil {
+func (m *Machine) quiesce(ctx context.Context, how stopping) (at moment, hostEnd io.Closer, err error) {
+	if err := how.prepare(ctx); err != nil {
 		return at, nil, err
 	}
-	if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
-		return at, nil, fmt.Errorf("read timers: %w", err)
-	}
-	if err := m.openPID1(ctx); err != nil {
-		return at, nil, err
+	if at.Stuck = how.stuck; !at.Stuck {
+		if at.Next, err = m.Systemd.NextElapse(ctx); err != nil {
+			return at, nil, fmt.Errorf("read timers: %w", err)
+		}
+		if err := m.openPID1(ctx); err != nil {
+			return at, nil, err
+		}
 	}
 	opened := m.events.now().portOpened
 	m.endSession(&EndedError{By: "Snapshot", Gone: true})
