@@ -115,7 +115,7 @@ func TestResume(t *testing.T) {
 		out: "it is broken for alice in /tmp\n",
 		err: "(?s)^(vmtest: (checking and resuming|[^\n]*waiting for)[^\n]*\n)*vmtest: the machine of TestResumeFails on debian-13 .systemd .*, as it was at 20.* UTC\n" +
 			"vmtest: in the test as alice: \\$ sh -c 'echo .*\n  \\| it is broken for alice in /tmp\n  \\| why\n" +
-			"vmtest: in the test it exited with 7 after .*\nvmtest: now:\nwhy\n$",
+			"vmtest: in the test it exited with 7 after .*\nvmtest: now:\nwhy\nvmtest: now it exited with 7 after .*, as in the test\n$",
 		status: 7,
 	}
 	var both sync.WaitGroup

@@ -80,15 +80,28 @@ func (r resumption) run(ctx context.Context, dir string) (err error) {
 	fmt.Fprintf(r.err, "vmtest: the machine of %s on %s, as it was at %s\n",
 		tail.Printable(f.Test), tail.Printable(describe(f.Image)), f.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
 	if r.again {
-		if len(f.Command.Args) == 0 {
-			return errors.New("the test ran no command in the guest before it failed")
-		}
-		r.describe(f)
-		r.command = f.Command
-	} else {
-		r.command.Stdin = r.in
+		return r.runAgain(ctx, f, m)
 	}
+	r.command.Stdin = r.in
 	return r.inGuest(ctx, m)
+}
+
+// runAgain runs the command of a test once more.
+func (r resumption) runAgain(ctx context.Context, f *vmtest.Failure, m *vmtest.Machine) error {
+	if len(f.Command.Args) == 0 {
+		return errors.New("the test ran no command in the guest before it failed")
+	}
+	r.describe(f)
+	if r.command = f.Command; r.tty {
+		return r.inGuest(ctx, m)
+	}
+	result, err := r.exec(ctx, m)
+	verdict := "as in the test"
+	if result.ExitCode != f.Result.ExitCode || result.Signal != f.Result.Signal {
+		verdict = "unlike in the test"
+	}
+	fmt.Fprintf(r.err, "vmtest: now it %s, %s\n", endOf(result), verdict)
+	return err
 }
 
 // resume opens the directory and starts the machine in it.

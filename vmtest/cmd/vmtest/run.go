@@ -150,12 +150,18 @@ func (r commandRun) inGuest(ctx context.Context, m *vmtest.Machine) error {
 		}
 		return commandStatus(cmp.Or(err, result.Err()))
 	}
+	_, err := r.exec(ctx, m)
+	return err
+}
+
+// exec runs the command in a guest without a terminal of its own.
+func (r commandRun) exec(ctx context.Context, m *vmtest.Machine) (vmtest.Result, error) {
 	out, flushOut := guarded(r.out)
 	errOut, flushErr := guarded(r.err)
 	r.command.Stdout, r.command.Stderr = out, errOut
 	result, err := m.Exec(ctx, r.command)
 	err = cmp.Or(err, result.Err())
-	return errors.Join(commandStatus(err), flushOut(), flushErr())
+	return result, errors.Join(commandStatus(err), flushOut(), flushErr())
 }
 
 // copyTo copies the files and units into the guest, and loads the units.
