@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -119,7 +120,7 @@ func digest(data []byte) string {
 // record that was changed after it was written are errors that name the file.
 func Read(dir string) (*Record, error) {
 	path := filepath.Join(dir, RecordFile)
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("read evidence: %w", err)
 	}
@@ -136,6 +137,24 @@ func Read(dir string) (*Record, error) {
 		return nil, fmt.Errorf("read evidence: %s %w", path, err)
 	}
 	return r, nil
+}
+
+// openRegular opens a regular file, and returns its size. It follows no link and waits for no
+// writer of a named pipe.
+func openRegular(path string) (*os.File, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
 }
 
 // parse reads the content of a RecordFile. Its errors continue a sentence about the file.
@@ -169,16 +188,14 @@ func (r *Record) ReadFile(dir, name string, most int64) (data []byte, before int
 		return nil, 0, fmt.Errorf("read evidence: %s has no %s", dir, name)
 	}
 	path := filepath.Join(dir, name)
-	if info, err := os.Lstat(path); err != nil {
-		return nil, 0, fmt.Errorf("read evidence: %w", err)
-	} else if !info.Mode().IsRegular() || info.Size() != r.Files[i].Bytes {
-		return nil, 0, fmt.Errorf("read evidence: %s was changed after the test had written it", path)
-	}
-	f, err := os.Open(path)
+	f, size, err := openRegular(path)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read evidence: %w", err)
 	}
 	defer f.Close()
+	if size != r.Files[i].Bytes {
+		return nil, 0, fmt.Errorf("read evidence: %s was changed after the test had written it", path)
+	}
 	h := sha256.New()
 	before = max(0, r.Files[i].Bytes-most)
 	if _, err := io.CopyN(h, f, before); err != nil {

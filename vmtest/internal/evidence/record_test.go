@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,19 +105,16 @@ func TestAlteredFile(t *testing.T) {
 	r, err := Read(dir)
 	require.NoError(t, err)
 	path := filepath.Join(dir, "journal.txt")
-	for name, alter := range map[string]func() error{
-		"content": func() error { return os.WriteFile(path, []byte("a\nc\n"), 0o600) },
-		"length":  func() error { return os.WriteFile(path, []byte("a\n"), 0o600) },
-		"a link":  func() error { return os.Remove(path) },
+	for want, alter := range map[string]func() error{
+		path + " was changed after":                  func() error { return os.WriteFile(path, []byte("a\nc\n"), 0o600) },
+		path + " was changed":                        func() error { return os.WriteFile(path, []byte("a\n"), 0o600) },
+		path + ": too many levels of symbolic links": func() error { return os.Symlink("/etc/hostname", path) },
+		path + " is no regular file":                 func() error { return syscall.Mkfifo(path, 0o600) },
 	} {
+		require.NoError(t, os.Remove(path))
 		require.NoError(t, alter())
-		if name == "a link" {
-			require.NoError(t, os.Symlink("/etc/hostname", path))
-		}
 		_, _, err = r.ReadFile(dir, "journal.txt", 100)
-		assert.ErrorContains(t, err, path+" was changed", name)
-		require.NoError(t, os.RemoveAll(path))
-		require.NoError(t, os.WriteFile(path, []byte("a\nb\n"), 0o600))
+		assert.ErrorContains(t, err, want)
 	}
 	_, _, err = r.ReadFile(dir, "../x", 100)
 	assert.ErrorContains(t, err, "has no ../x")

@@ -32,6 +32,14 @@ func (c *clipped) add(s string) {
 	c.tail.Write([]byte(s))
 }
 
+// size returns how many bytes are kept.
+func (c *clipped) size() int {
+	if c.tail == nil {
+		return c.head.Len()
+	}
+	return clippedHead + clippedTail
+}
+
 // reset forgets the text.
 func (c *clipped) reset() { *c = clipped{} }
 

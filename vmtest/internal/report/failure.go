@@ -14,15 +14,28 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 )
 
-// The most that a page has: failures in detail, bytes of each journal, and of all journals,
-// and steps of a guest.
+// The most that a page has: failures in detail, directories of a test, steps of a guest, bytes
+// of a journal, and bytes of all that is below the messages.
 const (
 	failuresMax  = 100
-	journalMax   = 128 << 10
-	journalsMax  = 8 << 20
+	evidencesMax = 4
 	stepsMax     = 200
-	evidencesMax = 4 // directories of a test
+	journalMax   = 128 << 10
+	detailsMax   = 16 << 20
 )
+
+// budget is how many bytes of detailsMax are left.
+type budget int
+
+// take takes n bytes if they are left.
+func (b *budget) take(n int) bool {
+	if n > int(*b) {
+		*b = 0 // what comes later is smaller, but of less use
+		return false
+	}
+	*b -= budget(n)
+	return true
+}
 
 // failure is a test, or a package, that failed or has no end.
 type failure struct {
@@ -47,7 +60,7 @@ type found struct {
 	Record   *evidence.Record
 	Steps    []evidence.Step // the last ones
 	Before   int             // how many steps come before those
-	Timeline *picture
+	Timeline *picture        // nil if the page is full
 	Journal  string
 	Cut      int64 // bytes of the journal before those
 }
@@ -59,7 +72,7 @@ func (f found) Verdict() []string { return f.Record.Verdict[min(1, len(f.Record.
 // page has. links has the tests of each.
 func (r *Run) failures() (all []failure, more int, links map[*Test]string) {
 	links = make(map[*Test]string)
-	left := int64(journalsMax)
+	left := budget(detailsMax)
 	add := func(f failure) bool {
 		if len(all) == failuresMax {
 			more++
@@ -89,10 +102,12 @@ func (r *Run) failures() (all []failure, more int, links map[*Test]string) {
 			continue
 		}
 		links[t] = "#" + f.ID
+		last := &all[len(all)-1]
 		for _, path := range t.Evidence[:min(len(t.Evidence), evidencesMax)] {
-			e := r.find(path, min(left, journalMax))
-			left -= int64(len(e.Journal))
-			all[len(all)-1].Evidence = append(all[len(all)-1].Evidence, e)
+			last.Evidence = append(last.Evidence, r.find(path, &left))
+		}
+		if last.Message != nil && !left.take(t.Output.size()) {
+			last.Log = nil
 		}
 	}
 	return all, more, links
@@ -186,8 +201,8 @@ func oneLine(text string) string {
 	return first
 }
 
-// find reads a directory of evidence, with up to most bytes of its journal.
-func (r *Run) find(path string, most int64) found {
+// find reads a directory of evidence. It takes what the page gets of it from left.
+func (r *Run) find(path string, left *budget) found {
 	dir := path
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && r.Moved != "" {
 		dir = filepath.Join(r.Moved, filepath.Base(path))
@@ -207,25 +222,46 @@ func (r *Run) find(path string, most int64) found {
 		return e
 	}
 	e.Record = record
-	e.Before = max(0, len(record.Steps)-stepsMax)
+	if p := draw(record); left.take(p.size()) {
+		e.Timeline = p
+	}
+	e.Before = len(record.Steps)
+	for e.Before > max(0, len(record.Steps)-stepsMax) {
+		s := record.Steps[e.Before-1]
+		if !left.take(len(s.Text) + len(s.Result) + len(s.Output) + 200) {
+			break
+		}
+		e.Before--
+	}
 	e.Steps = record.Steps[e.Before:]
-	e.Timeline = draw(record)
+	e.readJournal(dir, left)
+	return e
+}
+
+// readJournal reads the end of the journal.
+func (e *found) readJournal(dir string, left *budget) {
 	const journal = "journal.txt"
-	for _, f := range record.Files {
+	for _, f := range e.Record.Files {
 		if f.Name != journal {
 			continue
 		}
-		data, cut, err := record.ReadFile(dir, journal, max(0, most))
+		most := min(f.Bytes, journalMax)
+		if !left.take(int(most)) {
+			most = 0
+		}
+		data, cut, err := e.Record.ReadFile(dir, journal, most)
 		if err != nil {
 			e.Problem = tail.Printable(err.Error())
-			break
+			return
 		}
 		text := string(data)
 		if cut > 0 { // the first line is not whole
-			first, rest, _ := strings.Cut(text, "\n")
-			text, cut = rest, cut+int64(len(first))+1
+			first, rest, found := strings.Cut(text, "\n")
+			text, cut = rest, cut+int64(len(first))
+			if found {
+				cut++
+			}
 		}
 		e.Journal, e.Cut = strings.TrimRight(tail.Printable(text), "\n"), cut
 	}
-	return e
 }

@@ -65,22 +65,35 @@ func TestLargeRun(t *testing.T) {
 	d, err := evidence.Make(t.TempDir(), "TestA", time.Now())
 	require.NoError(t, err)
 	d.Text("journal.txt", strings.Repeat("a line of the journal\n", 1<<20)) // 22 MiB
-	d.Record(evidence.Record{})
+	r := evidence.Record{Began: began, Ended: began.Add(time.Hour)}
+	for i := range 300 {
+		at := began.Add(time.Duration(i) * 10 * time.Second)
+		r.Steps = append(r.Steps, evidence.Step{Began: at, Text: strings.Repeat("step ", 200), Output: strings.Repeat("output\n", 600)})
+		for unit := range lanesMax {
+			r.Moments = append(r.Moments, evidence.Moment{At: at, Of: "guest", Unit: fmt.Sprint(unit), Text: strings.Repeat("text ", 50)})
+		}
+	}
+	d.Record(r)
 	require.NoError(t, d.Err())
 	var lines []string
 	for i := range failuresMax + 50 {
 		test := fmt.Sprintf("Test%d", i)
-		lines = append(lines, started(test), attr(test, evidence.AttrEvidence, d.Path()))
+		lines = append(lines, started(test))
+		if i < 20 {
+			lines = append(lines, attr(test, evidence.AttrEvidence, d.Path()))
+		}
 		for range 20 {
 			lines = append(lines, printed(test, strings.Repeat("output ", 1000)+"\n"))
 		}
 		lines = append(lines, ended("fail", test))
 	}
 	page := html(t, read(t, lines...))
-	assert.Less(t, len(page), 32<<20, "bytes of the page")
+	assert.Less(t, len(page), 40<<20, "bytes of the page")
 	assert.Contains(t, page, "50 more failures are not shown here")
 	assert.Contains(t, page, "bytes of earlier lines are left out: see journal.txt")
-	assert.Contains(t, page, "is left out, because the other failures fill this page")
+	assert.Contains(t, page, "This page is full: the directory has the timeline")
+	assert.Contains(t, page, "This page is full: the directory has the journal")
+	assert.Contains(t, page, "earlier steps are left out")
 	assert.Contains(t, page, "bytes are left out here)")
 }
 

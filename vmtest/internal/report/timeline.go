@@ -111,6 +111,20 @@ func draw(r *evidence.Record) *picture {
 	return p
 }
 
+// size returns about how many bytes of a page the picture takes.
+func (p *picture) size() int {
+	n := 4 << 10
+	for _, b := range p.Steps {
+		n += len(b.Title) + 200
+	}
+	for _, l := range p.Lanes {
+		for _, m := range l.Marks {
+			n += len(m.Title) + 200
+		}
+	}
+	return n
+}
+
 // The lanes of lines that are about no unit, and about units without a lane of their own.
 const (
 	noUnit = "no unit"
