@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -33,12 +35,13 @@ what was expected and seen, and its evidence: a timeline, the steps of the test,
 guest's journal. It is one file, needs no network and no script, and has up to 100
 failures and 128 KiB of each journal. It says what it leaves out.
 
-Exit status 1 if a test or a package failed or has no end; the files are written then, too.`,
+Exit status 1 if a test or a package failed or has no end; the files are written then, too.
+So they are after Ctrl-C, with the tests that had ended.`,
 		Example: `  go test -json ./... | vmtest report --html report.html
   VMTEST_IMAGE=debian-12 go test -json ./... >debian-12.json
   VMTEST_IMAGE=debian-13 go test -json ./... >debian-13.json
   vmtest report --html report.html --junit junit.xml debian-12.json debian-13.json`,
-		RunE: func(_ *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, files []string) error {
 			if flags.html == "" && flags.junit == "" {
 				return usageError{errors.New("report needs --html FILE or --junit FILE")}
 			}
@@ -49,10 +52,15 @@ Exit status 1 if a test or a package failed or has no end; the files are written
 			if len(files) == 0 {
 				showRun(r, s.err)
 			}
-			if err := readRuns(r, s.in, files); err != nil {
-				return err
+			ctx := cmd.Context()
+			err := readRuns(ctx, r, s.in, files)
+			if err == nil {
+				err = writeReport(r, flags, s.out)
 			}
-			return writeReport(r, flags, s.out)
+			if ctx.Err() != nil {
+				return fmt.Errorf("report: %w", context.Cause(ctx))
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&flags.html, "html", "", "write the page to `FILE`")
@@ -62,12 +70,12 @@ Exit status 1 if a test or a package failed or has no end; the files are written
 }
 
 // readRuns reads the output of go test -json from files, or from in if there are none.
-func readRuns(r *report.Run, in io.Reader, files []string) error {
+func readRuns(ctx context.Context, r *report.Run, in io.Reader, files []string) error {
 	if len(files) == 0 {
 		if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			return usageError{errors.New("report reads go test -json: name its files, or pipe it in")}
 		}
-		return r.Read("standard input", in)
+		return r.Read("standard input", untilInterrupt(ctx, in))
 	}
 	for _, name := range files {
 		f, err := os.Open(name)
@@ -81,6 +89,21 @@ func readRuns(r *report.Run, in io.Reader, files []string) error {
 		}
 	}
 	return nil
+}
+
+// interruptGrace is how long after a signal a report still reads: Ctrl-C also ends go test, whose
+// last lines then come.
+const interruptGrace = 2 * time.Second
+
+// untilInterrupt returns what in has, up to interruptGrace after ctx has ended.
+func untilInterrupt(ctx context.Context, in io.Reader) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, in)
+		w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { time.AfterFunc(interruptGrace, func() { w.Close() }) })
+	return r
 }
 
 // showRun prints to w what ends, as r reads it.
