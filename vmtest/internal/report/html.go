@@ -32,7 +32,6 @@ type page struct {
 	Took     time.Duration
 	Failures []failure
 	More     int // failures that are not shown
-	Columns  []column
 	Matrices []*matrix
 	Guests   []guests
 	Slowest  []slow
@@ -65,9 +64,9 @@ func (r *Run) HTML(w io.Writer) error {
 	p := &page{Style: template.CSS(pageStyle), Run: r, Took: r.Ended.Sub(r.Began), State: Passed}
 	var links map[*Test]string
 	p.Failures, p.More, links = r.failures()
-	p.Columns = r.columns()
-	p.Matrices = r.matrices(p.Columns, links)
-	p.Guests = r.guests(p.Columns)
+	columns := r.columns()
+	p.Matrices = r.matrices(columns, links)
+	p.Guests = r.guests(columns)
 	for _, s := range []State{Failed, Unfinished, Passed, Skipped} {
 		if n := r.Count(s); n > 0 || s == Failed || s == Passed {
 			p.Counts = append(p.Counts, count{s, n})

@@ -12,8 +12,9 @@ import (
 // matrix has the tests of a package by image.
 type matrix struct {
 	Package string
+	Columns []column // those that its tests ran on
 	Rows    []*row
-	Open    bool // something in it did not pass, or it is small
+	Open    bool // something in it did not pass, or it has guests
 }
 
 type row struct {
@@ -126,11 +127,28 @@ func (r *Run) matrices(columns []column, links map[*Test]string) []*matrix {
 			}
 		}
 		slices.SortFunc(m.Rows, func(a, b *row) int { return strings.Compare(a.Test, b.Test) })
-		m.Open = m.Open || len(m.Rows) <= 40
+		m.narrow(columns)
+		m.Open = m.Open || m.Columns[0].Image != ""
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b *matrix) int { return strings.Compare(a.Package, b.Package) })
 	return all
+}
+
+// Size returns how many rows m has.
+func (m *matrix) Size() string { return plural(len(m.Rows), "row") }
+
+// narrow leaves out the columns of which m has no cell.
+func (m *matrix) narrow(columns []column) {
+	for i := len(columns) - 1; i >= 0; i-- {
+		if slices.ContainsFunc(m.Rows, func(r *row) bool { return r.Cells[i].Ran }) {
+			m.Columns = append([]column{columns[i]}, m.Columns...)
+			continue
+		}
+		for _, r := range m.Rows {
+			r.Cells = slices.Delete(r.Cells, i, i+1)
+		}
+	}
 }
 
 func (c *cell) add(t *Test, links map[*Test]string) {

@@ -149,11 +149,15 @@ func TestMatrix(t *testing.T) {
 		ended("pass", "TestA/old"), ended("fail", "TestA"), started("TestHost"), ended("pass", "TestHost"), packageFailed)
 	require.NoError(t, r.Read("second", strings.NewReader(strings.Join([]string{
 		started("TestB"), attr("TestB", evidence.AttrMachine, machine("old", 0.4)), ended("pass", "TestB"),
-		started("TestHost"), ended("skip", "TestHost"), `{"Action":"pass","Package":"p"}`}, "\n"))))
+		started("TestHost"), ended("skip", "TestHost"), `{"Action":"pass","Package":"p"}`,
+		`{"Action":"run","Package":"q","Test":"TestC"}`, `{"Action":"pass","Package":"q","Test":"TestC"}`, `{"Action":"pass","Package":"q"}`}, "\n"))))
 	columns := r.columns()
 	assert.Equal(t, []column{{Image: "new", Systemd: "257"}, {Image: "old", Systemd: "257"}, {}}, columns)
 	m := r.matrices(columns, nil)
-	require.Len(t, m, 1)
+	require.Len(t, m, 2)
+	assert.Equal(t, columns, m[0].Columns)
+	assert.Equal(t, []column{{}}, m[1].Columns, "of a package without guests")
+	assert.True(t, m[0].Open && !m[1].Open)
 	var rows []string
 	for _, line := range m[0].Rows {
 		text := line.Test
