@@ -23,7 +23,7 @@ CONFORM = @$(if $(RESULTS),mkdir -p "$(RESULTS)" && json="$(RESULTS)/conformance
 	VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(SUM) --jsonfile "$$json" -- -count=1 -timeout 60m ./scenarios/conformance && \
 	$(TABLE) $(1) scenarios/CONFORMANCE.md <"$$json"
 
-.PHONY: help demo test unit matrix scenarios report dist conformance faults faults-sample untrimmed lint setup images bench soak fuzz flake-check flake-sample
+.PHONY: help demo test unit matrix scenarios report dist conformance faults faults-sample untrimmed cover lint setup images bench soak fuzz flake-check flake-sample
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -75,6 +75,17 @@ faults-sample: ## do the same with ten changes that need no guest
 
 untrimmed: setup ## run the guide's scenario in an untrimmed guest
 	VMTEST_UNTRIMMED=1 $(GO) test -timeout 30m -run '^(TestTrimming|TestGuide)$$' ./scenarios
+
+# The tests whose guests have the echo daemon.
+ECHO_TESTS = ^Test(Echo|Accept(No|Yes)|Listen)
+
+cover: setup ## print what the scenarios cover of echo, alone and with its unit tests
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir "$$dir/unit" "$$dir/all" && \
+	$(GO) test -count=1 -cover -coverpkg=./echo/... ./echo/... -args -test.gocoverdir="$$dir/unit" >"$$dir/log" || { cat "$$dir/log"; exit 1; } && \
+	VMTEST_COVER="$$dir/guests" $(GO) test -count=1 -timeout 30m -run '$(ECHO_TESTS)' ./scenarios && \
+	echo 'the scenarios:' && $(GO) tool covdata percent -i="$$dir/guests" && \
+	echo 'with the unit tests:' && $(GO) tool covdata merge -pcombine -i="$$dir/unit,$$dir/guests" -o="$$dir/all" && \
+	$(GO) tool covdata percent -i="$$dir/all"
 
 lint: setup ## check format, prose, code, go.mod, workflows and units
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }

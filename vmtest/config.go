@@ -156,6 +156,9 @@ func (c Config) complete() (Config, error) {
 	if _, err := deadline.Scale(); err != nil {
 		return c, err
 	}
+	if err := checkCoverDir(); err != nil {
+		return c, err
+	}
 	if c.BootTimeout == 0 {
 		c.BootTimeout = defaultBootTimeout
 	}

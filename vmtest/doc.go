@@ -164,6 +164,31 @@
 //
 // [Guest.NeedSystemd] skips it where systemd is too old for what it tests.
 //
+// # Coverage
+//
+// VMTEST_COVER=DIRECTORY makes InstallGo build programs with -cover, and collects there what
+// go tool covdata reads, also from programs that a Template has installed:
+//
+//	VMTEST_COVER=$PWD/guests go test .
+//	go test -cover ./... -args -test.gocoverdir=$PWD/unit
+//	go tool covdata merge -pcombine -i=guests,unit -o=all
+//	go tool covdata percent -i=all
+//
+// Neither the program's source nor its unit changes, and nothing is added to what the program
+// prints. Its counters are in memory that it shares with a process outside of the unit, so they
+// are there however it ends: it returns, exits, panics, or is killed by any signal. They come
+// to the host when the machine is closed, killed by Kill, rebooted by Reboot or SoftReboot, or
+// becomes a snapshot. A guest that ends in another way takes with it what was counted since it
+// began, which is printed.
+//
+// This works in the sandboxes of systemd.exec(5), such as with DynamicUser=,
+// ProtectSystem=strict, PrivateTmp=, PrivateNetwork=, PrivateUsers=, RestrictAddressFamilies=none
+// and SystemCallFilter=@system-service. A SystemCallFilter= without memfd_create(2), which is in
+// @ipc, ends the program or is without counters, as its SystemCallErrorNumber= says. A unit that does not
+// see the program's own directory, because it binds the program alone to another place
+// (BindReadOnlyPaths=), has no counters. So has a program that a test copies to another
+// place after InstallGo. go build's -coverpkg and -covermode come from GOFLAGS.
+//
 // # When a test fails
 //
 // The log of a failed test has what decides: the units that failed, jobs, sockets, and the end
@@ -246,6 +271,8 @@
 //	VMTEST_EVIDENCE_SNAPSHOT=1
 //	                      keep the machine of a failed test there, too, for "vmtest resume"
 //	VMTEST_KEEP=1         keep the machine of a failed test, see above
+//	VMTEST_COVER          absolute path of a directory for the coverage of Go programs in
+//	                      guests
 //	VMTEST_LOG_UNEXPECTED=1
 //	                      log what is unexpected in a guest instead of failing its test
 //	VMTEST_UNTRIMMED=1    boot the distribution's system with nothing switched off; "vmtest

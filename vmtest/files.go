@@ -86,7 +86,15 @@ func (m *Machine) InstallGo(ctx context.Context, pkg, guestPath string) error {
 	if err != nil {
 		return err
 	}
-	return m.WriteFile(ctx, guestPath, program, programMode)
+	return m.installGo(ctx, guestPath, program)
+}
+
+// installGo is the part of InstallGo that happens in the guest.
+func (m *Machine) installGo(ctx context.Context, guestPath string, program []byte) error {
+	if err := m.WriteFile(ctx, guestPath, program, programMode); err != nil {
+		return err
+	}
+	return m.cover(ctx, guestPath)
 }
 
 const programMode = 0o755
@@ -129,7 +137,7 @@ func (g *Guest) InstallGo(t testing.TB, pkg, guestPath string) {
 		program, err = g.Machine.buildGo(ctx, pkg)
 		return err
 	})
-	g.do(t, func(ctx context.Context) error { return g.Machine.WriteFile(ctx, guestPath, program, programMode) })
+	g.do(t, func(ctx context.Context) error { return g.Machine.installGo(ctx, guestPath, program) })
 }
 
 // CopyOut copies a file or directory of the guest to hostPath, as Machine.CopyOut.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -76,7 +77,7 @@ func (k *kept) fork(ctx context.Context, config Config, change changer) (*Machin
 	}
 	fork := newMachine(m, config)
 	fork.announced.setTested(made.Tested)
-	return fork, nil
+	return fork.resumed(ctx)
 }
 
 // preparation describes to package vm how change makes the machine.
@@ -92,6 +93,9 @@ func (k *kept) preparation(config Config, change changer, b *programs) vm.Prepar
 			m, err := change.launchFrom(ctx, config, &record, k.paths)
 			if err != nil {
 				return nil, err
+			}
+			if err := m.collectCoverage(ctx); err != nil {
+				return nil, errors.Join(err, m.Close())
 			}
 			made.Inputs, made.Tested = record.All(), m.announced.allTested()
 			return m.vm, nil
@@ -137,6 +141,9 @@ func templateKey(t snapshots.Template, c Config) (string, error) {
 				settings = append(settings, s.Key+"="+s.Value)
 			}
 		}
+	}
+	if coverDir() != "" {
+		settings = append(settings, "-cover in the guest")
 	}
 	c.Disk, c.Console, c.Progress, c.BootTimeout, c.OpTimeout = nil, nil, nil, 0, 0 // not in the machine
 	c.Networks, c.network = nil, ""

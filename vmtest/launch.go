@@ -56,6 +56,9 @@ func launch(ctx context.Context, config Config) (*Machine, error) {
 	if err != nil {
 		return nil, public(err)
 	}
+	if config.Disk != nil { // which may have programs
+		return newMachine(m, config).resumed(ctx)
+	}
 	return newMachine(m, config), nil
 }
 

@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -26,13 +27,17 @@ type Machine struct {
 
 	nics *nics
 
+	coverage  *coverage // of programs of InstallGo; shared by the views of AsUser
 	announced *announced
 	steps     *evidence.Steps // what the test did, for the evidence of its failure
 	shown     *shown
 }
 
 func newMachine(m *vm.Machine, config Config) *Machine {
-	return &Machine{vm: m, config: config, nics: connect(m), announced: new(announced), steps: new(evidence.Steps), shown: new(shown)}
+	return &Machine{
+		vm: m, config: config, nics: connect(m), coverage: new(coverage),
+		announced: new(announced), steps: new(evidence.Steps), shown: new(shown),
+	}
 }
 
 // Image describes the image that the guest runs.
@@ -56,11 +61,12 @@ func (m *Machine) Done() <-chan struct{} { return m.vm.Done() }
 // Close ends the guest at once, without notice to it, and gives up all that the machine
 // holds on the host. Further calls do nothing.
 func (m *Machine) Close() error {
+	err := m.collectCoverage(context.Background())
 	m.vm.Close()
-	if m.slot != nil {
-		return m.slot.Release()
+	if m.slot == nil {
+		return err
 	}
-	return nil
+	return errors.Join(err, m.slot.Release())
 }
 
 // Kill cuts the guest's power, and returns when the guest has gone. What it wrote to a
@@ -68,7 +74,12 @@ func (m *Machine) Close() error {
 // (sync(1), fsync(2)), and what the kernel wrote back by itself, which it does within some
 // 30 s. The guest's memory is lost: dirty pages, file systems in RAM such as /run, and
 // processes. The machine must still be closed.
-func (m *Machine) Kill() { m.vm.Kill() }
+func (m *Machine) Kill() {
+	if err := m.collectCoverage(context.Background()); err != nil {
+		m.config.notice(err.Error())
+	}
+	m.vm.Kill()
+}
 
 // Ending is how a guest ended, as QEMU reports it.
 type Ending string
@@ -96,17 +107,27 @@ func (m *Machine) WaitEnding(ctx context.Context) (Ending, error) {
 // has a Config.Disk. It takes as long as a cold boot. If ctx ends meanwhile, the guest may
 // end.
 func (m *Machine) Reboot(ctx context.Context) error {
-	err := m.vm.Reboot(ctx)
-	if err == nil {
-		err = m.rejoin(ctx)
+	if err := m.reboot(ctx, m.vm.Reboot); err != nil {
+		return err
 	}
-	return public(err)
+	return public(m.rejoin(ctx))
+}
+
+// reboot calls a reboot of some kind, and brings coverage to the host before.
+func (m *Machine) reboot(ctx context.Context, how func(context.Context) error) error {
+	if err := m.collectCoverage(ctx); err != nil {
+		return err
+	}
+	if err := how(ctx); err != nil {
+		return public(err)
+	}
+	return m.resumeCoverage(ctx)
 }
 
 // SoftReboot makes the guest's user space reboot on the same kernel (systemctl(1),
 // soft-reboot; systemd 254 and later) and waits until its systemd is "running" again.
 // Files stay. On an older systemd it is an error.
-func (m *Machine) SoftReboot(ctx context.Context) error { return public(m.vm.SoftReboot(ctx)) }
+func (m *Machine) SoftReboot(ctx context.Context) error { return m.reboot(ctx, m.vm.SoftReboot) }
 
 // Systemd returns a connection to the guest's systemd over D-Bus. The machine closes it.
 // It ends with a daemon-reexec, a reboot and a snapshot.

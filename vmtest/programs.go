@@ -14,8 +14,12 @@ import (
 
 // recordGo builds a program and adds it to a record, which may be nil.
 func recordGo(ctx context.Context, r *inputs.Record, pkg, arch string, notice func(string)) ([]byte, error) {
+	build := gobuild.Program
+	if coverDir() != "" {
+		build = gobuild.Covered
+	}
 	if r == nil {
-		return gobuild.Program(ctx, pkg, arch, notice)
+		return build(ctx, pkg, arch, notice)
 	}
 	wd, err := os.Getwd()
 	if err != nil {
@@ -23,7 +27,7 @@ func recordGo(ctx context.Context, r *inputs.Record, pkg, arch string, notice fu
 	}
 	in := inputs.Input{Kind: inputs.Program, Name: pkg, Dir: wd, Arch: arch}
 	before, err := gobuild.Stamp(ctx, pkg, arch, notice)
-	program, fault := gobuild.Program(ctx, pkg, arch, notice)
+	program, fault := build(ctx, pkg, arch, notice)
 	if err = cmp.Or(fault, err); err != nil { // that of the build has more detail
 		return nil, err
 	}

@@ -23,6 +23,9 @@ type Snapshot struct {
 // and must still be closed. One with a Config.Disk has no snapshot. Making it has a timeout
 // of a minute. The snapshot ends with this process, or when the caller closes it.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if err := m.collectCoverage(ctx); err != nil {
+		return nil, err
+	}
 	s, err := m.vm.Snapshot(ctx)
 	if err != nil {
 		return nil, public(err)
@@ -98,5 +101,5 @@ func (s *Snapshot) fork(ctx context.Context, config Config) (*Machine, error) {
 	}
 	fork := newMachine(m, config)
 	fork.announced.setTested(s.tested)
-	return fork, nil
+	return fork.resumed(ctx)
 }

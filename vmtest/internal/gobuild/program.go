@@ -97,7 +97,7 @@ func cacheName(wd, pkg, arch string) string {
 // The go command looks only at the build ID in the executable. It does not notice bytes
 // that were altered, or lost on a full disk. So buildKept keeps a digest beside the
 // executable, and builds it again if the two do not match.
-func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
+func buildKept(ctx context.Context, pkg, arch, out string, flags ...string) ([]byte, error) {
 	sumFile := out + digestSuffix
 	kept, err := os.ReadFile(sumFile)
 	if err != nil || string(kept) != digestOf(out) {
@@ -105,7 +105,7 @@ func buildKept(ctx context.Context, pkg, arch, out string) ([]byte, error) {
 			return nil, fmt.Errorf("build %s: remove altered executable: %w", pkg, err)
 		}
 	}
-	if err := goBuild(ctx, pkg, arch, out); err != nil {
+	if err := goBuild(ctx, pkg, arch, out, flags...); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(out)
@@ -141,8 +141,8 @@ func digestOf(path string) string {
 	return digest(data)
 }
 
-// goBuild runs go build, with out as its output.
-func goBuild(ctx context.Context, pkg, arch, out string) error {
+// goBuild runs go build with flags in addition to buildFlags, and out as its output.
+func goBuild(ctx context.Context, pkg, arch, out string, flags ...string) error {
 	// go build handles no signal, not even SIGINT, and leaves its temporary files
 	// when it is killed. goBuild removes them, now or before the next build.
 	work := out + workSuffix
@@ -153,7 +153,7 @@ func goBuild(ctx context.Context, pkg, arch, out string) error {
 		return fmt.Errorf("build %s for the guest: %w", pkg, err)
 	}
 	defer os.RemoveAll(work)
-	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, pkg})
+	args := slices.Concat([]string{"build"}, buildFlags, flags, []string{"-o", out, pkg})
 	_, err := goCommand(ctx, append(buildEnv(pkg, arch), "GOTMPDIR="+work), args...)
 	if err == nil {
 		return nil
