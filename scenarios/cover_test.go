@@ -120,3 +120,21 @@ func TestCoverageLimits(t *testing.T) {
 	assert.Empty(t, covered(t, dir))
 	assert.FileExists(t, cacheFile(t, dir, "covmeta.*"), "the collector itself has run")
 }
+
+// A reboot takes nothing away, and what runs after it is counted, too.
+func TestCoverageOverReboot(t *testing.T) {
+	needGo(t)
+	dir := filepath.Join(t.TempDir(), "cover")
+	rebooted := false // not on an old systemd
+	t.Run("guest", func(t *testing.T) {
+		g := startCovered(t, dir)
+		g.NeedSystemd(t, 254, "soft-reboot")
+		runCovered(t, g, "killed")
+		g.SoftReboot(t)
+		rebooted = true
+		runCovered(t, g, "returns").Stop(t)
+	})
+	if rebooted {
+		assert.Equal(t, []string{"main", "returns", "killed"}, covered(t, dir))
+	}
+}

@@ -169,8 +169,8 @@
 // VMTEST_COVER=DIRECTORY makes InstallGo build programs with -cover, and collects there what
 // go tool covdata reads, also from programs that a Template has installed:
 //
-//	VMTEST_COVER=$PWD/guests go test .
-//	go test -cover ./... -args -test.gocoverdir=$PWD/unit
+//	VMTEST_COVER=$PWD/guests go test -count=1 .
+//	go test -count=1 -cover ./... -args -test.gocoverdir=$PWD/unit
 //	go tool covdata merge -pcombine -i=guests,unit -o=all
 //	go tool covdata percent -i=all
 //
