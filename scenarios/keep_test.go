@@ -72,14 +72,11 @@ func keep(t *testing.T, names string, flags ...string) *keeper {
 	cmd.Stdout, cmd.Stderr = w, w
 	require.NoError(t, cmd.Start())
 	k := &keeper{t: t, cmd: cmd, vmtest: binary, lines: bufio.NewReader(r)}
+	waited := make(chan error, 1)
+	go func() { waited <- cmd.Wait(); w.Close() }()
 	k.ended = sync.OnceValues(func() (string, error) {
-		var rest strings.Builder
-		read := make(chan struct{})
-		go func() { defer close(read); io.Copy(&rest, k.lines) }()
-		err := cmd.Wait()
-		w.Close()
-		<-read
-		return rest.String(), err
+		rest, _ := io.ReadAll(k.lines)
+		return string(rest), <-waited
 	})
 	t.Cleanup(func() { k.kill() })
 	for range strings.Split(names, ",") {
@@ -161,6 +158,7 @@ func TestKeepInterrupted(t *testing.T) {
 
 // The test binary's own time ends what is kept, early enough for the test to end by itself.
 func TestKeepUntilTheTimeIsUp(t *testing.T) {
+	t.Setenv("VMTEST_SLOTS", "64") // its time is not for waiting
 	k := keep(t, "One", "-test.timeout=60s")
 	k.fails(`vmtest: TestKept_One is kept no longer: the test's time is up \(go test -timeout\)`)
 }
@@ -205,11 +203,14 @@ func TestSSHConfig(t *testing.T) {
 	require.NoError(t, err, "%s", config)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(dir+"/config", []byte(config), 0o600))
+	var stdin io.Reader
 	stock := func(program string, args ...string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, program, append([]string{"-F", dir + "/config"}, args...)...).CombinedOutput()
+		cmd := exec.CommandContext(ctx, program, append([]string{"-F", dir + "/config"}, args...)...)
+		cmd.Stdin = stdin
+		out, err := cmd.CombinedOutput()
 		require.NoError(t, errors.Join(err, ctx.Err()), "%s %v: %s", program, args, out)
 		return strings.ReplaceAll(string(out), "\r", "")
 	}
@@ -224,8 +225,9 @@ func TestSSHConfig(t *testing.T) {
 	require.NoError(t, os.WriteFile(dir+"/batch", fmt.Appendf(nil, "get /root/of %s/of\n", dir), 0o600))
 	stock("sftp", "-b", dir+"/batch", "TestKept_One")
 	assert.FileExists(t, dir+"/of")
-	// Port 22 of the guest has no server; a unit of systemd-run answers at another one.
-	stock("ssh", "TestKept_One", "systemd-run --quiet -p StandardInput=socket --socket-property=ListenStream=127.0.0.1:9091 --socket-property=Accept=yes /bin/echo hello")
+	stock("scp", "testdata/guide/demo-echo.socket", "testdata/guide/demo-echo@.service", "TestKept_One:/etc/systemd/system/")
+	stock("ssh", "TestKept_One", "systemctl daemon-reload && systemctl start demo-echo.socket")
+	stdin = strings.NewReader("hello\n")
 	assert.Equal(t, "hello\n", stock("ssh", "-W", "127.0.0.1:9091", "TestKept_One"))
 	k.says("", "release", "TestKept_One")
 	k.fails("released")
