@@ -24,6 +24,7 @@ var typed = strings.Fields(`start stop restart reload try-restart kill show stat
 var commands = map[string]string{
 	"TestAcceptNoRestart":            "a restart that is not waited for",
 	"TestAcceptNoStop":               "the warning of systemctl stop",
+	"TestAdvance":                    "a start that is not waited for",
 	"TestAgentDies":                  "a command during which the agent dies",
 	"TestBinaryAlone":                "a command for the guest of the command line",
 	"TestCommandInCleanup":           "a command in a clean-up",

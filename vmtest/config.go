@@ -52,6 +52,12 @@ type Config struct {
 	// the image's own.
 	Hostname string
 
+	// Clock is what the guest's wall clock shows at its start, from 1970 to 2232. Its zero
+	// value is the host's time. A fork's clock is stepped to it from when the snapshot was made,
+	// so timers whose time came in between elapse at once (OnCalendar= of systemd.timer(5)). A
+	// machine that boots begins with it, unless that is before its systemd was built.
+	Clock time.Time
+
 	// Memory is the guest's memory in MiB, at least 256. 0 is 512.
 	Memory int
 
@@ -149,6 +155,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if !hostnames.MatchString(c.Hostname) {
 		return c, fmt.Errorf("configure machine: %q is not a host name (hostname(7))", c.Hostname)
+	}
+	if err := c.checkClock(); err != nil {
+		return c, err
 	}
 	if c.BootTimeout < 0 || c.OpTimeout < 0 {
 		return c, fmt.Errorf("configure machine: timeouts of %v and %v: must be above 0, or 0 for the default", c.BootTimeout, c.OpTimeout)

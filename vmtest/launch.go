@@ -89,5 +89,8 @@ func (c Config) image() images.Spec {
 }
 
 func (c Config) instance() vm.Instance {
-	return vm.Instance{Hostname: c.Hostname, Network: c.network, BootTimeout: c.BootTimeout, Console: c.Console, Notice: c.notice}
+	return vm.Instance{
+		Hostname: c.Hostname, Network: c.network, Clock: c.Clock,
+		BootTimeout: c.BootTimeout, Console: c.Console, Notice: c.notice,
+	}
 }

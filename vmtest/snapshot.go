@@ -31,7 +31,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, public(err)
 	}
 	config := m.config
-	config.Console, config.Hostname, config.Networks, config.network = nil, "", nil, "" // those of the machine that was
+	config.Console, config.Hostname, config.Networks, config.network, config.Clock = nil, "", nil, "", time.Time{} // those of the machine that was
 	return &Snapshot{s, config, m.announced.allTested()}, nil
 }
 
@@ -45,6 +45,7 @@ func (s *Snapshot) Close() error { return s.snapshot.Close() }
 type ForkConfig struct {
 	Hostname    string
 	Networks    []*Network    // no more than the machine has network interfaces
+	Clock       time.Time     // what its wall clock shows at its start; zero is the host's time
 	BootTimeout time.Duration // bounds the fork, and a later reboot
 	OpTimeout   time.Duration // bounds each call of a Guest's method
 	Console     io.Writer     // nil is none
@@ -77,7 +78,7 @@ func (s *Snapshot) Start(t testing.TB, f ForkConfig) *Guest {
 // forkConfig is the snapshot's own, with what f sets.
 func (s *Snapshot) forkConfig(f ForkConfig) (Config, error) {
 	c := s.config
-	c.Hostname, c.Console, c.Networks = f.Hostname, f.Console, f.Networks
+	c.Hostname, c.Clock, c.Console, c.Networks = f.Hostname, f.Clock, f.Console, f.Networks
 	if len(c.Networks) > c.NICs {
 		return c, fmt.Errorf("fork a snapshot: %d networks for %d network interfaces of its machine: set Config.NICs", len(c.Networks), c.NICs)
 	}

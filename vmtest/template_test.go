@@ -108,6 +108,8 @@ func TestTemplateKey(t *testing.T) {
 			value.SetBool(!value.Bool())
 		case reflect.Slice:
 			value.Set(reflect.MakeSlice(value.Type(), 1, 1))
+		case reflect.Struct:
+			value.Set(reflect.ValueOf(time.Unix(1, 0)))
 		case reflect.Pointer:
 			value.Set(reflect.New(value.Type().Elem()))
 		default:

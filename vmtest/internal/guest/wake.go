@@ -35,6 +35,8 @@ func control(name string, payload []byte) ([]byte, error) {
 			return nil, fmt.Errorf("parse wake request: %w", err)
 		}
 		return nil, w.apply()
+	case ClockRequest:
+		return changeClock(payload)
 	case SystemdRequest:
 		return nil, startSystemd()
 	case NetworkRequest:
@@ -78,22 +80,17 @@ func (w Wake) applyWith(pool int) error {
 }
 
 func (w Wake) setClock() error {
-	now := time.Unix(0, int64(w.UnixNano))
-	if w.UnixNano == 0 {
-		// This does not depend on how long the request was under way, which is long in a
-		// fork. adjtimex(2) would add the time itself, and then start a kernel thread that
-		// looks whether the hardware's clock has to be set.
-		var ts unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
-			return fmt.Errorf("read clock: %w", err)
-		}
-		now = time.Unix(0, ts.Nano()+int64(w.Asleep))
+	if w.UnixNano != 0 {
+		return setWallClock(time.Unix(0, int64(w.UnixNano)))
 	}
-	ts := unix.NsecToTimespec(now.UnixNano())
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return fmt.Errorf("set clock to %v: %w", now, err)
+	// This does not depend on how long the request was under way, which is long in a
+	// fork. adjtimex(2) would add the time itself, and then start a kernel thread that
+	// looks whether the hardware's clock has to be set.
+	now, err := wallClock()
+	if err != nil {
+		return err
 	}
-	return nil
+	return setWallClock(now.Add(time.Duration(w.Asleep)))
 }
 
 // Requests of random(4).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // Machine describes a virtual machine.
@@ -40,6 +41,9 @@ type Machine struct {
 
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
+
+	// Clock is what the hardware's clock shows at power-on; zero is the host's time.
+	Clock time.Time
 
 	// Incoming has QEMU wait for a migration (migrate-incoming) instead of running
 	// the kernel.
@@ -113,6 +117,9 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	a.add("-no-reboot")
 	a.add("-kernel", a.inheritPath(m.Kernel), "-initrd", a.inheritPath(m.Initrd))
 	a.add("-append", strings.Join(append([]string{"console=" + arch.console}, m.Cmdline...), " "))
+	if !m.Clock.IsZero() {
+		a.add("-rtc", "base="+m.Clock.UTC().Format("2006-01-02T15:04:05"))
+	}
 	if m.Incoming {
 		a.add("-incoming", "defer")
 	}

@@ -20,6 +20,20 @@ func (p *Process) Stopped() bool {
 	return err == nil && (stat.State == 'T' || stat.State == 't')
 }
 
+// Asleep reports whether all of some of QEMU's threads wait for something.
+func (p *Process) Asleep(threads []int) bool {
+	for _, thread := range threads {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", p.Pid(), thread))
+		if err != nil {
+			return false
+		}
+		if stat, err := proc.ParseStat(data); err != nil || stat.State != 'S' {
+			return false
+		}
+	}
+	return true
+}
+
 // Usage is the time that a thread has had on the host's processors so far.
 type Usage struct {
 	Ran    time.Duration // it ran

@@ -20,7 +20,9 @@ func Boot(ctx context.Context, s Spec) (*Machine, error) {
 		What: "not up", Time: s.BootTimeout, Name: "Config.BootTimeout", Pace: started.Pace,
 	})
 	defer cancel()
-	m, err := start(ctx, s, s.machine(), nil)
+	d := s.machine()
+	d.Clock = s.Clock
+	m, err := start(ctx, s, d, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,9 @@ type events struct {
 	migration     string    // last status of a migration, in or out
 	panicked      bool      // the guest's kernel reported a panic to QEMU
 	shutdown      string    // why QEMU ends (its ShutdownCause)
-	stopped       time.Time // when the guest was stopped last
-	resumed       time.Time // when it was resumed last
+	stops         int       // how often the guest was stopped
+	stopped       time.Time // when it was stopped last
+	resumed       time.Time // when it was resumed first
 	over          bool      // QEMU sends no more
 }
 
@@ -65,9 +66,12 @@ func (seen *events) add(e qmp.Event) {
 	case "SHUTDOWN":
 		seen.shutdown, _ = e.Data["reason"].(string)
 	case "STOP":
+		seen.stops++
 		seen.stopped = eventTime(e)
 	case "RESUME":
-		seen.resumed = eventTime(e)
+		if seen.resumed.IsZero() {
+			seen.resumed = eventTime(e)
+		}
 	case "MIGRATION":
 		seen.migration, _ = e.Data["status"].(string)
 	}

@@ -179,7 +179,7 @@ func (m *Machine) loadDevices(ctx context.Context, state *os.File) error {
 // time, random numbers and its host name.
 func (m *Machine) wake(ctx context.Context) error {
 	w := m.wakeNow()
-	w.UnixNano = uint64(time.Now().UnixNano())
+	w.UnixNano = uint64(time.Now().Add(m.Ahead()).UnixNano())
 	return m.wakeBy(ctx, m.Session(), w)
 }
 
@@ -198,7 +198,7 @@ func (m *Machine) wakeAfter(ctx context.Context, stopped time.Time) (guest.Wake,
 	if err := m.events.wait(ctx, func(seen events) bool { return !seen.resumed.IsZero() }); err != nil {
 		return w, err
 	}
-	w.Asleep, w.Network = uint64(m.events.now().resumed.Sub(stopped)), m.spec.Network
+	w.Asleep, w.Network = uint64(m.events.now().resumed.Add(m.Ahead()).Sub(stopped)), m.spec.Network
 	return w, nil
 }
 

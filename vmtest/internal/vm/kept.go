@@ -126,7 +126,7 @@ func (r recipe) open(ctx context.Context, s Spec) (*Snapshot, error) {
 		return at.Session.Check(ctx)
 	}
 	notice := func(text string) { s.notice(r.name + ": " + text) }
-	s.Hostname, s.Network, s.Console = "", "", nil // each fork has its own
+	s.Hostname, s.Network, s.Clock, s.Console = "", "", time.Time{}, nil // each fork has its own
 	files, err := store.Open(ctx, r.info, notice, func(files *snapshots.Files) error {
 		notice(r.once)
 		made = true

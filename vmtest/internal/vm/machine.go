@@ -42,6 +42,7 @@ type Machine struct {
 	stream  journalStream
 	pid1    pid1Port
 
+	clock    clock
 	rebooted atomic.Bool // the guest's kernel was started again
 	// restarting is set while the session is going to end, and the machine is not. It is set
 	// before systemctl runs: an agent that dies by itself before systemctl has ended the
@@ -113,6 +114,7 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		journal:     journal.NewStore(),
 		journalDone: make(chan struct{}),
 	}
+	m.clock.begin(s.Clock)
 	m.stream.turn, m.stream.restartable, m.stream.soon = semaphore.NewWeighted(1), time.Second, exitTime
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
@@ -126,8 +128,7 @@ func (m *Machine) Spec() Spec { return m.spec }
 // Began returns when the machine was started, by a boot or a fork.
 func (m *Machine) Began() time.Time { return m.began }
 
-// Resumed returns when QEMU resumed the guest last, by the host's clock. It is the zero time
-// if the guest was never stopped.
+// Resumed returns when QEMU resumed the guest first, by the host's clock; zero is never.
 func (m *Machine) Resumed() time.Time { return m.events.now().resumed }
 
 // Rebooted reports whether Reboot has started the guest's kernel again. The journal of its

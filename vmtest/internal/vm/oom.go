@@ -21,13 +21,14 @@ var victims = regexp.MustCompile(`(Out of memory|Memory cgroup out of memory)(?:
 
 // Mark is a point in the life of a machine.
 type Mark struct {
-	at      time.Time
-	printed int64 // bytes on the console
+	at       time.Time
+	advanced time.Duration // by Advance until then
+	printed  int64         // bytes on the console
 }
 
 // Mark returns the present point in the machine's life.
 func (m *Machine) Mark() Mark {
-	return Mark{at: time.Now(), printed: m.console.Written()}
+	return Mark{at: time.Now(), advanced: time.Duration(m.clock.advanced.Load()), printed: m.console.Written()}
 }
 
 // OutOfMemory returns a sentence that names the last process that the guest's kernel
@@ -42,7 +43,8 @@ func (m *Machine) OutOfMemory(ctx context.Context, since Mark) string {
 	}
 	// The guest's clock can be slower than this host's, and stands still while the guest
 	// is stopped. So the point may come out too early, by as much.
-	return lastVictim(log.Records, log.Now-time.Since(since.at))
+	passed := time.Since(since.at) + time.Duration(m.clock.advanced.Load()) - since.advanced
+	return lastVictim(log.Records, log.Now-passed)
 }
 
 // kernelLog asks the agent for the kernel's records about lack of memory.

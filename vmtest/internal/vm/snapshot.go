@@ -75,7 +75,7 @@ func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, HostError(err)
 	}
 	s := m.spec
-	s.Console, s.Hostname, s.Network = nil, "", "" // each fork has its own
+	s.Console, s.Hostname, s.Network, s.Clock = nil, "", "", time.Time{} // each fork has its own
 	return newSnapshot(s, files)
 }
 
@@ -220,6 +220,7 @@ func (m *Machine) saveError(image string, err error) error {
 // settleDown brings the guest to a point that many tests can begin from: the clock is right,
 // and nothing is left to do.
 func (m *Machine) settleDown(ctx context.Context) error {
+	m.clock.ahead.Store(0)
 	if err := m.wake(ctx); err != nil {
 		return err
 	}
@@ -283,10 +284,11 @@ func (m *Machine) quiesce(ctx context.Context, how stopping) (at moment, hostEnd
 			return at, nil, err
 		}
 	}
+	stops := m.events.now().stops
 	if err := m.monitor.Execute(ctx, "stop", nil, nil, nil); err != nil {
 		return at, hostEnd, err
 	}
-	err = m.events.wait(ctx, func(seen events) bool { return !seen.stopped.IsZero() })
+	err = m.events.wait(ctx, func(seen events) bool { return seen.stops > stops })
 	at.Stopped, at.Session = m.events.now().stopped, recorded
 	return at, hostEnd, err
 }

@@ -25,6 +25,7 @@ type Spec struct {
 type Instance struct {
 	Hostname    string        // "" is the image's own
 	Network     string        // a guest.Network as Marshal returns it; "" is none
+	Clock       time.Time     // the wall clock at the start; zero is the host's
 	BootTimeout time.Duration // bounds a boot, a fork and a reboot
 	Console     io.Writer     // gets what the guest writes to its serial console; may be nil
 	Notice      func(string)  // tells a person what they should see; may be nil

@@ -1,0 +1,95 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// ClockRequest is the name of the control request that changes and returns the guest's wall
+// clock. ChangeClock sends it.
+const ClockRequest = "clock"
+
+// ClockChange is what to do with the wall clock. Its zero value changes nothing.
+type ClockChange struct {
+	Set  time.Time     // if not zero, what the clock shows afterwards
+	Step time.Duration // goes ahead or back at once
+	Slew time.Duration // goes faster or slower until this is made up for (adjtime(3))
+}
+
+// clockRequest is a ClockChange, marshalled by the ssh package, which has no signed numbers.
+type clockRequest struct{ Set, Step, Slew uint64 }
+
+// clockReply is its reply.
+type clockReply struct{ UnixNano uint64 }
+
+// ChangeClock makes an agent change the guest's wall clock. It returns what the clock shows
+// then.
+func ChangeClock(ctx context.Context, agent Controller, c ClockChange) (time.Time, error) {
+	request := clockRequest{Step: uint64(c.Step), Slew: uint64(c.Slew)}
+	if !c.Set.IsZero() {
+		request.Set = uint64(c.Set.UnixNano())
+	}
+	data, err := agent.Control(ctx, ClockRequest, ssh.Marshal(request))
+	if err != nil {
+		return time.Time{}, err
+	}
+	var reply clockReply
+	if err := ssh.Unmarshal(data, &reply); err != nil {
+		return time.Time{}, fmt.Errorf("parse reply: %w", err)
+	}
+	return time.Unix(0, int64(reply.UnixNano)), nil
+}
+
+// changeClock answers a ClockRequest.
+func changeClock(payload []byte) ([]byte, error) {
+	var r clockRequest
+	if err := ssh.Unmarshal(payload, &r); err != nil {
+		return nil, fmt.Errorf("parse clock request: %w", err)
+	}
+	if r.Set != 0 {
+		if err := setWallClock(time.Unix(0, int64(r.Set))); err != nil {
+			return nil, err
+		}
+	}
+	if r.Step != 0 {
+		now, err := wallClock()
+		if err != nil {
+			return nil, err
+		}
+		if err := setWallClock(now.Add(time.Duration(r.Step))); err != nil {
+			return nil, err
+		}
+	}
+	if r.Slew != 0 {
+		// ADJ_OFFSET_SINGLESHOT, which the unix package lacks.
+		timex := unix.Timex{Modes: 0x8001, Offset: time.Duration(r.Slew).Microseconds()}
+		if _, err := unix.Adjtimex(&timex); err != nil {
+			return nil, fmt.Errorf("slew clock by %v: %w", time.Duration(r.Slew), err)
+		}
+	}
+	now, err := wallClock()
+	if err != nil {
+		return nil, err
+	}
+	return ssh.Marshal(clockReply{uint64(now.UnixNano())}), nil
+}
+
+func wallClock() (time.Time, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return time.Time{}, fmt.Errorf("read clock: %w", err)
+	}
+	return time.Unix(0, ts.Nano()), nil
+}
+
+func setWallClock(at time.Time) error {
+	ts := unix.NsecToTimespec(at.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return fmt.Errorf("set clock to %s: %w (the kernel takes no time before the boot was in 1970, and none after 2232)", at.UTC().Format(time.RFC3339), err)
+	}
+	return nil
+}

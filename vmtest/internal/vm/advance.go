@@ -1,0 +1,181 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"example.org/systemd-vmtest/internal/host"
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/qemu"
+)
+
+const (
+	// While the guest is idle, an advance moves the clock at most mostLeaps times, unless each
+	// leap would be longer than longestLeap.
+	mostLeaps = 10000
+	// longestLeap bounds how late a timer of the guest can be. The kernel compares its clock
+	// sources twice a second, and newer ones log a warning when that is half a second late.
+	longestLeap = 400 * time.Millisecond
+	// shortestLeap is for a guest whose processors have no timer set.
+	shortestLeap = time.Millisecond
+	// mostSpent is how often a timer that has run out is seen before it counts as unused.
+	mostSpent = 20
+)
+
+// Advance lets d pass in the guest, by its monotonic and its wall clock, in much less time.
+// Whenever all processors are idle, it moves QEMU's clock to when the first of their timers
+// runs out, or by one leap if that is longer, and lets the guest run until it is idle again.
+// So what is due happens in order, and at most one leap late. Timers of the kernel's own,
+// which run out some nine times a second, would make an hour without leaps take 80 s.
+//
+// It needs a QEMU that emulates: with KVM the clock is the kernel's. See qemu.Clock.
+func (m *Machine) Advance(ctx context.Context, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("advance %s by %v: time does not go back", m.spec.image(), d)
+	}
+	if accel := m.spec.Files.Accel; accel == qemu.KVM {
+		return &host.Error{
+			Cause: "Advance needs emulation: with KVM the host's kernel keeps the guest's clock",
+			Cure:  "set VMTEST_ACCEL=tcg",
+			Check: host.KVM,
+		}
+	}
+	release, err := m.hold(ctx, "advance")
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	a := advance{m: m, stops: m.events.now().stops, leap: max(min(d/mostLeaps, longestLeap), shortestLeap)}
+	err = a.run(ctx, d)
+	if resumed := a.end(ctx); err == nil {
+		err = resumed
+	}
+	if err != nil {
+		err = fmt.Errorf("advance %s by %v (%v have passed): %w", m.spec.image(), d, a.passed.Round(time.Millisecond), err)
+	}
+	return m.Explain(ctx, "advance", err)
+}
+
+// advance is an advance in progress.
+type advance struct {
+	m      *Machine
+	stops  int           // how often the guest has been stopped
+	cpus   []int         // threads of QEMU's
+	leap   time.Duration // what passes at once at least
+	passed time.Duration // by the guest's clock
+}
+
+// run leaves the guest stopped.
+func (a *advance) run(ctx context.Context, d time.Duration) error {
+	if err := a.stop(ctx); err != nil {
+		return err
+	}
+	answer := a.m.askMonitor(ctx)
+	if a.cpus = answer.threads; answer.err != nil {
+		return answer.err
+	}
+	clock, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer clock.Close()
+	begin, err := clock.Read()
+	if err != nil {
+		return err
+	}
+	now, spent := begin, 0
+	for a.passed < d {
+		p, err := a.m.processors(ctx)
+		if err != nil {
+			return err
+		}
+		if spent++; !p.spent {
+			spent = 0
+		}
+		if p.idle && (!p.spent || spent > mostSpent) {
+			spent = 0
+			step := min(max(p.next, a.leap), d-a.passed)
+			if err := clock.Write(now.Later(step)); err != nil {
+				return err
+			}
+			a.m.clock.advance(step)
+		}
+		if err := a.letRun(ctx); err != nil {
+			return err
+		}
+		if now, err = clock.Read(); err != nil {
+			return err
+		}
+		a.passed = now.Elapsed - begin.Elapsed
+	}
+	return nil
+}
+
+// open finds the clock, and proves that it is the guest's by what a device shows and by how
+// it goes on.
+func (a *advance) open(ctx context.Context) (*qemu.Clock, error) {
+	shows, err := a.m.powerTimer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clock, err := a.m.process.OpenClock(shows)
+	if err != nil {
+		return nil, err
+	}
+	before, err := clock.Read()
+	if err == nil {
+		err = a.letRun(ctx)
+	}
+	var after qemu.Reading
+	if err == nil {
+		after, err = clock.Read()
+	}
+	if err == nil && !after.Follows(before) {
+		err = fmt.Errorf("%w (it went from %+v to %+v)", qemu.ErrNoClock, before, after)
+	}
+	if err != nil {
+		clock.Close()
+		return nil, err
+	}
+	return clock, nil
+}
+
+// letRun lets the guest run until its processors are idle, or nearly so: a thread also sleeps
+// for other reasons. It leaves the guest stopped.
+func (a *advance) letRun(ctx context.Context) error {
+	if err := a.m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
+		return err
+	}
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the guest's processors are idle: %w", context.Cause(ctx))
+		}
+		if a.m.process.Asleep(a.cpus) {
+			return a.stop(ctx)
+		}
+	}
+}
+
+func (a *advance) stop(ctx context.Context) error {
+	err := a.m.monitor.Execute(ctx, "stop", nil, nil, nil)
+	if err == nil {
+		a.stops++
+	}
+	return err
+}
+
+// end lets the guest run on, also after an error, and waits until the events have arrived: a
+// snapshot waits for the next one.
+func (a *advance) end(ctx context.Context) error {
+	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: exitTime})
+	defer cancel()
+	if err := a.m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
+		return err
+	}
+	return a.m.events.wait(ctx, func(seen events) bool { return seen.stops >= a.stops })
+}
