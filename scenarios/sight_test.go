@@ -28,7 +28,7 @@ const (
 // accepted are the differences between a trimmed guest and an untrimmed one that
 // units can see. Each has its reason; all else must be alike.
 var accepted = []struct{ line, why string }{
-	{`argument: (mitigations=off|norandmaps|systemd\.condition_needs_update=0)`, "the kernel arguments of the list"},
+	{`argument: (mitigations=off|norandmaps|systemd\.condition_needs_update=0|tsc=nowatchdog)`, "the kernel arguments of the list"},
 	{`kernel: /sys/devices/system/cpu/vulnerabilities/`, "mitigations=off"},
 	{`sysctl: /proc/sys/kernel/randomize_va_space:`, "norandmaps"},
 	{`file: (/etc|/var)/\.updated `, "systemd.condition_needs_update=0 skips what leaves these stamps"},
