@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -27,13 +28,13 @@ func TestAdvance(t *testing.T) {
 	}
 	g.Run(t, "systemctl", "--no-block", "start", "late.service")
 	g.Unit("late.service").Wait(t, "activating")
-	before, monotonic, began := guestNow(t, g), uptime(t, g), time.Now()
+	before, monotonic, began := g.Clock(t), uptime(t, g), time.Now()
 
 	const d = time.Hour + time.Minute
 	g.Advance(t, d)
 	took := time.Since(began)
 	t.Logf("%v passed in %v", d, took)
-	assert.WithinDuration(t, before.Add(d), guestNow(t, g), 5*time.Second, "wall clock")
+	assert.WithinDuration(t, before.Add(d), g.Clock(t), 5*time.Second, "wall clock")
 	assert.InDelta(t, d.Seconds(), (uptime(t, g) - monotonic).Seconds(), 5, "seconds of the monotonic clock")
 
 	g.Unit("silent.service").Wait(t, "failed")
@@ -63,12 +64,34 @@ func TestAdvance(t *testing.T) {
 	assert.Equal(t, "tsc\n", string(g.ReadFile(t, "/sys/devices/system/clocksource/clocksource0/current_clocksource")))
 }
 
-// guestNow returns the guest's wall clock.
-func guestNow(t *testing.T, g *vmtest.Guest) time.Time {
-	t.Helper()
-	at, err := time.Parse("2006-01-02T15:04:05.999999999Z", strings.TrimSpace(g.Run(t, "date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ")))
+// Time passes on two processors as on one. A busy guest is never idle, so it gets the host's
+// time only, and the call ends with its context. The guest runs on.
+func TestAdvanceBusy(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{CPUs: 2})
+	before := uptime(t, g)
+	g.Advance(t, 10*time.Minute)
+	assert.InDelta(t, 600, (uptime(t, g) - before).Seconds(), 5, "seconds of the monotonic clock")
+
+	g.Run(t, "systemd-run", "--unit=busy", "sh", "-c", "while :; do :; done")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := g.Machine.Advance(ctx, time.Hour)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "have passed): wait until the guest's processors are idle")
+	assert.Less(t, uptime(t, g)-before, 12*time.Minute)
+	g.Unit("busy.service").Stop(t)
+
+	// A snapshot begins where the clock is,.
+	g.Advance(t, 24*time.Minute)
+	after := uptime(t, g)
+	s, err := g.Machine.Snapshot(t.Context())
 	require.NoError(t, err)
-	return at
+	defer s.Close()
+	fork := s.Start(t, vmtest.ForkConfig{Clock: utc(2028, 2, 29, 12, 0, 0)})
+	assert.InDelta(t, after.Seconds(), uptime(t, fork).Seconds(), 30, "seconds since the boot, in a fork")
+	assert.WithinDuration(t, utc(2028, 2, 29, 12, 0, 0), fork.Clock(t), time.Minute)
+	fork.Advance(t, time.Minute)
 }
 
 // uptime returns the time since the guest's boot.

@@ -14,7 +14,7 @@ import (
 //
 // Time passes while all of the guest's processors are idle. A guest that is busy gets the
 // host's time only, and Advance fails when ctx ends. In a long advance
-// a timer can be late, by 1/10000 of d and at most 0.4 s.
+// a timer can be late, by 1/1800 of d and at most 10 s.
 //
 // What waits for the host gets no more of its time: a connection from the test to a daemon
 // with an idle timeout times out.

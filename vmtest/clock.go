@@ -49,6 +49,13 @@ func (m *Machine) SlewClock(ctx context.Context, by time.Duration) error {
 	return err
 }
 
+// SetTimeZone sets the guest's time zone, such as "Asia/Kolkata", as timedatectl does. systemd
+// watches for that (OnTimezoneChange= of systemd.timer(5)). Images have no time zones: add the
+// package tzdata, or write the file to /usr/share/zoneinfo.
+func (m *Machine) SetTimeZone(ctx context.Context, name string) error {
+	return public(m.vm.SetTimeZone(ctx, name))
+}
+
 func (m *Machine) changeClock(ctx context.Context, c guest.ClockChange) (time.Time, error) {
 	now, err := m.vm.ChangeClock(ctx, c)
 	return now, public(err)
@@ -76,4 +83,10 @@ func (g *Guest) StepClock(t testing.TB, by time.Duration) {
 func (g *Guest) SlewClock(t testing.TB, by time.Duration) {
 	t.Helper()
 	g.do(t, func(ctx context.Context) error { return g.Machine.SlewClock(ctx, by) })
+}
+
+// SetTimeZone sets the guest's time zone, as Machine.SetTimeZone.
+func (g *Guest) SetTimeZone(t testing.TB, name string) {
+	t.Helper()
+	g.do(t, func(ctx context.Context) error { return g.Machine.SetTimeZone(ctx, name) })
 }

@@ -124,6 +124,15 @@
 // A guest with the packages libpam-systemd and dbus-user-session has sessions of logind, by
 // "su - alice" or, with openssh-server, over SSH, and a D-Bus for each user.
 //
+// # Time
+//
+// [Guest.Advance] lets an hour pass in seconds, for OnBootSec=, OnUnitActiveSec=, watchdogs and
+// timeouts. [Guest.SetClock] sets the wall clock, such as to a second before a timer of
+// OnCalendar= elapses, [Guest.StepClock] and [Guest.SlewClock] change it by a duration,
+// [Guest.SetTimeZone] the time zone, and with Config.Clock a guest starts at a date. All other
+// timers of the guest elapse as well if their time comes. Timeouts of this package go by the
+// host's clock.
+//
 // # Timers
 //
 // Show of a timer has what it starts (Triggers) and when (NextElapseUSecRealtime). To test

@@ -75,7 +75,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	}
 	steps := m.steps.All()
 	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)
-	moments := momentsOf(steps, entries, m.changes(entries))
+	moments := momentsOf(m.byGuest(steps), entries, m.changes(entries))
 	dir.Text("timeline.txt", evidence.Timeline(moments)...)
 	if !summary.answers {
 		return moments

@@ -38,6 +38,14 @@ func (m *Machine) stepOfCommand(began time.Time, late bool, c Command, r Result,
 		Result: errorText(err), Output: string(r.Stdout) + string(r.Stderr)})
 }
 
+// byGuest returns steps with their times by the guest's clock, which the test may have moved.
+func (m *Machine) byGuest(steps []evidence.Step) []evidence.Step {
+	for i := range steps {
+		steps[i].Began = m.vm.GuestTime(steps[i].Began)
+	}
+	return steps
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""

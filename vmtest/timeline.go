@@ -10,8 +10,7 @@ import (
 )
 
 // momentsOf returns what the test did, what the guest logged, and how its units changed, in the
-// order of their times. Those of the guest are by its own clock, which agrees with the host's
-// until the test sets it.
+// order of their times. All are by the guest's clock; see byGuest.
 func momentsOf(steps []evidence.Step, entries []journal.Entry, units []unitChange) []evidence.Moment {
 	var moments []evidence.Moment
 	for _, s := range steps {
@@ -50,6 +49,7 @@ func (m *Machine) changes(entries []journal.Entry) []unitChange {
 		for _, c := range changes {
 			unit := journal.UnitID{Name: c.Unit, UID: uid}
 			if failed[unit] || m.announced.isTested(uid, c.Unit) {
+				c.At = m.vm.GuestTime(c.At)
 				all = append(all, unitChange{unit, c})
 			}
 		}

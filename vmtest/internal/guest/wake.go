@@ -37,6 +37,8 @@ func control(name string, payload []byte) ([]byte, error) {
 		return nil, w.apply()
 	case ClockRequest:
 		return changeClock(payload)
+	case TimeZoneRequest:
+		return nil, setTimeZone("/etc", "/usr/share/zoneinfo", string(payload))
 	case SystemdRequest:
 		return nil, startSystemd()
 	case NetworkRequest:

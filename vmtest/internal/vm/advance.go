@@ -11,12 +11,10 @@ import (
 )
 
 const (
-	// While the guest is idle, an advance moves the clock at most mostLeaps times, unless each
-	// leap would be longer than longestLeap.
-	mostLeaps = 10000
-	// longestLeap bounds how late a timer of the guest can be. The kernel compares its clock
-	// sources twice a second, and newer ones log a warning when that is half a second late.
-	longestLeap = 400 * time.Millisecond
+	// An idle guest advances in at most mostLeaps, or in leaps of longestLeap. They bound how
+	// long it takes, and how late a timer of the guest can be.
+	mostLeaps   = 1800
+	longestLeap = 10 * time.Second
 	// shortestLeap is for a guest whose processors have no timer set.
 	shortestLeap = time.Millisecond
 	// mostSpent is how often a timer that has run out is seen before it counts as unused.
@@ -27,7 +25,7 @@ const (
 // Whenever all processors are idle, it moves QEMU's clock to when the first of their timers
 // runs out, or by one leap if that is longer, and lets the guest run until it is idle again.
 // So what is due happens in order, and at most one leap late. Timers of the kernel's own,
-// which run out some nine times a second, would make an hour without leaps take 80 s.
+// which run out some nine times a second, would make an hour without leaps take over a minute.
 //
 // It needs a QEMU that emulates: with KVM the clock is the kernel's. See qemu.Clock.
 func (m *Machine) Advance(ctx context.Context, d time.Duration) error {
@@ -50,6 +48,7 @@ func (m *Machine) Advance(ctx context.Context, d time.Duration) error {
 	defer cancel()
 	a := advance{m: m, stops: m.events.now().stops, leap: max(min(d/mostLeaps, longestLeap), shortestLeap)}
 	err = a.run(ctx, d)
+	m.clock.change(m.Ahead() + a.leapt)
 	if resumed := a.end(ctx); err == nil {
 		err = resumed
 	}
@@ -65,6 +64,7 @@ type advance struct {
 	stops  int           // how often the guest has been stopped
 	cpus   []int         // threads of QEMU's
 	leap   time.Duration // what passes at once at least
+	leapt  time.Duration // of passed, by moves of QEMU's clock
 	passed time.Duration // by the guest's clock
 }
 
@@ -101,7 +101,8 @@ func (a *advance) run(ctx context.Context, d time.Duration) error {
 			if err := clock.Write(now.Later(step)); err != nil {
 				return err
 			}
-			a.m.clock.advance(step)
+			a.m.clock.advanced.Add(int64(step))
+			a.leapt += step
 		}
 		if err := a.letRun(ctx); err != nil {
 			return err

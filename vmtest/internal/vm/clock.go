@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,28 +28,51 @@ func CheckClock(at time.Time) error {
 	return nil
 }
 
-// clock is how far the guest's clocks are meant to be ahead of the host's, in nanoseconds.
+// clock is how far the guest's clocks are meant to be ahead of the host's.
 type clock struct {
-	ahead    atomic.Int64 // of the wall clock
-	advanced atomic.Int64 // of the monotonic clock
+	advanced atomic.Int64 // the monotonic clock, in nanoseconds
+
+	mu      sync.Mutex
+	changes []clockChange // of the wall clock, oldest first
+}
+
+// clockChange is a change of a guest's wall clock, at a time of the host's.
+type clockChange struct {
+	at    time.Time
+	ahead time.Duration // from then on
 }
 
 // begin sets the wall clock of a machine that starts; zero is the host's.
 func (c *clock) begin(at time.Time) {
 	if !at.IsZero() {
-		c.ahead.Store(int64(time.Until(at)))
+		c.change(time.Until(at))
 	}
 }
 
-// advance notes an advance.
-func (c *clock) advance(d time.Duration) {
-	c.ahead.Add(int64(d))
-	c.advanced.Add(int64(d))
+func (c *clock) change(ahead time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes = append(c.changes, clockChange{time.Now(), ahead})
+}
+
+// aheadAt returns how far the wall clock was ahead at a time of the host's.
+func (c *clock) aheadAt(host time.Time) (ahead time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, change := range c.changes {
+		if i == 0 || !change.at.After(host) { // it began with the first
+			ahead = change.ahead
+		}
+	}
+	return ahead
 }
 
 // Ahead returns how far the guest's wall clock is meant to be ahead of the host's. A reboot
 // keeps it. A fork begins with its Instance's.
-func (m *Machine) Ahead() time.Duration { return time.Duration(m.clock.ahead.Load()) }
+func (m *Machine) Ahead() time.Duration { return m.clock.aheadAt(time.Now()) }
+
+// GuestTime returns what the guest's wall clock was meant to show at a time of the host's.
+func (m *Machine) GuestTime(host time.Time) time.Time { return host.Add(m.clock.aheadAt(host)) }
 
 // ChangeClock changes the guest's wall clock, and returns what it shows then.
 func (m *Machine) ChangeClock(ctx context.Context, c guest.ClockChange) (now time.Time, err error) {
@@ -68,7 +92,15 @@ func (m *Machine) ChangeClock(ctx context.Context, c guest.ClockChange) (now tim
 		return err
 	})
 	if err == nil && (!c.Set.IsZero() || c.Step != 0) {
-		m.clock.ahead.Store(int64(time.Until(now)))
+		m.clock.change(time.Until(now))
 	}
 	return now, err
+}
+
+// SetTimeZone sets the guest's time zone.
+func (m *Machine) SetTimeZone(ctx context.Context, name string) error {
+	return m.With(ctx, "set the time zone of", func(ctx context.Context, s *link.Client) error {
+		_, err := s.Control(ctx, guest.TimeZoneRequest, []byte(name))
+		return err
+	})
 }

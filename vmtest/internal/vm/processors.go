@@ -13,7 +13,7 @@ import (
 
 // processors is what the guest's processors wait for.
 type processors struct {
-	idle  bool
+	idle  bool          // and no interrupt is on the way
 	spent bool          // a timer has run out, and its interrupt may be on the way
 	next  time.Duration // until the first timer that is set runs out; 0 if none is
 }
@@ -28,10 +28,13 @@ func (m *Machine) processors(ctx context.Context) (p processors, err error) {
 		if err != nil {
 			return p, err
 		}
-		next, set, err := parseTimer(text)
+		next, set, pending, err := parseAPIC(text)
 		switch {
 		case err != nil:
 			return p, err
+		case pending:
+			p.idle = false
+			return p, nil
 		case set && next == 0:
 			p.spent = true
 		case set && (p.next == 0 || next < p.next):
@@ -63,22 +66,26 @@ func unknownText(command, text string) error {
 	return fmt.Errorf("QEMU's monitor answered %q with %q, which is not understood", command, tail.Printable(text))
 }
 
-var lapicTimer = regexp.MustCompile(`divide by (\d+)\)\s+initial_count = (\d+)\s+current_count = (\d+)`)
+var (
+	lapicTimer   = regexp.MustCompile(`divide by (\d+)\)\s+initial_count = (\d+)\s+current_count = (\d+)`)
+	lapicRequest = regexp.MustCompile(`(?m)^IRR\s+(\(none\)|\d+)`)
+)
 
-// parseTimer returns what "info lapic" prints of the timer of a local APIC, which counts
-// nanoseconds divided by a number.
-func parseTimer(text string) (next time.Duration, set bool, err error) {
-	found := lapicTimer.FindStringSubmatch(text)
-	if found == nil {
-		return 0, false, unknownText("info lapic", text)
+// parseAPIC returns what "info lapic" prints of a local APIC: its timer, which counts
+// nanoseconds divided by a number, and whether an interrupt is pending, such as that of a disk
+// that was read until the guest stopped.
+func parseAPIC(text string) (next time.Duration, set, pending bool, err error) {
+	found, request := lapicTimer.FindStringSubmatch(text), lapicRequest.FindStringSubmatch(text)
+	if found == nil || request == nil {
+		return 0, false, false, unknownText("info lapic", text)
 	}
 	var n [3]int64
 	for i := range n {
 		if n[i], err = strconv.ParseInt(found[1+i], 10, 64); err != nil || n[i] > 1<<32 {
-			return 0, false, unknownText("info lapic", text)
+			return 0, false, false, unknownText("info lapic", text)
 		}
 	}
-	return time.Duration(n[0] * n[2]), n[1] != 0, nil
+	return time.Duration(n[0] * n[2]), n[1] != 0, request[1] != "(none)", nil
 }
 
 // powerTimer returns whether a time since power-on is what the power-management timer of ACPI

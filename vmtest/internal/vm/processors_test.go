@@ -9,27 +9,31 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func lapicText(divide, initial, current int) string {
-	return fmt.Sprintf("dumping local APIC state for CPU 0\n\nTimer\t DCR=0xb (divide by %d) initial_count = %d current_count = %d\nSPIV\t 0x000001ff\n", divide, initial, current)
+func apicText(divide, initial, current int, requests string) string {
+	return fmt.Sprintf("dumping local APIC state for CPU 0\n\nTimer\t DCR=0xb (divide by %d) initial_count = %d current_count = %d\n"+
+		"SPIV\t 0x000001ff\nISR\t (none)\nIRR\t %s\n\nAPR 0x00\n", divide, initial, current, requests)
 }
 
-func TestParseTimer(t *testing.T) {
+func TestParseAPIC(t *testing.T) {
+	const none = "(none)"
 	for _, test := range []struct {
-		text string
-		next time.Duration
-		set  bool
+		text         string
+		next         time.Duration
+		set, pending bool
 	}{
-		{lapicText(16, 1000, 250), 4 * time.Microsecond, true},
-		{lapicText(1, 1000, 0), 0, true},
-		{lapicText(1, 0, 0), 0, false},
+		{apicText(16, 1000, 250, none), 4 * time.Microsecond, true, false},
+		{apicText(1, 1000, 0, none), 0, true, false},
+		{apicText(1, 0, 0, none), 0, false, false},
+		{apicText(1, 1000, 1, "36 236(level) "), 1, true, true},
 	} {
-		next, set, err := parseTimer(test.text)
+		next, set, pending, err := parseAPIC(test.text)
 		require.NoError(t, err)
 		assert.Equal(t, test.next, next, test.text)
 		assert.Equal(t, test.set, set, test.text)
+		assert.Equal(t, test.pending, pending, test.text)
 	}
-	for _, text := range []string{"", "no lapic\x1b[31m", lapicText(1, 1<<40, 1)} {
-		_, _, err := parseTimer(text)
+	for _, text := range []string{"", "no lapic\x1b[31m", apicText(1, 1<<40, 1, none), apicText(1, 1, 1, "none")} {
+		_, _, _, err := parseAPIC(text)
 		assert.ErrorContains(t, err, "not understood")
 		assert.NotContains(t, err.Error(), "\x1b")
 	}
@@ -60,5 +64,19 @@ func TestCheckClock(t *testing.T) {
 		time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
 		assert.ErrorContains(t, CheckClock(at), "its kernel takes times from 1970-01-01 to 2232-")
+	}
+}
+
+func TestGuestTime(t *testing.T) {
+	var m Machine
+	now := time.Now()
+	assert.Equal(t, now, m.GuestTime(now))
+	m.clock.begin(time.Time{})
+	assert.Equal(t, now, m.GuestTime(now))
+	m.clock.changes = []clockChange{{now, time.Hour}, {now.Add(time.Second), -time.Hour}}
+	for host, ahead := range map[time.Duration]time.Duration{
+		-time.Second: time.Hour, 0: time.Hour, time.Millisecond: time.Hour, time.Second: -time.Hour, time.Minute: -time.Hour,
+	} {
+		assert.Equal(t, now.Add(host+ahead), m.GuestTime(now.Add(host)), "%v later", host)
 	}
 }

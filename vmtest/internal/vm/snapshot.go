@@ -220,7 +220,7 @@ func (m *Machine) saveError(image string, err error) error {
 // settleDown brings the guest to a point that many tests can begin from: the clock is right,
 // and nothing is left to do.
 func (m *Machine) settleDown(ctx context.Context) error {
-	m.clock.ahead.Store(0)
+	m.clock.change(0)
 	if err := m.wake(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,141 @@
+package scenarios
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.org/systemd-vmtest/vmtest"
+)
+
+// utc is a time that a person can read.
+func utc(year int, month time.Month, day, hour, minute, second int) time.Time {
+	return time.Date(year, month, day, hour, minute, second, 0, time.UTC)
+}
+
+// withWallClock is a guest in February of a leap year whose timers heed the wall clock.
+func withWallClock(t *testing.T) *vmtest.Guest {
+	t.Helper()
+	begin := utc(2028, 2, 27, 9, 0, 0)
+	g := vmtest.Start(t, vmtest.Config{Clock: begin})
+	assert.WithinDuration(t, begin, g.Clock(t), time.Minute, "clock of a guest that starts at a date")
+	g.CopyFS(t, os.DirFS("testdata/clock/wall"), "/etc/systemd/system")
+	g.DaemonReload(t)
+	for _, timer := range []string{"february.timer", "stepped.timer", "moved.timer"} {
+		g.Unit(timer).Start(t)
+	}
+	return g
+}
+
+// A calendar timer elapses when the wall clock is set to its time, in a leap year and in
+// another: on the last day of February at noon. A step makes systemd compute it again.
+// See OnCalendar= in systemd.timer(5) and systemd.time(7).
+func TestClockLastDayOfFebruary(t *testing.T) {
+	t.Parallel()
+	g := withWallClock(t)
+	for _, noon := range []time.Time{utc(2028, 2, 29, 12, 0, 0), utc(2027, 2, 28, 12, 0, 0)} {
+		end := g.JournalEnd(t)
+		run := vmtest.JournalQuery{By: "february.service", Contains: "february is over", After: end}
+		g.SetClock(t, noon.Add(-time.Minute))
+		g.ExpectNoEntry(t, run)
+		g.SetClock(t, noon.Add(-time.Second))
+		e := g.WaitJournal(t, run, nil)
+		assert.False(t, e.Time.Before(noon), "it ran at %v", e.Time)
+		assert.WithinDuration(t, noon, e.Time, 20*time.Second)
+	}
+	// One that has been stepped over elapses at once.
+	run := vmtest.JournalQuery{By: "february.service", Contains: "february is over", After: g.JournalEnd(t)}
+	g.SetClock(t, utc(2029, 1, 1, 0, 0, 0))
+	e := g.WaitJournal(t, run, nil)
+	assert.WithinDuration(t, utc(2029, 1, 1, 0, 0, 0), e.Time, 20*time.Second)
+}
+
+// A step of the wall clock starts what OnClockChange= asks for, each time. A slew does not,
+// and changes the clock all the same. See systemd.timer(5), adjtime(3).
+func TestClockStepAndSlew(t *testing.T) {
+	t.Parallel()
+	g := withWallClock(t)
+	stepped := vmtest.JournalQuery{By: "stepped.service", Contains: "the clock was stepped"}
+	for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
+		before := g.Clock(t)
+		stepped.After = g.JournalEnd(t)
+		g.StepClock(t, by)
+		g.WaitJournal(t, stepped, nil)
+		g.Unit("stepped.service").Wait(t, "inactive")
+		assert.WithinDuration(t, before.Add(by), g.Clock(t), time.Minute)
+	}
+	stepped.After = g.JournalEnd(t)
+	before, began := g.Clock(t), time.Now()
+	const slew, d = 500 * time.Millisecond, 1000 * time.Second // at half a millisecond a second
+	g.SlewClock(t, slew)
+	advancing := time.Now()
+	g.Advance(t, d)
+	advanced := time.Since(advancing)
+	passed := g.Clock(t).Sub(before) - (time.Since(began) - advanced)
+	assert.InDelta(t, (d + slew).Seconds(), passed.Seconds(), 0.3, "seconds, half a second of them by the slew")
+	g.ExpectNoEntry(t, stepped)
+}
+
+// A calendar timer follows the time zone, and a change of that starts what OnTimezoneChange=
+// asks for. See systemd.timer(5), localtime(5).
+func TestClockTimeZone(t *testing.T) {
+	t.Parallel()
+	g := withWallClock(t)
+	g.CopyFS(t, os.DirFS("testdata/clock/zoneinfo"), "/usr/share/zoneinfo")
+	err := g.Machine.SetTimeZone(t.Context(), "Europe/Nowhere")
+	require.ErrorContains(t, err, `no time zone "Europe/Nowhere" in this guest: no file /usr/share/zoneinfo/Europe/Nowhere`)
+	moved := vmtest.JournalQuery{By: "moved.service", Contains: "the time zone has changed"}
+	g.ExpectNoEntry(t, moved)
+	g.SetTimeZone(t, "Asia/Kolkata") // 5 h 30 min before UTC
+	g.WaitJournal(t, moved, nil)
+	noon := utc(2028, 2, 29, 6, 30, 0)
+	g.SetClock(t, noon.Add(-time.Second))
+	e := g.WaitJournal(t, vmtest.JournalQuery{By: "february.service", Contains: "february is over"}, nil)
+	assert.False(t, e.Time.Before(noon), "it ran at %v", e.Time)
+	assert.WithinDuration(t, noon, e.Time, 20*time.Second)
+}
+
+// A clock that no kernel takes is an error at once. One after 2038 is none, and timers work.
+func TestClockOutOfRange(t *testing.T) {
+	t.Parallel()
+	g := withWallClock(t)
+	before := g.Clock(t)
+	for _, at := range []time.Time{utc(1969, 12, 31, 23, 59, 59), utc(2232, 12, 31, 0, 0, 0), utc(2263, 1, 1, 0, 0, 0), utc(9999, 1, 1, 0, 0, 0)} {
+		assert.ErrorContains(t, g.Machine.SetClock(t.Context(), at), "its kernel takes times from 1970-01-01 to 2232-")
+		_, err := vmtest.Launch(t.Context(), vmtest.Config{Clock: at})
+		assert.ErrorContains(t, err, "its kernel takes times from 1970-01-01 to 2232-")
+	}
+	assert.ErrorContains(t, g.Machine.StepClock(t.Context(), 290*365*24*time.Hour), "its kernel takes times from")
+	// The kernel's clock would have been before 1970 at the boot.
+	assert.ErrorContains(t, g.Machine.SetClock(t.Context(), time.Unix(1, 0)), "set clock to 1970-01-01T00:00:01Z: invalid argument")
+	assert.WithinDuration(t, before, g.Clock(t), time.Minute, "a clock that no call has set")
+
+	stepped := vmtest.JournalQuery{By: "stepped.service", Contains: "the clock was stepped", After: g.JournalEnd(t)}
+	g.SetClock(t, utc(2038, 1, 19, 3, 14, 8))
+	g.WaitJournal(t, stepped, nil)
+	assert.WithinDuration(t, utc(2038, 1, 19, 3, 14, 8), g.Clock(t), time.Minute)
+}
+
+// A timer whose night passed while the machine was off elapses at the next boot, which begins
+// at the date that it is given. See Persistent= in systemd.timer(5).
+func TestClockPersistentTimer(t *testing.T) {
+	t.Parallel()
+	evening := utc(2028, 2, 29, 20, 0, 0)
+	config := vmtest.Config{Disk: vmtest.NewDisk(t, 0), Clock: evening}
+	g := vmtest.Start(t, config)
+	g.CopyFS(t, os.DirFS("testdata/clock/persistent"), unitDir(g))
+	g.DaemonReload(t)
+	g.EnableNow(t, "nightly.timer")
+	run := vmtest.JournalQuery{By: "nightly.service", Contains: "the night is over"}
+	g.ExpectNoEntry(t, run)
+	g.Run(t, "sync")
+	g.Kill(t)
+
+	config.Clock = evening.AddDate(0, 0, 3)
+	g = vmtest.Start(t, config)
+	e := g.WaitJournal(t, run, nil)
+	assert.WithinDuration(t, config.Clock, e.Time, time.Hour)
+}
