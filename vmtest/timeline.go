@@ -49,7 +49,9 @@ func (m *Machine) changes(entries []journal.Entry) []unitChange {
 		for _, c := range changes {
 			unit := journal.UnitID{Name: c.Unit, UID: uid}
 			if failed[unit] || m.announced.isTested(uid, c.Unit) {
-				c.At = m.vm.GuestTime(c.At)
+				if c.Heard {
+					c.At = m.vm.GuestTime(c.At)
+				}
 				all = append(all, unitChange{unit, c})
 			}
 		}

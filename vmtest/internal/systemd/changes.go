@@ -13,11 +13,10 @@ import (
 
 // Change is something that systemd announced about a unit.
 type Change struct {
-	// At is by the guest's clock for a state. systemd does not say when a job came or went, so
-	// that is when this host heard of it.
-	At   time.Time
-	Unit string
-	What string // such as "failed (failed), result exit-code"
+	At    time.Time // by the guest's clock
+	Heard bool      // instead by this host's, when it heard of that: systemd does not say when a job came
+	Unit  string
+	What  string // such as "failed (failed), result exit-code"
 }
 
 const (
@@ -61,10 +60,10 @@ func (c *changes) see(s *godbus.Signal) {
 	}
 	switch s.Name {
 	case managerInterface + ".JobNew":
-		c.add(Change{time.Now(), unit, fmt.Sprintf("job %v was queued", s.Body[0])})
+		c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %v was queued", s.Body[0])})
 	case managerInterface + ".JobRemoved":
 		if len(s.Body) == 4 {
-			c.add(Change{time.Now(), unit, fmt.Sprintf("job %v ended: %v", s.Body[0], s.Body[3])})
+			c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %v ended: %v", s.Body[0], s.Body[3])})
 		}
 	}
 }
@@ -90,11 +89,11 @@ func (c *changes) property(unit, of string, changed map[string]godbus.Variant) {
 		return
 	}
 	c.last[unit] = state
-	at := time.Now()
+	change := Change{time.Now(), true, unit, state}
 	if micros, ok := changed["StateChangeTimestamp"].Value().(uint64); ok && micros > 0 {
-		at = time.UnixMicro(int64(micros))
+		change.At, change.Heard = time.UnixMicro(int64(micros)), false
 	}
-	c.add(Change{at, unit, state})
+	c.add(change)
 }
 
 func (c *changes) add(change Change) {
