@@ -141,6 +141,15 @@ func TestResume(t *testing.T) {
 	}
 	assert.Equal(t, before, stateOf(t, dir), "the directory is as it was")
 
+	f, err := vmtest.OpenFailure(t.Context(), copied)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, f.Close()) })
+	assert.Equal(t, "TestResumeFails", f.Test)
+	assert.Equal(t, 7, f.Result.ExitCode)
+	g := f.Start(t, vmtest.ForkConfig{})
+	assert.Equal(t, f.Result.Stdout, g.Exec(t, f.Command).Stdout)
+	g.ExpectEntry(t, vmtest.JournalQuery{Contains: "before the failure"})
+
 	p := atTerminal(t, "example.org/systemd-vmtest/vmtest/cmd/vmtest", "resume", dir)
 	p.types("", `(?s)the machine of TestResumeFails on debian-13.*[#$] $`)
 	p.types("cat /run/state; stty size\n", `[\r\n]broken\r\n17 91\r\n.*# $`)
