@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -13,8 +14,29 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 )
 
-// bundleTime bounds how long the machine of a failed test takes to keep.
-const bundleTime = 45 * time.Second
+const (
+	// bundleTime bounds how long the machine of a failed test takes to keep.
+	bundleTime = 45 * time.Second
+	// afterBundle is kept back of the process's time, to clean up and to write the log when
+	// the time for the machine was too short. leastBundle is the shortest to begin with.
+	afterBundle = 4 * time.Second
+	leastBundle = 3 * time.Second
+)
+
+// timeForBundle returns a context for keeping a machine. It returns an error if go test
+// -timeout would end the process too soon.
+func timeForBundle() (context.Context, context.CancelFunc, error) {
+	ctx, cancelEnd := deadline.ForEvidence(context.Background()), context.CancelFunc(func() {})
+	if from, length, ok := deadline.ProcessTime(); ok {
+		end := from.Add(length)
+		if left := time.Until(end); left < afterBundle+leastBundle {
+			return nil, nil, fmt.Errorf("too little time is left for that: go test -timeout ends the test in %v", deadline.Brief(left))
+		}
+		ctx, cancelEnd = context.WithDeadlineCause(ctx, end.Add(-afterBundle), errors.New("go test -timeout left no more time"))
+	}
+	ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no snapshot", Time: bundleTime})
+	return ctx, func() { cancel(); cancelEnd() }, nil
+}
 
 // keepMachine ends the machine and keeps it among the evidence of a test, if
 // $VMTEST_EVIDENCE_SNAPSHOT says so. It returns a line for the log that begins with a line
@@ -23,10 +45,8 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 	if os.Getenv(bundle.Option) != "1" {
 		return ""
 	}
-	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{What: "no snapshot", Time: bundleTime})
-	defer cancel()
 	began := time.Now()
-	size, err := m.bundle(ctx, dir.Path(), test, s)
+	size, err := m.bundle(dir.Path(), test, s)
 	if err != nil {
 		why, _, _ := strings.Cut(tail.Printable(public(err).Error()), "\n")
 		dir.Text(bundle.WhyNot, why)
@@ -43,9 +63,14 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 	return line
 }
 
-func (m *Machine) bundle(ctx context.Context, dir, test string, s *summary) (bundle.Size, error) {
+func (m *Machine) bundle(dir, test string, s *summary) (bundle.Size, error) {
 	if !s.answers { // and could not wait for a fork
 		return bundle.Size{}, fmt.Errorf("it cannot be stopped for a snapshot: %s", s.health)
 	}
+	ctx, cancel, err := timeForBundle()
+	if err != nil {
+		return bundle.Size{}, err
+	}
+	defer cancel()
 	return m.vm.Bundle(ctx, dir, bundle.Info{Test: test, Made: time.Now().UTC(), Command: m.steps.Last()}, !s.pid1)
 }
