@@ -28,7 +28,7 @@ func TestResumeFails(t *testing.T) {
 	if os.Getenv(resumeFails) != "1" {
 		t.Skip("fails on purpose, for TestResume")
 	}
-	g := vmtest.Start(t, vmtest.Config{Hostname: "doomed"})
+	g := vmtest.Start(t, vmtest.Config{Hostname: "doomed", NICs: 1})
 	t.Cleanup(func() { g.Exec(t, vmtest.Command{Args: []string{"echo", "after the failure"}}) })
 	g.AddUser(t, vmtest.User{Name: "alice"})
 	g.Run(t, "logger", "before the failure")
@@ -107,8 +107,8 @@ func TestResume(t *testing.T) {
 	hostSide(t)
 	binary := vmtestBinary(t)
 	dir, log := failAndKeep(t, t.TempDir())
-	assert.Regexp(t, `\n *the machine is kept: \d+ MB, made in \d+\.\d s(, and \d+ MB of its image by hard links)?; "vmtest resume DIRECTORY" goes on from here\n *evidence: /`, log)
-	t.Log(regexp.MustCompile(`the machine is kept: .*`).FindString(log))
+	assert.Regexp(t, `\n *the machine is saved: \d+ MB, made in \d+\.\d s(, and \d+ MB of its image by hard links)?; "vmtest resume DIRECTORY" goes on from here\n *evidence: /`, log)
+	t.Log(regexp.MustCompile(`the machine is saved: .*`).FindString(log))
 	before := stateOf(t, dir)
 
 	want := resumed{
@@ -181,7 +181,7 @@ func TestResumeOfAStuckMachine(t *testing.T) {
 		g.Run(t, "logger", "before the failure")
 		g.Run(t, "sh", "-c", freezePID1)
 	})
-	assert.Regexp(t, `\nthe machine is kept: `, log)
+	assert.Regexp(t, `\nthe machine is saved: `, log)
 	dirs := fileNames(t, place)
 	require.Len(t, dirs, 1)
 	for range 2 {
@@ -207,7 +207,7 @@ func TestMachineThatIsNotKept(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			files, log := evidenceFiles(t, func(g *vmtest.Guest) { test.work(t, g) })
-			assert.Regexp(t, `\nthe machine is not kept: it cannot be stopped for a snapshot: `+test.why+`\nevidence: `, log)
+			assert.Regexp(t, `\nthe machine is not saved: it cannot be stopped for a snapshot: `+test.why+`\nevidence: `, log)
 			assert.Regexp(t, "^it cannot be stopped for a snapshot: "+test.why+"\n$", files["no-machine.txt"])
 			assert.NotContains(t, files, "machine/machine.json")
 		})

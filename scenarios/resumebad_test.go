@@ -60,7 +60,7 @@ func TestResumeOnFullDisk(t *testing.T) {
 func assertKeptWithoutMachine(t *testing.T, place, why string) {
 	t.Helper()
 	dir, log := failAndKeep(t, place)
-	assert.Regexp(t, `\n *the machine is not kept: `+why+`.*\n *evidence: `, log)
+	assert.Regexp(t, `\n *the machine is not saved: `+why+`.*\n *evidence: `, log)
 	assert.FileExists(t, filepath.Join(dir, "timeline.txt"))
 	for _, name := range fileNames(t, dir) {
 		assert.NotContains(t, name, "machine-", "unfinished")

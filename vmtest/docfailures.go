@@ -39,8 +39,8 @@
 // as often as wanted, each time from the same moment; [OpenFailure] does the same in Go. A copy
 // of the directory will do, on any host with the same build of QEMU. QEMU loads what is in it,
 // so resume only what comes from whom you trust. A guest that is gone, whose agent does not
-// answer, or that has a Config.Disk, is not kept; no-machine.txt and the log say why. The last
-// ten machines stay.
+// answer, that has a Config.Disk, or that VMTEST_KEEP keeps, is not saved; no-machine.txt and
+// the log say why. The networks of a machine are not saved. The last ten machines stay.
 //
 // # A look at a machine
 //

@@ -50,9 +50,9 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 	if err != nil {
 		why, _, _ := strings.Cut(tail.Printable(public(err).Error()), "\n")
 		dir.Text(bundle.WhyNot, why)
-		return "\nthe machine is not kept: " + why
+		return "\nthe machine is not saved: " + why
 	}
-	line := fmt.Sprintf("\nthe machine is kept: %d MB, made in %.1f s", size.Own/1e6, time.Since(began).Seconds())
+	line := fmt.Sprintf("\nthe machine is saved: %d MB, made in %.1f s", size.Own/1e6, time.Since(began).Seconds())
 	if size.Shared > 0 {
 		line += fmt.Sprintf(", and %d MB of its image by hard links", size.Shared/1e6)
 	}
@@ -64,6 +64,9 @@ func (m *Machine) keepMachine(dir *evidence.Directory, test string, s *summary) 
 }
 
 func (m *Machine) bundle(dir, test string, s *summary) (bundle.Size, error) {
+	if keepWanted() {
+		return bundle.Size{}, errors.New("-vmtest.keep or VMTEST_KEEP keeps it running, and saving would end it")
+	}
 	if !s.answers { // and could not wait for a fork
 		return bundle.Size{}, fmt.Errorf("it cannot be stopped for a snapshot: %s", s.health)
 	}

@@ -22,3 +22,10 @@ func TestTimeForBundle(t *testing.T) {
 	require.True(t, ok)
 	assert.InDelta(t, 16, time.Until(end).Seconds(), 1, "with time to clean up")
 }
+
+// A machine that a person keeps is not ended for a snapshot.
+func TestBundleOfAMachineThatIsHeld(t *testing.T) {
+	t.Setenv("VMTEST_KEEP", "1")
+	_, err := new(Machine).bundle(t.TempDir(), "TestA", new(summary))
+	assert.EqualError(t, err, "-vmtest.keep or VMTEST_KEEP keeps it running, and saving would end it")
+}

@@ -11,7 +11,7 @@ import (
 
 // Failure is the machine of a test that failed with VMTEST_EVIDENCE_SNAPSHOT=1, at that moment.
 // Each machine that its Launch or Start returns goes on from there, with the right time and
-// random numbers of its own.
+// random numbers of its own. It is in no network unless a ForkConfig says so.
 type Failure struct {
 	*Snapshot
 
@@ -38,7 +38,7 @@ func OpenFailure(ctx context.Context, dir string) (*Failure, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := Config{Image: info.Image.Name, Memory: info.Memory, CPUs: info.CPUs}.complete()
+	config, err := Config{Image: info.Image.Name, Memory: info.Memory, CPUs: info.CPUs, NICs: info.NICs}.complete()
 	if err != nil {
 		s.Close()
 		return nil, err

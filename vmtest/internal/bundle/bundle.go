@@ -49,6 +49,7 @@ type Info struct {
 	InitrdDigest string          `json:"initrdDigest"`
 	Memory       int             `json:"memory"` // MiB
 	CPUs         int             `json:"cpus"`
+	NICs         int             `json:"nics"` // network interfaces
 	KernelArgs   []string        `json:"kernelArgs"`
 
 	QEMU  qemu.Build `json:"qemu"`

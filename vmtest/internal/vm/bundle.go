@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/internal/host"
@@ -24,7 +25,8 @@ func (m *Machine) Bundle(ctx context.Context, dir string, about bundle.Info, stu
 	}
 	d := m.spec.machine()
 	about.Image, about.InitrdDigest, about.Accel = m.spec.Files.Image.Manifest, m.spec.Files.InitrdDigest, m.spec.Files.Accel
-	about.Memory, about.CPUs, about.KernelArgs = m.spec.Memory, m.spec.CPUs, d.Cmdline
+	about.Memory, about.CPUs, about.NICs = m.spec.Memory, m.spec.CPUs, m.spec.NICs
+	about.KernelArgs = slices.Concat(m.spec.Files.KernelArgs, m.spec.KernelArgs)
 	if about.QEMU, err = qemu.IdentifyBuild(ctx, d); err != nil {
 		return size, err
 	}
@@ -67,7 +69,7 @@ func OpenBundle(ctx context.Context, path string) (*Snapshot, bundle.Info, error
 }
 
 func snapshotOf(ctx context.Context, b *bundle.Bundle) (*Snapshot, error) {
-	s := Spec{Memory: b.Memory, CPUs: b.CPUs, Files: &boot.Files{
+	s := Spec{Memory: b.Memory, CPUs: b.CPUs, NICs: b.NICs, Files: &boot.Files{
 		Image: &images.Image{Manifest: b.Image}, Kernel: b.Kernel, Root: b.Root, Initrd: b.Initrd,
 		InitrdDigest: b.InitrdDigest, KernelArgs: b.KernelArgs, Accel: b.Accel,
 	}}

@@ -21,7 +21,7 @@ func TestBundle(t *testing.T) {
 	t.Setenv("VMTEST_ACCEL", "")
 	t.Setenv(standInVersion, "QEMU emulator version 7")
 	m, first := h.bootFake()
-	m.spec.Files.Accel = "tcg"
+	m.spec.Files.Accel, m.spec.NICs, m.spec.KernelArgs = "tcg", 2, []string{"a=b"}
 	first.setCommand(func(args []string) int {
 		assert.NotContains(t, []string{"udevadm", "true"}, args[0], "the guest is left as it is")
 		return 0
@@ -37,6 +37,7 @@ func TestBundle(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	assert.Equal(t, "TestA", info.Test)
+	assert.Equal(t, m.spec.machine().Cmdline, s.spec.machine().Cmdline)
 	assert.Equal(t, "QEMU emulator version 7", info.QEMU.Version)
 	fork, err := s.Fork(t.Context(), someInstance())
 	require.NoError(t, err)
