@@ -200,7 +200,7 @@ func TestMachineThatIsNotKept(t *testing.T) {
 		name, why string
 		work      func(*testing.T, *vmtest.Guest)
 	}{
-		{"gone", "the guest is gone", func(t *testing.T, g *vmtest.Guest) { g.Kill(t) }},
+		{"gone", "the guest is gone: Kill ended it", func(t *testing.T, g *vmtest.Guest) { g.Kill(t) }},
 		{"agent", "the agent did not answer within .*", func(t *testing.T, g *vmtest.Guest) {
 			require.Error(t, runFor(t, g, time.Second, "kill -STOP $PPID; sleep 98765"))
 		}},
