@@ -42,6 +42,7 @@ func EachImage(t *testing.T, test func(t *testing.T)) {
 		t.Run(name, func(t *testing.T) {
 			imageOfTest.Store(t.Name(), name)
 			t.Cleanup(func() { imageOfTest.Delete(t.Name()) })
+			attrImage(t, Config{Image: name})
 			test(t)
 		})
 	}

@@ -1,6 +1,9 @@
 package vmtest
 
 import (
+	"os"
+	"os/exec"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,6 +38,23 @@ func TestEachImage(t *testing.T) {
 	c, err := Config{}.complete()
 	require.NoError(t, err)
 	assert.Equal(t, "debian-12", c.Image, "outside of EachImage the first one counts")
+}
+
+// go test -json has the image of each subtest, but no path of this host.
+func TestEachImageSaysItsImage(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEachImage$", "-test.v=test2json")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, []string{"TestEachImage/debian-12 vmtest.image debian-12", "TestEachImage/debian-11 vmtest.image debian-11"},
+		submatches(regexp.MustCompile(`=== ATTR  (.*)`), string(out)))
+}
+
+// submatches returns the first parentheses of each match.
+func submatches(r *regexp.Regexp, text string) (all []string) {
+	for _, m := range r.FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
 }
 
 func TestImagesOfRun(t *testing.T) {
