@@ -157,6 +157,9 @@ func (c *ciJob) test(t *testing.T, page, junit, evidence string) {
 	require.NoError(t, err, "output:\n%s", output)
 	assert.Contains(t, output, "PASS ci.TestGreeter (")
 	assert.Contains(t, output, "\n1 test passed\n")
+	text, err := os.ReadFile(filepath.Join(c.dir, page))
+	require.NoError(t, err)
+	assert.Regexp(t, `(?s)id="guests".*<th scope="row">`+images.Default+`</th>`, string(text), "the page has the guest of a test that passed")
 
 	c.write("units/greeter.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n")
 	output, err = c.run(t)
