@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,12 +15,14 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 )
 
-// The most that a page has: failures in detail, directories of a test, steps of a guest, bytes
+// The most that a page has: failures in detail, directories of a test, steps and
+// changes of units of a guest, bytes
 // of a journal, and bytes of all that is below the messages.
 const (
 	failuresMax  = 100
 	evidencesMax = 4
 	stepsMax     = 200
+	changesMax   = 300
 	journalMax   = 128 << 10
 	detailsMax   = 16 << 20
 )
@@ -58,9 +61,10 @@ type found struct {
 	Path     string
 	Problem  string // why it, or a file of it, is not shown
 	Record   *evidence.Record
-	Steps    []evidence.Step // the last ones
-	Before   int             // how many steps come before those
-	Timeline *picture        // nil if the page is full
+	Steps    []evidence.Step   // the last ones
+	Before   int               // how many steps come before those
+	Timeline *picture          // nil if the page is full
+	Changes  []evidence.Moment // of units, the last ones
 	Journal  string
 	Cut      int64 // bytes of the journal before those
 }
@@ -225,6 +229,12 @@ func (r *Run) find(path string, left *budget) found {
 	if p := draw(record); left.take(p.size()) {
 		e.Timeline = p
 	}
+	for _, m := range slices.Backward(record.Moments) {
+		if m.Of == "unit" && len(e.Changes) < changesMax && left.take(len(m.Text)+50) {
+			e.Changes = append(e.Changes, m)
+		}
+	}
+	slices.Reverse(e.Changes)
 	e.Before = len(record.Steps)
 	for e.Before > max(0, len(record.Steps)-stepsMax) {
 		s := record.Steps[e.Before-1]

@@ -19,6 +19,7 @@ type picture struct {
 	Lanes         []lane
 	Axis          []label
 	Lines, Bad    int // how many lines of the journal it has
+	Changes       int // of the states of units
 	Off           int // how many have times before the machine began or after the test ended
 	Omitted       int // how many moments come before those that the record has
 	Failed        int // steps
@@ -39,12 +40,12 @@ type lane struct {
 	Marks []mark
 }
 
-// mark is one or more lines of the journal at about the same time.
+// mark is one or more lines of the journal, or changes of a unit, at about the same time.
 type mark struct {
 	X     float64
-	Bad   bool
-	Lines int
-	Title string
+	Kind  string // "line", "bad" for lines of errors, or "change"
+	Count int
+	Title string // the first; all changes
 }
 
 type label struct {
@@ -58,7 +59,7 @@ const (
 	laneRight    = 985
 	stepsTop     = 12
 	stepsHigh    = 34
-	laneHigh     = 26
+	laneHigh     = 30
 	lanesMax     = 10 // the units with the most lines; the others share the last
 	nameMax      = 28 // characters of a unit's name
 	near         = 4  // marks that are closer become one
@@ -89,26 +90,36 @@ func draw(r *evidence.Record) *picture {
 		y += laneHigh
 	}
 	for _, m := range r.Moments {
-		if m.Of != "guest" {
+		if m.Of == "test" {
 			continue
 		}
 		if m.At.Before(r.Began) || m.At.After(r.Ended) {
 			p.Off++
 		}
-		p.Lines++
-		if m.Bad {
-			p.Bad++
-		}
 		i, ok := at[cmp.Or(m.Unit, noUnit)]
 		if !ok {
 			i = at[others]
 		}
-		p.Lanes[i].add(mark{X: x(m.At), Bad: m.Bad, Lines: 1, Title: short(m.Text, 200)})
+		p.Lanes[i].add(mark{X: x(m.At), Kind: p.count(m), Count: 1, Title: short(m.Text, 200)})
 	}
 	p.Bottom = y - laneHigh/2 + 4
 	p.Height = p.Bottom + 24
 	p.Axis = axis(p.Took)
 	return p
+}
+
+// count counts a moment of the guest, and returns the kind of its mark.
+func (p *picture) count(m evidence.Moment) string {
+	if m.Of == "unit" {
+		p.Changes++
+		return "change"
+	}
+	p.Lines++
+	if m.Bad {
+		p.Bad++
+		return "bad"
+	}
+	return "line"
 }
 
 // size returns about how many bytes of a page the picture takes.
@@ -136,7 +147,7 @@ func unitsOf(moments []evidence.Moment) []string {
 	lines := make(map[string]int)
 	var names []string
 	for _, m := range moments {
-		if m.Of != "guest" {
+		if m.Of == "test" {
 			continue
 		}
 		name := cmp.Or(m.Unit, noUnit)
@@ -160,9 +171,12 @@ func unitsOf(moments []evidence.Moment) []string {
 
 // add adds a mark in the order of times. Marks that are near and of the same kind become one.
 func (l *lane) add(m mark) {
-	if n := len(l.Marks); n > 0 {
-		if last := &l.Marks[n-1]; last.Bad == m.Bad && m.X-last.X < near {
-			last.Lines++
+	for i := len(l.Marks) - 1; i >= 0 && m.X-l.Marks[i].X < near; i-- {
+		if last := &l.Marks[i]; last.Kind == m.Kind {
+			last.Count++
+			if m.Kind == "change" && len(last.Title) < 400 {
+				last.Title += "; " + m.Title
+			}
 			return
 		}
 	}

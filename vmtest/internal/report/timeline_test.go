@@ -25,6 +25,8 @@ func TestTimeline(t *testing.T) {
 		},
 		Moments: []evidence.Moment{
 			{At: began, Of: "test", Text: "Unit.Start"}, guest(1000, "", false), guest(1001, "", false), guest(1002, "", true),
+			{At: began.Add(4 * time.Second), Of: "unit", Unit: "a.service", Text: "inactive"},
+			{At: began.Add(4 * time.Second), Of: "unit", Unit: "a.service", Text: "active"},
 			guest(5000, "a.service", true), guest(-5, "a.service", false), guest(3600_000, "a.service", false),
 		},
 	})
@@ -36,9 +38,11 @@ func TestTimeline(t *testing.T) {
 	require.Len(t, p.Lanes, 2)
 	assert.Equal(t, "no unit", p.Lanes[0].Name)
 	assert.Equal(t, []mark{
-		{X: laneLeft + wide/10.0, Lines: 2, Title: "text"}, {X: p.Lanes[0].Marks[1].X, Bad: true, Lines: 1, Title: "text"},
+		{X: laneLeft + wide/10.0, Kind: "line", Count: 2, Title: "text"}, {X: p.Lanes[0].Marks[1].X, Kind: "bad", Count: 1, Title: "text"},
 	}, p.Lanes[0].Marks, "lines of about the same time share a mark, but not with errors")
+	assert.Contains(t, p.Lanes[1].Marks, mark{X: laneLeft + wide*0.4, Kind: "change", Count: 2, Title: "inactive; active"}, "changes of the unit")
 	assert.Equal(t, 6, p.Lines)
+	assert.Equal(t, 2, p.Changes)
 	assert.Equal(t, 2, p.Bad)
 	assert.Equal(t, 2, p.Off, "lines outside the test")
 	assert.Equal(t, 1, p.Failed)
