@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -118,12 +119,18 @@ func TestExecLacksLibraries(t *testing.T) {
 func TestExecEndsWithGoTest(t *testing.T) {
 	hostSide(t)
 	m := newTestedModule(t)
-	for name, end := range map[string]func(*os.Process) error{
-		"Ctrl-C": func(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGINT) },
-		"kill":   func(p *os.Process) error { return p.Kill() },
+	kill := (*os.Process).Kill
+	for name, c := range map[string]struct {
+		end  func(*os.Process) error
+		exec string
+	}{
+		"Ctrl-C":       {func(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGINT) }, m.binary},
+		"kill":         {kill, m.binary},
+		"kill, go run": {kill, "go run " + commandVmtest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id := "VMTEST_EXEC_TEST=" + t.Name()
+			m.binary = c.exec
+			id := fmt.Sprintf("VMTEST_EXEC_TEST=%d %s", os.Getpid(), name)
 			cmd, _ := m.goTest("", "-v", "-run=Hangs", "./odd")
 			cmd.Env = append(cmd.Env, id)
 			r, w, err := os.Pipe()
@@ -140,7 +147,7 @@ func TestExecEndsWithGoTest(t *testing.T) {
 				require.NoError(t, err, "output:\n%s", &text)
 			}
 			require.NotEmpty(t, marked(t, id))
-			require.NoError(t, end(cmd.Process))
+			require.NoError(t, c.end(cmd.Process))
 			go io.Copy(io.Discard, r)
 			assert.Error(t, cmd.Wait())
 			for pid, name := range marked(t, id) {

@@ -58,6 +58,7 @@ needs what the guest lacks, CGO_ENABLED=0 makes one that needs nothing.
 
 The exit status is that of the program, as with vmtest run.`,
 		Example: `  go test -exec 'vmtest exec' ./...
+  go test -exec 'go tool vmtest exec' ./...   # where vmtest is a tool of the module
   go test -exec 'vmtest exec --image debian-12 --package nftables' -cover ./firewall
   go test -exec 'vmtest exec --env UPDATE=1 --with ../testdata:/srv/testdata' .`,
 		Args: cobra.MinimumNArgs(1),

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.org/systemd-vmtest/internal/proc"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 )
 
@@ -33,11 +34,37 @@ func whileGoTest(ctx context.Context, goTest bool) (context.Context, context.Can
 		case <-ctx.Done():
 		}
 	}()
-	if fd, err := unix.PidfdOpen(os.Getppid(), unix.PIDFD_NONBLOCK); err == nil {
-		parent := os.NewFile(uintptr(fd), "go test")
-		go waitParent(ctx, parent, cancel)
+	for _, pid := range goCommands(os.Getppid()) {
+		if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
+			go waitParent(ctx, os.NewFile(uintptr(fd), "go"), cancel)
+		}
 	}
 	return ctx, func() { cancel(nil) }
+}
+
+// goCommands returns pid, and its ancestors as far as all are the go command: go test starts
+// this program itself, or "go tool vmtest exec".
+func goCommands(pid int) []int {
+	pids := []int{pid}
+	for isGo(pid) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			break // it has ended
+		}
+		stat, err := proc.ParseStat(text)
+		if err != nil || !isGo(stat.Parent) {
+			break
+		}
+		pid = stat.Parent
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// isGo reports whether a process is the go command.
+func isGo(pid int) bool {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return err == nil && string(name) == "go\n"
 }
 
 // waitParent cancels when the process of a pidfd has ended, and returns then or with ctx.
