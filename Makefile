@@ -23,7 +23,7 @@ CONFORM = @$(if $(RESULTS),mkdir -p "$(RESULTS)" && json="$(RESULTS)/conformance
 	VMTEST_REQUIRE=1 VMTEST_IMAGE=$(IMAGES) $(SUM) --jsonfile "$$json" -- -count=1 -timeout 60m ./scenarios/conformance && \
 	$(TABLE) $(1) scenarios/CONFORMANCE.md <"$$json"
 
-.PHONY: help demo test unit matrix scenarios report dist conformance faults faults-sample untrimmed cover lint setup images bench soak fuzz flake-check flake-sample
+.PHONY: help demo test unit matrix scenarios report dist conformance faults faults-sample untrimmed cover terminal-check lint setup images bench soak fuzz flake-check flake-sample
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -86,6 +86,11 @@ cover: setup ## print what the scenarios cover of echo, alone and with its unit 
 	echo 'the scenarios:' && $(GO) tool covdata percent -i="$$dir/guests" && \
 	echo 'with the unit tests:' && $(GO) tool covdata merge -pcombine -i="$$dir/unit,$$dir/guests" -o="$$dir/all" && \
 	$(GO) tool covdata percent -i="$$dir/all"
+
+# Needs tmux and the packages of setup.
+terminal-check: setup ## drive shells, doctor and a kept machine in a real terminal
+	@$(VMTEST) run true
+	VMTEST_TERMINAL=1 VMTEST_REQUIRE=1 $(GO) test -v -count=1 -run '^TestTerminal' ./scenarios
 
 lint: setup ## check format, prose, code, go.mod, workflows and units
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }

@@ -50,9 +50,10 @@
 //	VMTEST_KEEP=1 go test -v -timeout=0 -run TestMyDaemon
 //	vmtest shell --attach TestMyDaemon
 //
-// The test goes on, and fails, after "vmtest release TestMyDaemon", at Ctrl-C, when the guest
-// has gone, or when the time of the test binary is up but for evidence. A kept machine has its
-// slot, so other tests may wait for it. [Guest.Shell] stops a test anywhere for a shell.
+// The test goes on, and fails, after "vmtest release TestMyDaemon", when the guest has gone, or
+// when the time of the test binary is up but for evidence. It does at Ctrl-C, too, but go test
+// without -v then prints no report. A test with two machines keeps one after the other. A kept
+// machine has its slot, so other tests may wait for it. [Guest.Shell] stops a test anywhere for a shell.
 //
 // While a machine is kept, or a shell of Guest.Shell or "vmtest shell" is open, other processes
 // of this user reach it by "vmtest shell --attach", "vmtest run --attach", and OpenSSH's programs,

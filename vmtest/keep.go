@@ -116,13 +116,14 @@ func keptText(ctx context.Context, test string, info held.Info) string {
 	if cache := os.Getenv("VMTEST_CACHE"); cache != "" {
 		command = "VMTEST_CACHE=" + shellQuote(cache) + " " + command
 	}
-	end := "Ctrl-C here"
+	end := "or until Ctrl-C, after which go test may print no report"
 	if at, ok := ctx.Deadline(); ok {
-		end += ", or its time (go test -timeout) at " + at.Local().Format(time.TimeOnly)
+		end += ", or until its time (go test -timeout) is up at " + at.Local().Format(time.TimeOnly)
 	}
 	return fmt.Sprintf(`%s failed, and its machine is kept: %s
   %s shell --attach %s    opens a shell in it
-  %[3]s release %[4]s    ends it, as does %[5]s`, test, info.Image, command, info.Name, end)
+  %[3]s release %[4]s    ends it
+%[5]s`, test, info.Image, command, info.Name, end)
 }
 
 // sayAtTerminal prints a text for the person who started the test, at the terminal if there
