@@ -198,6 +198,25 @@
 // (BindReadOnlyPaths=), has no counters. So has a program that a test copies to another
 // place after InstallGo. go build's -coverpkg and -covermode come from GOFLAGS.
 //
+// Delve (github.com/go-delve/delve) debugs a Go daemon in the guest from the directory of its
+// sources, under its unit's own sandbox. In three terminals:
+//
+//	CGO_ENABLED=0 go install github.com/go-delve/delve/cmd/dlv@latest
+//	CGO_ENABLED=0 go build -gcflags='all=-N -l' ./cmd/mydaemon
+//	vmtest shell --units ./units --with ./mydaemon:/usr/local/bin/mydaemon --with ~/go/bin/dlv:/usr/local/bin/dlv
+//	# systemctl start mydaemon.service
+//
+//	vmtest ssh-config shell > config
+//	ssh -F config -L 2345:127.0.0.1:2345 shell 'dlv attach $(systemctl show -P MainPID mydaemon.service) --headless --listen=127.0.0.1:2345 --accept-multiclient'
+//
+//	dlv connect 127.0.0.1:2345
+//	(dlv) break mydaemon.serve
+//	(dlv) continue
+//	(dlv) args
+//
+// Root may trace any process in a guest. A daemon with WatchdogSec= is killed while it is
+// stopped, unless "systemctl service-watchdogs no" comes first.
+//
 // # Environment
 //
 //	VMTEST_IMAGE          image for a Config without one: a name, or the path of an image
