@@ -64,7 +64,9 @@ func keep(t *testing.T, names string, flags ...string) *keeper {
 	require.NoError(t, err, "%s", out)
 	runtime.LockOSThread() // the signal comes with the end of the thread
 	t.Cleanup(runtime.UnlockOSThread)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^TestKept$", "-test.v"}, flags...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // also for its wait for a slot
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"-test.run=^TestKept$", "-test.v"}, flags...)...)
 	cmd.Env = append(os.Environ(), keptMark+"="+names, "VMTEST_KEEP=1")
 	// Without a terminal it writes to stderr. It must not outlive this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
