@@ -17,7 +17,7 @@ type failing struct {
 	config  vmtest.Config
 	timeout time.Duration // of go test; 0 is a long one
 	test    func(*testing.T, *vmtest.Guest)
-	cause   map[string]string // by file of the evidence, a regular expression of the cause
+	cause   map[string]string // by file of the evidence, or its pattern, a regular expression of the cause
 }
 
 // failingTests are all of them. TestFailures runs them.
@@ -73,6 +73,25 @@ var failingTests = []failing{
 	}, cause: map[string]string{
 		"summary.txt": `the guest's kernel killed process \d+ \(dd\) for lack of memory`,
 		"journal.txt": `Out of memory: Killed process \d+ \(dd\)`,
+	}},
+	{name: "core-dumped", test: func(t *testing.T, g *vmtest.Guest) {
+		g.Unit("crash.service").Start(t)
+		g.Unit("crash.service").Wait(t, "inactive")
+	}, cause: map[string]string{
+		"summary.txt": `\nprocess \d+ \(sh\) dumped core: signal 11/SEGV in kill\+0x\S+ of \S+/libc\.so\.6\n`,
+		"cores.txt":   `\n    #0 kill\+0x\S+ of \S+/libc\.so\.6\n(.*\n)*    its file /var/tmp/core is here as core-\d+`,
+		"journal.txt": `code=dumped, status=11/SEGV`,
+		"core-[0-9]*": "^\x7fELF",
+	}},
+	{name: "go-program-crashes", test: func(t *testing.T, g *vmtest.Guest) {
+		needGo(t)
+		g.InstallGo(t, "./testdata/failures/crash", "/usr/local/bin/crash")
+		g.Unit("go-crash.service").Start(t)
+		g.Unit("go-crash.service").Wait(t, "inactive")
+	}, cause: map[string]string{
+		"summary.txt": `\nprocess \d+ \(crash\) dumped core: signal 6/ABRT in runtime\.`,
+		"cores.txt":   `\n    #1 runtime\.\S+ \(\w+\.go:\d+\) of /usr/local/bin/crash\n`,
+		"journal.txt": `main\.answer\(`,
 	}},
 	{name: "qemu-killed", test: func(t *testing.T, g *vmtest.Guest) {
 		g.Run(t, "logger", "the last words")

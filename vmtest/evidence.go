@@ -9,6 +9,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -21,6 +22,9 @@ const (
 
 	// consoleShown is the most lines of the console that the evidence shows.
 	consoleShown = 20
+
+	// coresShown is the most core dumps that the evidence shows.
+	coresShown = 3
 )
 
 // summarize returns what a guest shows about a failure: the units that failed on top, and
@@ -37,6 +41,9 @@ func summarize(ctx context.Context, m *Machine) *summary {
 		r.notes = append(r.notes, h.String())
 	}
 	whole := r.journal(ctx, m, h.Answers())
+	if h.Answers() && h.PID1Answers() {
+		r.addCores(ctx, m)
+	}
 	if h.PID1Answers() {
 		whole = r.units(ctx, m) && whole
 	}
@@ -57,6 +64,7 @@ type summary struct {
 	answers, pid1 bool                    // the guest's agent did, and its PID 1
 	health        string                  // what a look at the guest found
 	notes         []string                // lines for the top
+	cores         []guest.Core            // the first of them are in notes
 	failed        []journal.Failure       // according to the journal
 	looks         map[string]systemd.Look // at units that failed or have a job
 	parts         []string                // sections, from the top
@@ -99,9 +107,10 @@ func (r *summary) without(s *shown) string {
 
 // journalText returns the section of the journal.
 func (r *summary) journalText(s *shown) string {
-	entries := slices.DeleteFunc(slices.Clone(r.entries), func(e journal.Entry) bool { return s.has(e.String()) })
+	brief := journal.Brief(r.entries)
+	entries := slices.DeleteFunc(slices.Clone(brief), func(e journal.Entry) bool { return s.has(e.String()) })
 	title := r.journalTitle
-	if len(entries) < len(r.entries) {
+	if len(entries) < len(brief) {
 		title += ", without the lines above"
 	}
 	lines := journal.Lines(slices.DeleteFunc(entries, journal.OfReload))
@@ -149,6 +158,15 @@ func (r *summary) journal(ctx context.Context, m *Machine, answers bool) (whole 
 	}
 	r.journalTitle = title
 	return whole
+}
+
+// addCores adds the core dumps of units.
+func (r *summary) addCores(ctx context.Context, m *Machine) {
+	var err error
+	if r.cores, err = m.cores(ctx, r.entries); err != nil {
+		r.missing("core dumps", public(err))
+	}
+	r.notes = append(r.notes, linesOf(r.cores[:min(len(r.cores), coresShown)], coreLine)...)
 }
 
 // units adds what systemd shows of units, and reports whether it answered.

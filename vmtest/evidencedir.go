@@ -80,6 +80,10 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	if !summary.answers {
 		return moments
 	}
+	if len(summary.cores) > 0 {
+		dir.Text("cores.txt", linesOf(summary.cores, coreText)...)
+		m.coreFiles(ctx, dir, summary.cores)
+	}
 	units := m.unitsOfEvidence(entries)
 	for _, file := range []struct {
 		name string

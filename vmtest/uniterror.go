@@ -166,15 +166,18 @@ func (u *MachineUnit) addEvidence(ctx context.Context, e *UnitError) error {
 		e.Unmet = unmet.Conditions
 	}
 	// The journal has the entries under the unit's own name, its ID.
-	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: cmp.Or(d.ID, u.name), Last: unitJournal})
+	entries, err := u.machine.Journal(ctx, JournalQuery{Unit: cmp.Or(d.ID, u.name), Last: journalRead})
 	if errors.As(err, new(*GuestError)) {
 		return err
 	} else if err != nil {
 		e.Journal = append(e.Journal, "its journal cannot be read: "+err.Error())
 	}
-	for _, entry := range entries {
-		e.Journal = append(e.Journal, entry.String())
+	all := make([]journal.Entry, len(entries))
+	for i, entry := range entries {
+		all[i] = journal.Entry(entry)
 	}
+	lines := linesOf(journal.Brief(all), journal.Entry.String)
+	e.Journal = append(e.Journal, lines[max(0, len(lines)-unitJournal):]...)
 	return nil
 }
 

@@ -136,6 +136,11 @@ func (d *Directory) Text(name string, lines ...string) {
 	})
 }
 
+// Fail notes that something is missing.
+func (d *Directory) Fail(what string, err error) {
+	d.errs = append(d.errs, fmt.Errorf("%s: %w", what, err))
+}
+
 // Err returns what went wrong, one error for each file that is not whole.
 func (d *Directory) Err() error { return errors.Join(d.errs...) }
 

@@ -25,6 +25,13 @@ func Main() int {
 		fmt.Fprintf(os.Stderr, "%s%v\n", InitFailed, Init())
 		return 1
 	}
+	if len(os.Args) > 1 && os.Args[1] == CoreVerb {
+		if err := describeCores(os.Stdout, os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "vmtest agent:", err)
+			return 1
+		}
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := Serve(ctx); err != nil {

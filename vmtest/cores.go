@@ -1,0 +1,177 @@
+package vmtest
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/evidence"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
+	"example.org/systemd-vmtest/vmtest/internal/journal"
+)
+
+// maxCores is the most core dumps that are looked at, and maxCoreText bounds what the agent
+// reports about them, in bytes.
+const (
+	maxCores    = 20
+	maxCoreText = 1 << 20
+)
+
+// cores returns the core dumps that the units left which dumped core according to entries:
+// files of systemd-coredump, or where core(5) puts them. There are none while the kernel's
+// core_pattern or a unit's LimitCORE= forbids them.
+func (m *Machine) cores(ctx context.Context, entries []journal.Entry) ([]guest.Core, error) {
+	units := journal.Dumped(entries)
+	if len(units) == 0 {
+		return nil, nil
+	}
+	pattern, err := m.ask(ctx, "cat", "/proc/sys/kernel/core_pattern")
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(pattern, "|") {
+		return loggedCores(entries), nil
+	}
+	dir, base := path.Split(strings.TrimSpace(pattern))
+	prefix, _, _ := strings.Cut(base, "%")
+	args := []string{"find"}
+	for _, unit := range units {
+		p, err := m.vm.Properties(ctx, unit)
+		if err != nil && !errors.Is(err, ErrNoUnit) {
+			return nil, err
+		}
+		args = append(args, coreDir(p, dir))
+	}
+	args = append(args[:1], slices.Compact(slices.Sorted(slices.Values(args[1:])))...)
+	found, err := m.ask(ctx, append(args, "-maxdepth", "1", "-type", "f", "-name", prefix+"*", "-print0")...)
+	files := strings.FieldsFunc(found, func(r rune) bool { return r == 0 })
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	text, err := m.ask(ctx, append([]string{guest.AgentPath, guest.CoreVerb}, files[:min(len(files), maxCores)]...)...)
+	if err != nil {
+		return nil, err
+	}
+	var all []guest.Core
+	for line := range strings.Lines(text) {
+		var c guest.Core
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			return all, fmt.Errorf("describe core dumps: %w", err)
+		}
+		if c.Err == "" { // else it is another file of that name
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// coreDir returns where a unit with these properties leaves a dump, whose pattern begins with
+// dir.
+func coreDir(p map[string]any, dir string) string {
+	root, _ := p["RootDirectory"].(string)
+	work, _ := p["WorkingDirectory"].(string)
+	work = strings.TrimLeft(work, "!-")
+	if work == "~" {
+		work = "/root"
+	}
+	if path.IsAbs(dir) {
+		return path.Join("/", root, dir)
+	}
+	return path.Join("/", root, work, dir)
+}
+
+// loggedCores returns the dumps that systemd-coredump logged.
+func loggedCores(entries []journal.Entry) (all []guest.Core) {
+	for _, e := range entries {
+		if c, ok := journal.CoreOf(e); ok && len(all) < maxCores {
+			all = append(all, guest.Core(c))
+		}
+	}
+	return all
+}
+
+// ask runs a command as root that is no step of the test, and returns what it prints, which
+// is bounded.
+func (m *Machine) ask(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := m.printTo(ctx, &out, args)
+	if out.Len() > maxCoreText {
+		out.Truncate(maxCoreText)
+	}
+	return out.String(), err
+}
+
+// coreLine returns a dump in one line.
+func coreLine(c guest.Core) string {
+	text := fmt.Sprintf("process %d (%s) dumped core: signal %d/%s", c.PID, c.Name, c.Signal,
+		strings.TrimPrefix(unix.SignalName(syscall.Signal(c.Signal)), "SIG"))
+	if len(c.Frames) > 0 {
+		text += " in " + c.Frames[0]
+	}
+	return tail.Printable(text)
+}
+
+// coreName returns the name of the file of a dump in the evidence.
+func coreName(c guest.Core) string { return fmt.Sprintf("core-%d%s", c.PID, packed(c.Path)) }
+
+// packed returns the suffix of a file that systemd-coredump has compressed.
+func packed(file string) string {
+	switch ext := path.Ext(file); ext {
+	case ".zst", ".lz4", ".xz":
+		return ext
+	}
+	return ""
+}
+
+// coreText returns a dump in several lines.
+func coreText(c guest.Core) string {
+	text := coreLine(c)
+	for i, frame := range c.Frames {
+		text += fmt.Sprintf("\n    #%d %s", i, tail.Printable(frame))
+	}
+	return text + "\n    its file " + tail.Printable(c.Path) + " is here as " + coreName(c)
+}
+
+// coreFiles copies the dumps to the evidence. tar leaves out their holes.
+func (m *Machine) coreFiles(ctx context.Context, dir *evidence.Directory, cores []guest.Core) {
+	names := make(map[string]string)
+	args := []string{"tar", "--create", "--sparse", "--absolute-names", "--"}
+	for _, c := range cores {
+		if c.Path != "" {
+			names[c.Path] = coreName(c)
+			args = append(args, c.Path)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() { w.CloseWithError(m.printTo(ctx, w, args)) }()
+	archive := tar.NewReader(r)
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			dir.Fail("core dumps", err)
+			return
+		}
+		if name := names[h.Name]; name != "" {
+			delete(names, h.Name) // once
+			dir.Sparse(name, archive)
+		}
+	}
+}
