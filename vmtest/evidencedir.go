@@ -138,5 +138,11 @@ func (m *Machine) unitsOfEvidence(entries []journal.Entry) []string {
 
 // journalLine returns an entry with the guest's time, safe to print.
 func journalLine(e journal.Entry) string {
-	return e.Time.UTC().Format("2006-01-02T15:04:05.000000Z") + "  " + tail.Printable(e.String())
+	return e.Time.UTC().Format("2006-01-02T15:04:05.000000Z") + "  " + untimed(e)
+}
+
+// untimed returns an entry in one line that does not begin with its time, safe to print.
+func untimed(e journal.Entry) string {
+	_, text, _ := strings.Cut(e.String(), " ")
+	return text
 }

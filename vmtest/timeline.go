@@ -22,7 +22,7 @@ func momentsOf(steps []evidence.Step, entries []journal.Entry, units []unitChang
 	const err = 3 // of syslog(3)
 	for _, e := range entries {
 		moments = append(moments, evidence.Moment{
-			At: e.Time, Of: "guest", Text: e.String(),
+			At: e.Time, Of: "guest", Text: untimed(e),
 			Unit: cmp.Or(e.About, e.Unit), Bad: e.Priority != journal.NoPriority && e.Priority <= err,
 		})
 	}

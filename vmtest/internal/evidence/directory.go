@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.org/systemd-vmtest/internal/host"
@@ -20,14 +22,40 @@ import (
 // Kept is how many directories a place keeps. Older ones are removed.
 const Kept = 20
 
-// maxFile bounds each file, in bytes.
-const maxFile = 32 << 20
+// maxFile bounds each file, and maxTotal all of a directory, in bytes.
+const (
+	maxFile  = 32 << 20
+	maxTotal = 128 << 20
+)
 
 // Directory is the evidence about one guest of a failed test. It belongs to this user alone.
 type Directory struct {
 	path  string
 	files []File // that Write has made
 	errs  []error
+	used  int64    // bytes
+	full  bool     // the disk is
+	lost  []string // the files that were not begun for that
+}
+
+// room returns how many bytes the next file may have.
+func (d *Directory) room() int { return int(min(maxFile, maxTotal-d.used)) }
+
+// partial is the end of the name of a file that is not whole.
+const partial = ".part"
+
+// fail notes why a file is not whole, and marks the file.
+func (d *Directory) fail(name string, err error) {
+	if errRename := os.Rename(filepath.Join(d.path, name), filepath.Join(d.path, name+partial)); errRename == nil {
+		for i := range d.files {
+			if d.files[i].Name == name {
+				d.files[i].Name += partial
+			}
+		}
+		name += partial
+	}
+	d.full = d.full || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	d.errs = append(d.errs, fmt.Errorf("%s: %w", name, host.NoSpace(err)))
 }
 
 // Place returns the directory that holds those of failed tests: $VMTEST_EVIDENCE, or evidence
@@ -96,11 +124,19 @@ func dropOld(place string, before time.Time) error {
 // Path returns the path of the directory.
 func (d *Directory) Path() string { return d.path }
 
-// Write makes a file of what write writes, up to 32 MiB. It makes no file of nothing. Err
-// has what goes wrong.
+// Write makes a file of what write writes, up to 32 MiB, or less if the directory has 128 MiB.
+// It makes no file of nothing. Err has what goes wrong. A file that is not whole for that ends
+// in .part.
 func (d *Directory) Write(name string, write func(io.Writer) error) {
-	if err := d.write(name, write); err != nil {
-		d.errs = append(d.errs, fmt.Errorf("%s: %w", name, host.NoSpace(err)))
+	if d.full {
+		d.lost = append(d.lost, name)
+		return
+	}
+	switch err := d.write(name, write); {
+	case errors.Is(err, fs.ErrExist):
+		d.errs = append(d.errs, fmt.Errorf("%s: %w", name, err))
+	case err != nil:
+		d.fail(name, err)
 	}
 }
 
@@ -111,12 +147,14 @@ func (d *Directory) write(name string, write func(io.Writer) error) error {
 	}
 	defer file.Close()
 	sum := sha256.New()
-	out := &limited{w: io.MultiWriter(file, sum), left: maxFile}
+	room := d.room()
+	out := &limited{w: io.MultiWriter(file, sum), left: room}
 	err = write(out)
+	d.used += int64(room - out.left)
 	if errClose := file.Close(); err == nil {
 		err = errClose
 	}
-	if out.left == maxFile {
+	if out.left == room && !out.cut {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	if info, errStat := os.Stat(file.Name()); errStat == nil {
@@ -142,7 +180,13 @@ func (d *Directory) Fail(what string, err error) {
 }
 
 // Err returns what went wrong, one error for each file that is not whole.
-func (d *Directory) Err() error { return errors.Join(d.errs...) }
+func (d *Directory) Err() error {
+	errs := d.errs
+	if len(d.lost) > 0 {
+		errs = append(slices.Clone(errs), fmt.Errorf("not written either: %s", strings.Join(d.lost, ", ")))
+	}
+	return errors.Join(errs...)
+}
 
 // limited writes left bytes at most, and says where it stopped.
 type limited struct {

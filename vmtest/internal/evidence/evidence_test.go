@@ -34,8 +34,9 @@ func TestDirectory(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "a\nb\n", string(got))
 	assert.NoFileExists(t, filepath.Join(d.Path(), "empty.txt"))
-	assert.FileExists(t, filepath.Join(d.Path(), "half.txt"), "what came before the error")
-	assert.ErrorContains(t, d.Err(), "half.txt: the guest has gone")
+	assert.FileExists(t, filepath.Join(d.Path(), "half.txt.part"), "what came before the error")
+	assert.NoFileExists(t, filepath.Join(d.Path(), "half.txt"), "it does not look whole")
+	assert.ErrorContains(t, d.Err(), "half.txt.part: the guest has gone")
 	assert.ErrorContains(t, d.Err(), "lines.txt: ", "a second file of that name")
 }
 
@@ -178,4 +179,40 @@ func TestSteps(t *testing.T) {
 		s.Add(Step{Began: at})
 	}
 	assert.LessOrEqual(t, len(s.All()), maxSteps, "steps are bounded")
+}
+
+// All files together are bounded, and each says where it was cut.
+func TestLargeDirectory(t *testing.T) {
+	d, err := Make(t.TempDir(), "TestA", time.Now())
+	require.NoError(t, err)
+	files := maxTotal/maxFile + 2
+	for i := range files {
+		d.Write(fmt.Sprint(i), func(w io.Writer) error {
+			_, err := io.Copy(w, io.LimitReader(ones{}, maxFile+1))
+			return err
+		})
+	}
+	require.NoError(t, d.Err())
+	var total int64
+	for i := range files {
+		info, err := os.Stat(filepath.Join(d.Path(), fmt.Sprint(i)))
+		require.NoError(t, err)
+		total += info.Size()
+	}
+	assert.LessOrEqual(t, total, int64(maxTotal+files*len(cutOff)))
+	last, err := os.ReadFile(filepath.Join(d.Path(), fmt.Sprint(files-1)))
+	require.NoError(t, err)
+	assert.Equal(t, cutOff, string(last))
+}
+
+// The error of a place in the cache says what to set if there is no home.
+func TestPlaceWithoutHome(t *testing.T) {
+	for _, name := range []string{"VMTEST_EVIDENCE", "VMTEST_CACHE", "HOME", "XDG_CACHE_HOME"} {
+		t.Setenv(name, "")
+	}
+	_, err := Place()
+	assert.ErrorContains(t, err, "VMTEST_CACHE")
+	t.Setenv("VMTEST_EVIDENCE", filepath.Join(t.TempDir(), "a"))
+	_, err = Place()
+	assert.NoError(t, err)
 }

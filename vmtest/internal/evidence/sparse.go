@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"example.org/systemd-vmtest/internal/host"
 )
 
 // page is the size of what is left out of a file if it is zero, in bytes.
@@ -19,8 +17,12 @@ const maxSize = 16 << 30
 // Sparse makes a file of what r returns, of 32 MiB at most without pages of zeros, which take
 // no room on the disk. Err has what goes wrong.
 func (d *Directory) Sparse(name string, r io.Reader) {
+	if d.full {
+		d.lost = append(d.lost, name)
+		return
+	}
 	if err := d.sparse(name, r); err != nil {
-		d.errs = append(d.errs, fmt.Errorf("%s: %w", name, host.NoSpace(err)))
+		d.fail(name, err)
 	}
 }
 
@@ -31,13 +33,15 @@ func (d *Directory) sparse(name string, r io.Reader) error {
 	}
 	defer file.Close()
 	var at int64
-	left := int64(maxFile)
+	room := int64(d.room())
+	left := room
+	defer func() { d.used += room - max(left, 0) }()
 	buf, zeros := make([]byte, page), make([]byte, page)
 	for {
 		n, err := io.ReadFull(r, buf)
 		if n > 0 && !bytes.Equal(buf[:n], zeros[:n]) {
 			if left -= int64(n); left < 0 {
-				return fmt.Errorf("it is cut after %d MiB", maxFile>>20)
+				return fmt.Errorf("it is cut after %d MiB", room>>20)
 			}
 			if _, err := file.WriteAt(buf[:n], at); err != nil {
 				return err

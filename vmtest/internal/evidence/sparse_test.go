@@ -38,7 +38,7 @@ func TestSparse(t *testing.T) {
 	assert.Equal(t, "tail", string(end))
 
 	d.Sparse("large", io.LimitReader(ones{}, maxFile+page))
-	assert.ErrorContains(t, d.Err(), "large: it is cut after 32 MiB")
+	assert.ErrorContains(t, d.Err(), "large.part: it is cut after 32 MiB")
 }
 
 // ones returns bytes that are not zero.
