@@ -11,6 +11,9 @@
 //	steps.txt       what the test did with the guest: its calls, how long each took, its
 //	                commands with the end of their output
 //	timeline.txt    those, and the journal, in the order of their times
+//	cores.txt       the processes that dumped core: which signal, in which functions; the
+//	                dumps are core-PID. Needs LimitCORE=infinity in the unit, or the package
+//	                systemd-coredump.
 //	status.txt      systemctl status of the units that failed and of those under test, and
 //	                show.txt their properties
 //	jobs.txt        systemctl list-jobs; likewise processes.txt (systemd-cgls) and
