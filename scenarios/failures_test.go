@@ -107,8 +107,9 @@ var normals = []struct{ pattern, by string }{
 	{`(?m)^.* Consumed .* CPU time.*\n`, ""}, // logged after some CPU time only
 	// On a host that is busy, the kernel says so, and a command may take too long.
 	{`(?m)^.*: no evidence within .*\n`, ""},
-	{`:? *\n *journal since the test began[^\n]*:\n *\| \S+ kernel: (?:clocksource|hrtimer): .*\n( *evidence: )`, ": nothing has failed there, and the journal has no more lines\n$1"},
-	{`(?m)^.* kernel: (clocksource|hrtimer): .*\n`, ""},
+	{`(?m)^.* kernel: (clocksource|hrtimer|tsc|TSC|sched_clock)\b.*\n`, ""},
+	{`(evidence from the guest \([^)]*\))\n *journal since the test began[^\n]*:\n( *evidence: )`, "$1: nothing has failed there, and the journal has no more lines\n$2"},
+	{`(?m)^ *journal since the test began.*:\n( *evidence: )`, "$1"},
 	{`of \S+/(libc\.so\.6)`, "of $1"},
 	{`\.go:\d+\) of`, ".go:LINE) of"},
 	{`\(\d+ lines of the trace`, "(N lines of the trace"},
@@ -148,4 +149,14 @@ func normal(text string) string {
 	text = kernelLine.ReplaceAllStringFunc(text, func(line string) string { return numbers.ReplaceAllString(line, "N") })
 	text = address.ReplaceAllString(text, "ADDRESS")
 	return trace.ReplaceAllString(text, "              | TRACE\n")
+}
+
+// A kernel that is unhappy with its clock does not change what a screen shows.
+func TestNormal(t *testing.T) {
+	const quiet = "  evidence from the guest (debian-13, systemd 1, tcg): nothing has failed there, and the journal has no more lines\n  evidence: /a/20260101T000000.000000-T-1\n"
+	const noise = "  evidence from the guest (debian-13, systemd 1, tcg)\n  journal since the test began, without the lines above:\n" +
+		"    | 00:00:00.000 kernel: tsc: Marking TSC unstable due to clocksource watchdog\n  evidence: /a/20260101T000000.000000-T-1\n"
+	assert.Equal(t, normal(quiet), normal(noise))
+	jobs := "(debian-13, systemd 1, tcg)\n jobs:\n  | 7 a.service start running\n"
+	assert.Equal(t, normal(jobs+" evidence: /a\n"), normal(jobs+" journal since the test began:\n  | 00:00:00.000 kernel: hrtimer: x\n evidence: /a\n"))
 }
