@@ -89,11 +89,11 @@ func (c *changes) property(unit, of string, changed map[string]godbus.Variant) {
 		return
 	}
 	c.last[unit] = state
-	change := Change{time.Now(), true, unit, state}
-	if micros, ok := changed["StateChangeTimestamp"].Value().(uint64); ok && micros > 0 {
-		change.At, change.Heard = time.UnixMicro(int64(micros)), false
+	micros, _ := changed["StateChangeTimestamp"].Value().(uint64)
+	if micros == 0 { // the unit was loaded, and has not changed since
+		return
 	}
-	c.add(change)
+	c.add(Change{At: time.UnixMicro(int64(micros)), Unit: unit, What: state})
 }
 
 func (c *changes) add(change Change) {

@@ -18,6 +18,7 @@ func TestChanges(t *testing.T) {
 		f.unit("a-b@1.service", "inactive", "dead", nil)
 		_, err := m.Conn(t.Context())
 		require.NoError(t, err)
+		f.set("a-b@1.service", props{"ActiveState": "inactive", "SubState": "dead", "StateChangeTimestamp": uint64(0)})
 		f.managerSignal("JobNew", uint32(7), fakeJobPath, "a-b@1.service")
 		state := func(active, sub string) {
 			f.set("a-b@1.service", props{"ActiveState": active, "SubState": sub, "StateChangeTimestamp": uint64(5_000_000)})
@@ -46,7 +47,8 @@ func TestChangesAreBounded(t *testing.T) {
 	var c changes
 	for i := range maxUnits + maxChanges {
 		c.see(&godbus.Signal{Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Path: objectPath(fmt.Sprintf("a%d.service", i)),
-			Body: []any{unitInterface, map[string]godbus.Variant{"ActiveState": godbus.MakeVariant("active"), "SubState": godbus.MakeVariant("running")}, []string{}}})
+			Body: []any{unitInterface, map[string]godbus.Variant{"ActiveState": godbus.MakeVariant("active"), "SubState": godbus.MakeVariant("running"),
+				"StateChangeTimestamp": godbus.MakeVariant(uint64(1))}, []string{}}})
 	}
 	assert.LessOrEqual(t, len(c.list), maxChanges)
 	assert.LessOrEqual(t, len(c.last), maxUnits+1)
