@@ -1,7 +1,9 @@
 // # When a test fails
 //
-// The log of a failed test has what decides: the units that failed, jobs, sockets, and the end
-// of the journal. Its last line is the path of a directory with more, for each of its guests:
+// The log of a failed test has what decides: the units that failed, core dumps, jobs, sockets,
+// and the end of the journal, without the lines that the error of the test has shown. A test that
+// hangs until go test -timeout is about to kill it prints the same. The last line is the path of a
+// directory with more, for each of its guests:
 //
 //	summary.txt     what the log has
 //	journal.txt     the journal since the machine began, as text, and journal.export in the
@@ -10,7 +12,8 @@
 //	qemu.txt        QEMU's command line, and the end of what it printed
 //	steps.txt       what the test did with the guest: its calls, how long each took, its
 //	                commands with the end of their output
-//	timeline.txt    those, and the journal, in the order of their times
+//	timeline.txt    those, the changes of the units under test and of those that failed, and
+//	                the journal, in the order of their times
 //	cores.txt       the processes that dumped core: which signal, in which functions; the
 //	                dumps are core-PID. Needs LimitCORE=infinity in the unit, or the package
 //	                systemd-coredump.
@@ -20,7 +23,8 @@
 //	                listening.txt (ss)
 //	evidence.json   the verdict, steps and moments for programs, with digests of the files
 //
-// A guest that is gone or does not answer leaves only those up to timeline.txt, and the last. The
+// A guest that is gone or does not answer leaves only those up to timeline.txt, and the last. A
+// file that could not be written to its end is named *.part, and all files have 128 MiB at most. The
 // directory is for this user alone. It has nothing of the host's environment. It has what the test
 // gave to commands, and what the guest logged.
 //
