@@ -134,6 +134,7 @@ func (k *keeper) fails(printed string) {
 
 // Two failed tests keep their machines at once. Each goes on when it is released.
 func TestKeepTwo(t *testing.T) {
+	t.Setenv("VMTEST_SLOTS", "64") // the first keeps its slot while the second waits for one
 	k := keep(t, "One,Two", "-test.parallel=2")
 	k.says("One", "run", "--attach", "TestKept/One", "cat", "/root/of")
 	k.says("Two", "run", "--attach", "TestKept_Two", "cat", "/root/of")
