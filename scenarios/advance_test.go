@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.org/systemd-vmtest/internal/lack"
 	"example.org/systemd-vmtest/vmtest"
 )
 
@@ -19,6 +21,7 @@ import (
 func TestAdvance(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
+	needAdvance(t, g)
 	g.CopyFS(t, os.DirFS("testdata/clock/hours"), "/etc/systemd/system")
 	g.DaemonReload(t)
 	g.AnnounceFailure(t, "silent.service")
@@ -69,6 +72,7 @@ func TestAdvance(t *testing.T) {
 func TestAdvanceBusy(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{CPUs: 2})
+	needAdvance(t, g)
 	before := uptime(t, g)
 	g.Advance(t, 10*time.Minute)
 	assert.InDelta(t, 600, (uptime(t, g) - before).Seconds(), 5, "seconds of the monotonic clock")
@@ -92,6 +96,16 @@ func TestAdvanceBusy(t *testing.T) {
 	assert.InDelta(t, after.Seconds(), uptime(t, fork).Seconds(), 30, "seconds since the boot, in a fork")
 	assert.WithinDuration(t, utc(2028, 2, 29, 12, 0, 0), fork.Clock(t), time.Minute)
 	fork.Advance(t, time.Minute)
+}
+
+// needAdvance skips a test whose guest runs on KVM.
+func needAdvance(t *testing.T, g *vmtest.Guest) {
+	t.Helper()
+	err := g.Machine.Advance(t.Context(), 0)
+	if lacks, ok := errors.AsType[*vmtest.HostError](err); ok {
+		lack.Skip(t, lacks.Error())
+	}
+	require.NoError(t, err)
 }
 
 // uptime returns the time since the guest's boot.

@@ -58,6 +58,7 @@ func TestClockLastDayOfFebruary(t *testing.T) {
 func TestClockStepAndSlew(t *testing.T) {
 	t.Parallel()
 	g := withWallClock(t)
+	needAdvance(t, g)
 	stepped := vmtest.JournalQuery{By: "stepped.service", Contains: "the clock was stepped"}
 	for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
 		before := g.Clock(t)
@@ -117,6 +118,37 @@ func TestClockOutOfRange(t *testing.T) {
 	g.SetClock(t, utc(2038, 1, 19, 3, 14, 8))
 	g.WaitJournal(t, stepped, nil)
 	assert.WithinDuration(t, utc(2038, 1, 19, 3, 14, 8), g.Clock(t), time.Minute)
+}
+
+// A machine that boots with its clock three days ahead schedules a calendar timer by the clock
+// as it is when that has been set right (systemd#16428).
+func TestClockBootedInTheFuture(t *testing.T) {
+	t.Parallel()
+	const ahead = 3 * 24 * time.Hour
+	begin := utc(2028, 2, 29, 11, 50, 0)
+	g := vmtest.Start(t, vmtest.Config{ColdBoot: true, Clock: begin.Add(ahead)})
+	g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"_TRANSPORT=kernel"}, Contains: "setting system clock to 2028-03-03T11:5"})
+	g.SetClock(t, begin)
+	g.CopyFS(t, os.DirFS("testdata/clock/wall"), "/etc/systemd/system")
+	g.DaemonReload(t)
+	g.Unit("quarter.timer").Start(t)
+	var micros uint64
+	g.Unit("quarter.timer").Property(t, "NextElapseUSecRealtime", &micros)
+	noon := utc(2028, 2, 29, 12, 0, 0)
+	assert.Equal(t, noon, time.UnixMicro(int64(micros)).UTC(), "when the timer elapses")
+	g.SetClock(t, noon.Add(-time.Second))
+	g.WaitJournal(t, vmtest.JournalQuery{By: "quarter.service", Contains: "a quarter of an hour is over"}, nil)
+}
+
+// A reboot keeps the clock: the next kernel begins with it.
+func TestClockAcrossAReboot(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	at := utc(2028, 2, 29, 12, 0, 0)
+	g.SetClock(t, at)
+	require.NoError(t, g.Machine.Reboot(t.Context()))
+	g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"_TRANSPORT=kernel"}, Contains: "setting system clock to 2028-02-29T12:"})
+	assert.WithinDuration(t, at, g.Clock(t), 10*time.Minute)
 }
 
 // A timer whose night passed while the machine was off elapses at the next boot, which begins

@@ -18,10 +18,15 @@ type ClockChange struct {
 	Set  time.Time     // if not zero, what the clock shows afterwards
 	Step time.Duration // goes ahead or back at once
 	Slew time.Duration // goes faster or slower until this is made up for (adjtime(3))
+
+	Hardware bool // sets the hardware's clock, with which the next boot begins
 }
 
 // clockRequest is a ClockChange, marshalled by the ssh package, which has no signed numbers.
-type clockRequest struct{ Set, Step, Slew uint64 }
+type clockRequest struct {
+	Set, Step, Slew uint64
+	Hardware        bool
+}
 
 // clockReply is its reply.
 type clockReply struct{ UnixNano uint64 }
@@ -29,7 +34,7 @@ type clockReply struct{ UnixNano uint64 }
 // ChangeClock makes an agent change the guest's wall clock. It returns what the clock shows
 // then.
 func ChangeClock(ctx context.Context, agent Controller, c ClockChange) (time.Time, error) {
-	request := clockRequest{Step: uint64(c.Step), Slew: uint64(c.Slew)}
+	request := clockRequest{Step: uint64(c.Step), Slew: uint64(c.Slew), Hardware: c.Hardware}
 	if !c.Set.IsZero() {
 		request.Set = uint64(c.Set.UnixNano())
 	}
@@ -72,6 +77,9 @@ func changeClock(payload []byte) ([]byte, error) {
 		}
 	}
 	now, err := wallClock()
+	if err == nil && r.Hardware {
+		err = setHardwareClock(now)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +98,24 @@ func setWallClock(at time.Time) error {
 	ts := unix.NsecToTimespec(at.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
 		return fmt.Errorf("set clock to %s: %w (the kernel takes no time before the boot was in 1970, and none after 2232)", at.UTC().Format(time.RFC3339), err)
+	}
+	return nil
+}
+
+// setHardwareClock sets the clock of rtc(4).
+func setHardwareClock(at time.Time) error {
+	fd, err := unix.Open("/dev/rtc0", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/rtc0: %w", err)
+	}
+	defer unix.Close(fd)
+	at = at.UTC()
+	err = unix.IoctlSetRTCTime(fd, &unix.RTCTime{
+		Sec: int32(at.Second()), Min: int32(at.Minute()), Hour: int32(at.Hour()),
+		Mday: int32(at.Day()), Mon: int32(at.Month()) - 1, Year: int32(at.Year()) - 1900,
+	})
+	if err != nil {
+		return fmt.Errorf("set /dev/rtc0 to %s: %w", at.Format(time.RFC3339), err)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func (m *Machine) Advance(ctx context.Context, d time.Duration) error {
 			Check: host.KVM,
 		}
 	}
+	if arch := m.spec.Files.Image.Arch; arch == "arm64" {
+		return fmt.Errorf("advance %s: the clock of a guest of %s cannot be set (that of amd64 can)", m.spec.image(), arch)
+	}
 	release, err := m.hold(ctx, "advance")
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ func TestOutOfMemory(t *testing.T) {
 	since.at = since.at.Add(-4 * time.Second)
 	assert.Contains(t, m.OutOfMemory(t.Context(), since), "process 182")
 	assert.Empty(t, m.OutOfMemory(t.Context(), m.Mark()), "it was killed before")
+	since = m.Mark()
+	m.clock.advanced.Add(int64(time.Hour))
+	assert.Contains(t, m.OutOfMemory(t.Context(), since), "process 182", "of the hour since then")
 }
 
 // What a unit prints on the console is not the kernel's word.

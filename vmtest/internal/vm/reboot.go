@@ -10,6 +10,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 	"example.org/systemd-vmtest/vmtest/internal/qemu"
 	"example.org/systemd-vmtest/vmtest/internal/qmp"
@@ -27,6 +28,11 @@ func (m *Machine) Reboot(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	if m.Ahead() != 0 { // the next kernel reads the hardware's clock
+		if _, err := m.ChangeClock(ctx, guest.ClockChange{Hardware: true}); err != nil {
+			return err
+		}
+	}
 	if err = m.setRebootAction(ctx, "reset"); err == nil {
 		err = m.restart(ctx, "reboot", "Reboot")
 	} else {
