@@ -12,9 +12,12 @@ import (
 // timers, and a "sleep 3600" end in their order, and what they start runs before more time
 // passes. When Advance returns, the last of that may still be running.
 //
-// Time passes while all of the guest's processors are idle. A guest that is busy gets the
-// host's time only, and Advance fails when ctx ends. In a long advance
-// a timer can be late, by 1/1800 of d and at most 10 s.
+// Time passes while all of the guest's processors are idle. A guest that is busy gets the host's
+// time only, and Advance fails when ctx ends. An hour takes some 7 s on two busy cores, and a
+// day some 50 s. For more than that raise Config.OpTimeout.
+//
+// In a long advance a timer can be late, by 1/1800 of d and at most 10 s, so a watchdog of less
+// than twice that may strike for nothing. Advance by a minute at a time to test one.
 //
 // What waits for the host gets no more of its time: a connection from the test to a daemon
 // with an idle timeout times out.

@@ -28,7 +28,8 @@ func (m *Machine) Clock(ctx context.Context) (time.Time, error) {
 // SetClock sets the guest's wall clock, from 1970 to 2232. As after any step of it, systemd
 // computes calendar timers (OnCalendar=) again, so one whose time has come elapses, and starts
 // what OnClockChange= asks for (systemd.timer(5)). Monotonic timers do not notice; see
-// Advance for those. A Reboot keeps the clock.
+// Advance for those. A Reboot keeps the clock, unless it is before the guest's systemd was
+// built: systemd sets it to that while it boots. A Snapshot of the machine has the host's time.
 func (m *Machine) SetClock(ctx context.Context, at time.Time) error {
 	_, err := m.changeClock(ctx, guest.ClockChange{Set: at})
 	return err

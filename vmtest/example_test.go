@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest"
 )
@@ -24,6 +25,7 @@ func TestExamples(test *testing.T) {
 		"Disk":       ExampleDisk,
 		"Unit":       ExampleUnit,
 		"Timer":      ExampleUnit_timer,
+		"Advance":    ExampleGuest_Advance,
 		"UnitError":  ExampleUnitError,
 		"Journal":    ExampleGuest_Journal,
 		"HTTPClient": ExampleGuest_HTTPClient,
@@ -122,6 +124,23 @@ func ExampleUnit_timer() {
 	g.WaitJournal(t, vmtest.JournalQuery{Unit: "backup.service"}, func(e vmtest.Entry) bool {
 		return e.Message == "the backup is written"
 	})
+}
+
+// An hour passes for a timer of OnBootSec=1h, and the wall clock is set to a second before a
+// timer of OnCalendar= elapses: at noon of the last day of February.
+func ExampleGuest_Advance() {
+	g := vmtest.Start(t, vmtest.Config{Clock: time.Date(2028, 2, 1, 0, 0, 0, 0, time.UTC)})
+	g.CopyFS(t, os.DirFS("../scenarios/testdata/clock/hours"), "/etc/systemd/system")
+	g.CopyFS(t, os.DirFS("../scenarios/testdata/clock/wall"), "/etc/systemd/system")
+	g.DaemonReload(t)
+	g.Unit("once.timer").Start(t)
+	g.Unit("february.timer").Start(t)
+
+	g.Advance(t, time.Hour)
+	g.WaitJournal(t, vmtest.JournalQuery{By: "once.service", Contains: "the hour is over"}, nil)
+
+	g.SetClock(t, time.Date(2028, 2, 29, 11, 59, 59, 0, time.UTC))
+	g.WaitJournal(t, vmtest.JournalQuery{By: "february.service", Contains: "february is over"}, nil)
 }
 
 // How a service failed is in the fields of the error.
