@@ -50,15 +50,15 @@ func TestAdvance(t *testing.T) {
 
 	// In order, and none of them late.
 	g.ExpectEntry(t, vmtest.JournalQuery{By: "once.service", Contains: "the hour is over"})
-	assert.InDelta(t, 3600, monotonicOf(t, g, "once.service", "the hour is over")[0], 5, "OnBootSec=1h")
+	assert.InDelta(t, 3600, monotonicOf(t, g, "once.service", "the hour is over")[0], 10, "OnBootSec=1h")
 	runs := monotonicOf(t, g, "often.service", "ten minutes are over")
 	require.Len(t, runs, 6, "runs in an hour of a timer of OnUnitActiveSec=10min")
 	for i := range runs[1:] {
-		assert.InDelta(t, 600, runs[i+1]-runs[i], 5, "seconds between two runs of OnUnitActiveSec=10min")
+		assert.InDelta(t, 600, runs[i+1]-runs[i], 10, "seconds between two runs of OnUnitActiveSec=10min")
 	}
-	assert.InDelta(t, monotonic.Seconds()+300, monotonicOf(t, g, "silent.service", "Watchdog timeout")[0], 5, "WatchdogSec=5min")
-	assert.InDelta(t, monotonic.Seconds()+900, monotonicOf(t, g, "late.service", "start operation timed out")[0], 5, "TimeoutStartSec=15min")
-	assert.InDelta(t, monotonic.Seconds()+3600, monotonicOf(t, g, "nap.service", "awake")[0], 5, "sleep 3600")
+	assert.InDelta(t, monotonic.Seconds()+300, monotonicOf(t, g, "silent.service", "Watchdog timeout")[0], 10, "WatchdogSec=5min")
+	assert.InDelta(t, monotonic.Seconds()+900, monotonicOf(t, g, "late.service", "start operation timed out")[0], 10, "TimeoutStartSec=15min")
+	assert.InDelta(t, monotonic.Seconds()+3600, monotonicOf(t, g, "nap.service", "awake")[0], 10, "sleep 3600")
 
 	// The kernel complains about nothing.
 	for _, e := range g.Journal(t, vmtest.JournalQuery{Match: []string{"_TRANSPORT=kernel"}}) {

@@ -17,6 +17,10 @@ const (
 	longestLeap = 10 * time.Second
 	// shortestLeap is for a guest whose processors have no timer set.
 	shortestLeap = time.Millisecond
+	// A guest that ran for workTime has begun something, and its kernel waits for its own ticks
+	// then (RCU). So exactSteps follow, from timer to timer, before it leaps again.
+	workTime   = 5 * time.Millisecond
+	exactSteps = 20
 	// mostSpent is how often a timer that has run out is seen before it counts as unused.
 	mostSpent = 20
 )
@@ -67,6 +71,8 @@ type advance struct {
 	stops  int           // how often the guest has been stopped
 	cpus   []int         // threads of QEMU's
 	leap   time.Duration // what passes at once at least
+	ran    time.Duration // the processors did, until the last leap
+	exact  int           // steps to come without a leap
 	leapt  time.Duration // of passed, by moves of QEMU's clock
 	passed time.Duration // by the guest's clock
 }
@@ -100,7 +106,7 @@ func (a *advance) run(ctx context.Context, d time.Duration) error {
 		}
 		if p.idle && (!p.spent || spent > mostSpent) {
 			spent = 0
-			step := min(max(p.next, a.leap), d-a.passed)
+			step := min(max(p.next, a.leapNow()), d-a.passed)
 			if err := clock.Write(now.Later(step)); err != nil {
 				return err
 			}
@@ -116,6 +122,23 @@ func (a *advance) run(ctx context.Context, d time.Duration) error {
 		a.passed = now.Elapsed - begin.Elapsed
 	}
 	return nil
+}
+
+// leapNow returns what passes at once at least, as the guest's work since the last time has it.
+func (a *advance) leapNow() time.Duration {
+	var ran time.Duration
+	for _, u := range a.m.usages(a.cpus) {
+		ran += u.Ran
+	}
+	if ran-a.ran > workTime {
+		a.exact = exactSteps
+	}
+	a.ran = ran
+	if a.exact == 0 {
+		return a.leap
+	}
+	a.exact--
+	return shortestLeap
 }
 
 // open finds the clock, and proves that it is the guest's by what a device shows and by how
