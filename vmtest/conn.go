@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
+	"example.org/systemd-vmtest/vmtest/internal/link"
 )
 
 // Conn is a connection from the host to a socket inside the guest. The errors of its
@@ -27,11 +28,32 @@ type Conn struct {
 }
 
 // Dial connects from the host to an address inside the guest, through the guest link:
-// network "tcp" with host:port, or "unix" with a path or an @abstract name. The guest
-// needs no network for it. A refused connection is a syscall.ECONNREFUSED to errors.Is, and
-// a path that is not there an fs.ErrNotExist. The caller closes the connection.
+// network "tcp" or "udp" with host:port, or "unix", "unixgram" or "unixpacket"
+// (SOCK_SEQPACKET, unix(7)) with a path or an @abstract name. Each read and write of "udp",
+// "unixgram" and "unixpacket" is a packet of up to 64 KiB. The guest needs no network for it. A
+// refused connection is a syscall.ECONNREFUSED to errors.Is, as is the answer to a datagram for
+// which nobody listens, and a path that is not there an fs.ErrNotExist. The caller closes the
+// connection.
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
-	conn, err := m.vm.Dial(ctx, network, address)
+	return m.DialFrom(ctx, Source{}, network, address)
+}
+
+// Source is the end of a connection that a daemon sees as its client. The zero value is root at
+// any address.
+type Source struct {
+	// Address is an IP address of the guest, with a port or without, such as 127.0.0.2, or
+	// a path or an @abstract name. It is what REMOTE_ADDR has (systemd.exec(5)). "" is the
+	// kernel's choice.
+	Address string
+
+	// User is the name or the UID of a user in the guest's /etc/passwd, for SO_PEERCRED
+	// (socket(7)). The process is that of the agent.
+	User string
+}
+
+// DialFrom is Dial from a source of the caller's choice.
+func (m *Machine) DialFrom(ctx context.Context, from Source, network, address string) (*Conn, error) {
+	conn, err := m.vm.DialFrom(ctx, link.Source(from), network, address)
 	if err != nil {
 		return nil, public(err)
 	}
@@ -161,12 +183,7 @@ func (e *ConnError) Temporary() bool { return true }
 // what listens on the address.
 func (g *Guest) Dial(t testing.TB, network, address string) *Conn {
 	t.Helper()
-	conn := get(t, g, func(ctx context.Context) (*Conn, error) { return g.Machine.Dial(ctx, network, address) })
-	if conn == nil { // on another goroutine than the test's
-		return &Conn{Conn: closedConn(), network: network, address: address}
-	}
-	g.own(t, conn)
-	return conn
+	return g.DialFrom(t, Source{}, network, address)
 }
 
 // own bounds the reads and writes of a connection, and closes it when the test ends.
@@ -181,6 +198,19 @@ func closedConn() net.Conn {
 	a.Close()
 	b.Close()
 	return a
+}
+
+// DialFrom connects from a source of the test's choice, as Machine.DialFrom and Guest.Dial.
+func (g *Guest) DialFrom(t testing.TB, from Source, network, address string) *Conn {
+	t.Helper()
+	conn := get(t, g, func(ctx context.Context) (*Conn, error) {
+		return g.Machine.DialFrom(ctx, from, network, address)
+	})
+	if conn == nil { // on another goroutine than the test's
+		return &Conn{Conn: closedConn(), network: network, address: address}
+	}
+	g.own(t, conn)
+	return conn
 }
 
 // Dialer returns a function that connects to addresses inside the guest, for what dials

@@ -12,8 +12,10 @@ import (
 // SocketPair returns the two ends of a connected stream socket, for processes to
 // inherit. No third process can connect to it, as it has no address. name is that of
 // both files. The caller closes both.
-func SocketPair(name string) (a, b *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func SocketPair(name string) (a, b *os.File, err error) { return socketPair(name, unix.SOCK_STREAM) }
+
+func socketPair(name string, kind int) (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make %s socket: %w", name, os.NewSyscallError("socketpair", err))
 	}
@@ -21,8 +23,15 @@ func SocketPair(name string) (a, b *os.File, err error) {
 }
 
 // ConnPair is [SocketPair] for two ends in this process.
-func ConnPair(name string) (a, b *net.UnixConn, err error) {
-	fileA, fileB, err := SocketPair(name)
+func ConnPair(name string) (a, b *net.UnixConn, err error) { return connPair(name, unix.SOCK_STREAM) }
+
+// PacketPair is ConnPair for a socket that keeps packets apart (SOCK_SEQPACKET, unix(7)).
+func PacketPair(name string) (a, b *net.UnixConn, err error) {
+	return connPair(name, unix.SOCK_SEQPACKET)
+}
+
+func connPair(name string, kind int) (a, b *net.UnixConn, err error) {
+	fileA, fileB, err := socketPair(name, kind)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -188,6 +188,8 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 		c.forwardTCP(channel)
 	case "direct-streamlocal@openssh.com":
 		c.forwardUnix(channel)
+	case wire.DialChannel:
+		c.forwardDial(channel)
 	case wire.ConnectionChannel:
 		c.serveInside(channel)
 	default:

@@ -23,13 +23,19 @@ var lingerTimeout = 5 * time.Second
 // Dial connects to a socket inside the guest. network is "tcp", "tcp4" or "tcp6" and
 // address host:port, or network is "unix" and address a path (@name for an abstract
 // socket). The guest resolves names, in any family: with tcp4 and tcp6 the host must
-// be an address or localhost. An empty host is localhost. Dial returns a *net.OpError
+// be an address or localhost. An empty host is localhost. On "udp" and its like, "unixgram" and
+// "unixpacket" each Read and Write is a packet. Dial returns a *net.OpError
 // that has the guest's own text and error number, so errors.Is finds
 // syscall.ECONNREFUSED and fs.ErrNotExist.
 //
 // ctx bounds the connect alone. The caller closes the connection.
 func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, error) {
-	t, err := newTarget(ctx, network, address)
+	return c.DialFrom(ctx, Source{}, network, address)
+}
+
+// DialFrom is Dial from a source in the guest.
+func (c *Client) DialFrom(ctx context.Context, from Source, network, address string) (*Conn, error) {
+	t, err := newTargetFrom(ctx, from, network, address)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
@@ -56,7 +62,11 @@ type Conn struct {
 // bridge starts the copies. They end when the guest or the caller closes the
 // connection, or with the link.
 func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) (*Conn, error) {
-	near, far, err := host.ConnPair("tunnel")
+	pair := host.ConnPair
+	if t.packets {
+		pair = host.PacketPair
+	}
+	near, far, err := pair("tunnel")
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +83,13 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 		}
 	}
 	var tasks sync.WaitGroup
-	tasks.Go(func() { n.send(ch, far) })
+	send, receive := n.send, n.receive
+	if t.packets {
+		send, receive = n.sendPackets, n.receivePackets
+	}
+	tasks.Go(func() { send(ch, far) })
 	tasks.Go(func() {
-		if _, err := io.CopyBuffer(struct{ io.Writer }{far}, ch, make([]byte, wire.MaxData)); err != nil {
+		if err := receive(ch, far); err != nil {
 			// The caller has closed, but the guest can still send.
 			_, _ = io.Copy(io.Discard, ch)
 		}
@@ -96,6 +110,12 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	return n, nil
 }
 
+// receive copies what the guest sends.
+func (n *Conn) receive(ch ssh.Channel, far *net.UnixConn) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{far}, ch, make([]byte, wire.MaxData))
+	return err
+}
+
 // send copies what the caller writes, and then its CloseWrite or Close.
 func (n *Conn) send(ch ssh.Channel, far *net.UnixConn) {
 	_, err := io.CopyBuffer(ch, struct{ io.Reader }{far}, make([]byte, wire.MaxData))
@@ -114,7 +134,7 @@ func (n *Conn) send(ch ssh.Channel, far *net.UnixConn) {
 
 // Read reads what the guest sent. It returns io.EOF at the end of the guest's data.
 func (n *Conn) Read(p []byte) (int, error) {
-	read, err := n.near.Read(p)
+	read, err := n.readNear(p)
 	if err == io.EOF {
 		if lost := n.lost.Load(); lost != nil {
 			return read, n.target.opError("read", *lost)
@@ -126,7 +146,7 @@ func (n *Conn) Read(p []byte) (int, error) {
 
 // Write returns when the host's kernel has taken the data, before the guest has it.
 func (n *Conn) Write(p []byte) (int, error) {
-	written, err := n.near.Write(p)
+	written, err := n.writeNear(p)
 	if errors.Is(err, syscall.EPIPE) {
 		if lost := n.client.Err(); lost != nil {
 			err = lost

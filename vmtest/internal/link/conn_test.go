@@ -147,7 +147,7 @@ func TestDialRefused(t *testing.T) {
 	assert.EqualError(t, err, "dial unix /no/such/socket (guest): connect: no such file or directory")
 
 	for _, bad := range [][2]string{
-		{"udp", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:no-such-service"},
+		{"ip", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}, {"tcp", "127.0.0.1:no-such-service"},
 		{"tcp6", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp4", "some.name:1"}, {"tcp", "127.0.0.1:70000"},
 	} {
 		_, err := g.Dial(testContext(t), bad[0], bad[1])

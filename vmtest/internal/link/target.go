@@ -17,6 +17,31 @@ type target struct {
 	kind          string
 	payload       []byte
 	local, remote net.Addr
+	packets       bool
+}
+
+// Source is where a connection in the guest comes from.
+type Source struct {
+	Address string // as in wire.Dial
+	User    string
+}
+
+// newTargetFrom is newTarget for a socket of any kind, and from a source.
+func newTargetFrom(ctx context.Context, from Source, network, address string) (*target, error) {
+	var t *target
+	if stream, err := newTarget(ctx, network, address); err == nil && from == (Source{}) {
+		return stream, nil
+	} else if err == nil {
+		t = stream
+	} else if !wire.Packets(network) {
+		return nil, err
+	}
+	if t == nil {
+		t = &target{network: network, local: nameAddr{network, from.Address}, remote: nameAddr{network, address}}
+	}
+	t.kind, t.packets = wire.DialChannel, wire.Packets(network)
+	t.payload = ssh.Marshal(wire.Dial{Network: network, Address: address, Source: from.Address, User: from.User})
+	return t, nil
 }
 
 func newTarget(ctx context.Context, network, address string) (*target, error) {
@@ -79,7 +104,7 @@ func hostOf(network, host string) (string, error) {
 	return host, nil
 }
 
-// nameAddr is a TCP address whose host only the guest can resolve.
+// nameAddr is an address that only the guest can resolve.
 type nameAddr struct{ network, address string }
 
 func (a nameAddr) Network() string { return a.network }

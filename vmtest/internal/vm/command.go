@@ -37,9 +37,14 @@ func (m *Machine) With(ctx context.Context, doing string, op func(context.Contex
 
 // Dial connects to an address inside the guest. The caller closes the connection.
 func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return m.DialFrom(ctx, link.Source{}, network, address)
+}
+
+// DialFrom is Dial from a source in the guest.
+func (m *Machine) DialFrom(ctx context.Context, from link.Source, network, address string) (net.Conn, error) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	conn, err := m.Session().Dial(ctx, network, address)
+	conn, err := m.Session().DialFrom(ctx, from, network, address)
 	if err != nil {
 		return nil, m.Explain(ctx, "lost", err)
 	}
