@@ -12,14 +12,14 @@ import (
 // cable without faults.
 type Faults struct {
 	Cut       bool          // no frame arrives
-	Delay     time.Duration // each frame takes so long
-	Loss      float64       // the part of frames that do not arrive, from 0 to 1
-	Reorder   float64       // the part of frames that the frames of the next ReorderBy overtake
+	Delay     time.Duration // is added to the time at which each frame arrives
+	Loss      float64       // the probability that a frame does not arrive, from 0 to 1
+	Reorder   float64       // the probability that it arrives 20 ms late, after others
 	Bandwidth int64         // bits per second; 0 is no limit
 }
 
-// ReorderBy is how much later a frame arrives that others overtake.
-const ReorderBy = 20 * time.Millisecond
+// reorderBy is how much later a frame arrives that others overtake.
+const reorderBy = 20 * time.Millisecond
 
 // maxQueued bounds what waits in a cable, in bytes. Frames that find no room are dropped, as
 // in any switch.
@@ -36,6 +36,7 @@ type cable struct {
 	changed *sync.Cond
 	faults  Faults
 	random  *rand.Rand
+	late    bool      // the next frame is to be late
 	free    time.Time // when the line is free again, with a Bandwidth
 	queue   queue
 	size    int
@@ -67,7 +68,7 @@ func (c *cable) reset(seed uint64) {
 func (c *cable) set(f Faults) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.faults = f
+	c.faults, c.free = f, time.Time{}
 }
 
 // pass takes a frame to deliver, at once if nothing is wrong with the cable.
@@ -117,45 +118,52 @@ func (c *cable) putLocked(packet []byte) {
 	if c.closed {
 		return
 	}
-	due, arrives := c.fate(len(packet)-lengthSize, time.Now())
-	if !arrives {
+	if c.loses() {
 		c.lost.Add(1)
 		return
 	}
-	if c.size+len(packet) > maxQueued {
+	if c.size+len(packet)+frameCost > maxQueued {
 		c.dropped.Add(1)
 		return
 	}
+	due := c.arrival(len(packet)-lengthSize, time.Now())
 	heap.Push(&c.queue, queued{due, c.next, packet})
 	c.next++
-	c.size += len(packet)
+	c.size += len(packet) + frameCost
 	c.changed.Signal()
 }
 
-// fate decides what becomes of a frame. The same seed and the same number of frames give the
-// same decisions.
-func (c *cable) fate(size int, now time.Time) (due time.Time, arrives bool) {
+// loses decides whether the next frame is lost, and makes it late for the next call of arrival if
+// that is its fate. The same seed and the same number of frames give the same decisions.
+func (c *cable) loses() bool {
+	if c.faults == (Faults{}) {
+		c.late = false
+		return false
+	}
+	lost := c.random.Float64() < c.faults.Loss
+	c.late = c.random.Float64() < c.faults.Reorder
+	return lost || c.faults.Cut
+}
+
+// arrival returns when a frame is due that has room in the queue. The zero time is at once.
+func (c *cable) arrival(size int, now time.Time) time.Time {
 	f := c.faults
 	if f == (Faults{}) {
-		return time.Time{}, true
+		return time.Time{}
 	}
-	lost, late := c.random.Float64() < f.Loss, c.random.Float64() < f.Reorder
-	if f.Cut || lost {
-		return time.Time{}, false
-	}
-	due = now
+	due := now
 	if f.Bandwidth > 0 {
 		if c.free.Before(now) {
 			c.free = now
 		}
-		c.free = c.free.Add(time.Duration(int64(size) * 8 * int64(time.Second) / f.Bandwidth))
+		c.free = c.free.Add(time.Duration(float64(size) * 8 * float64(time.Second) / float64(f.Bandwidth)))
 		due = c.free
 	}
 	due = due.Add(f.Delay)
-	if late {
-		due = due.Add(ReorderBy)
+	if c.late {
+		due = due.Add(reorderBy)
 	}
-	return due, true
+	return due
 }
 
 // take waits for frames that are due, and returns them in the order of their times. ok is
@@ -170,7 +178,7 @@ func (c *cable) take() (batch [][]byte, ok bool) {
 		size := 0
 		for len(c.queue) > 0 && size < maxBatch && !c.queue[0].due.After(time.Now()) {
 			q := heap.Pop(&c.queue).(queued)
-			size += len(q.packet)
+			size += len(q.packet) + frameCost
 			batch = append(batch, q.packet)
 		}
 		c.size -= size

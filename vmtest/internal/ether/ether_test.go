@@ -215,6 +215,27 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// A flood does not keep a slow line busy longer than the frames take for which there was room.
+func TestFloodOfASlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sw Switch
+		a, b := plug(t, &sw, 1), plug(t, &sw, 2)
+		b.SetFaults(Faults{}, Faults{Bandwidth: 8 << 20}) // 1 MiB a second
+		payload := string(make([]byte, 60_000))
+		for range 1000 {
+			a.send(t, address(2), address(1), payload)
+		}
+		synctest.Wait()
+		assert.Greater(t, b.Counters().Dropped, int64(900))
+		time.Sleep(5 * time.Second) // of the bubble; 4 MiB were queued
+		b.seen()
+		began := time.Now()
+		a.send(t, address(2), address(1), "after the flood")
+		assert.Equal(t, "after the flood", <-b.arrived)
+		assert.Less(t, time.Since(began), time.Second, "the line is free again")
+	})
+}
+
 // A cable that is plugged in again has no faults, and none of the frames on their way.
 func TestPlugAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

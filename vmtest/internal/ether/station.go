@@ -23,6 +23,7 @@ type Station struct {
 	in, out *cable // from the station, and to it
 
 	plugging sync.Mutex // held while the cable is plugged or pulled
+	ended    bool       // guarded by plugging
 	sw       atomic.Pointer[Switch]
 	address  Address // in sw, which guards it
 	learned  int     // as address
@@ -99,10 +100,13 @@ func (s *Station) send() error {
 
 // Plug plugs the cable into a switch, where the station has an address. Faults are without
 // effect until they are set again, and seed decides about them. A cable that is plugged
-// elsewhere is pulled there.
+// elsewhere is pulled there. Plug does nothing once the station is closed.
 func (s *Station) Plug(sw *Switch, address Address, seed uint64) {
 	s.plugging.Lock()
 	defer s.plugging.Unlock()
+	if s.ended {
+		return
+	}
 	s.pull()
 	s.in.reset(2 * seed)
 	s.out.reset(2*seed + 1)
@@ -129,7 +133,10 @@ func (s *Station) end(err error) {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 			s.err = err
 		}
-		s.Pull()
+		s.plugging.Lock()
+		s.ended = true
+		s.pull()
+		s.plugging.Unlock()
 		s.in.close()
 		s.out.close()
 		s.conn.Close()
@@ -146,9 +153,16 @@ func (s *Station) Close() {
 // Done is closed once the station is.
 func (s *Station) Done() <-chan struct{} { return s.done }
 
-// Err returns why the station was closed, once Done is: nil if its stream ended or Close was
-// called.
-func (s *Station) Err() error { return s.err }
+// Err returns why the station was closed: nil if its stream ended, if Close was called, or as
+// long as it is open.
+func (s *Station) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
 
 // SetFaults sets what happens from now on to the frames from the station, and to those to it.
 func (s *Station) SetFaults(from, to Faults) {

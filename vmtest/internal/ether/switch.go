@@ -39,6 +39,9 @@ func (s *Switch) add(st *Station, address Address) {
 	if s.table == nil {
 		s.table = make(map[Address]*Station)
 	}
+	if at := s.table[address]; at != nil && at.address != address {
+		at.learned--
+	}
 	s.table[address] = st
 }
 
