@@ -1,10 +1,13 @@
 package scenarios
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +35,8 @@ func TestNetworkBindToDevice(t *testing.T) {
 	t.Parallel()
 	first, other := vmtest.NewNetwork(t, vmtest.NetworkConfig{}), vmtest.NewNetwork(t, second)
 	startNetworkEcho(t, "testdata/network-device", first, other)
-	dialFrom(t, netstack.Start(t, other, vmtest.Station{}), "tcp", "server:9091").echo(t, "by eth1")
-	_, err := netstack.Start(t, first, vmtest.Station{}).Dial(t.Context(), "tcp", "server:9091")
+	dialFrom(t, netstack.Start(t, other, vmtest.JoinConfig{}), "tcp", "server:9091").echo(t, "by eth1")
+	_, err := netstack.Start(t, first, vmtest.JoinConfig{}).Dial(t.Context(), "tcp", "server:9091")
 	assert.ErrorContains(t, err, "connection was refused", "by eth0")
 }
 
@@ -44,7 +47,7 @@ func TestNetworkFreeBind(t *testing.T) {
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-freebind", n)
 	server.Unit(echoSocket).Wait(t, "listening")
-	peer := netstack.Start(t, n, vmtest.Station{})
+	peer := netstack.Start(t, n, vmtest.JoinConfig{})
 	server.Run(t, "ip", "address", "add", "10.0.0.77/24", "dev", "eth0")
 	dialFrom(t, peer, "tcp", "10.0.0.77:9091").echo(t, "the address is there")
 }
@@ -55,8 +58,8 @@ func TestNetworkIPAddressAllow(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-allow", n)
-	allowed := netstack.Start(t, n, vmtest.Station{IPv4: netip.MustParseAddr("10.0.0.100")})
-	denied := netstack.Start(t, n, vmtest.Station{})
+	allowed := netstack.Start(t, n, vmtest.JoinConfig{IPv4: netip.MustParseAddr("10.0.0.100")})
+	denied := netstack.Start(t, n, vmtest.JoinConfig{})
 	dialFrom(t, allowed, "tcp", "server:9091").echo(t, "allowed")
 	unanswered(t, denied, "server:9091")
 	server.Unit(echoSocket).WaitProperty(t, "NAccepted", 1)
@@ -68,7 +71,7 @@ func TestNetworkKeepAlive(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-keepalive", n)
-	peer, other := netstack.Start(t, n, vmtest.Station{}), netstack.Start(t, n, vmtest.Station{})
+	peer, other := netstack.Start(t, n, vmtest.JoinConfig{}), netstack.Start(t, n, vmtest.JoinConfig{})
 	dialFrom(t, peer, "tcp", "server:9091").echo(t, "about to vanish")
 	stays := dialFrom(t, other, "tcp", "server:9091")
 	stays.echo(t, "stays")
@@ -85,37 +88,69 @@ func TestNetworkRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-restart", n)
-	stop, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	served := make(chan int, 2)
-	for range cap(served) {
-		peer := netstack.Start(t, n, vmtest.Station{})
-		go func() {
-			lines := 0
-			for ; stop.Err() == nil; lines++ {
-				conn, err := peer.Dial(t.Context(), "tcp", "server:9091")
-				if !assert.NoError(t, err, "connection %d", lines) {
-					break
+	lines := make(chan string, 2)
+	stop := make(chan struct{})
+	var peers sync.WaitGroup
+	for _, name := range []string{"one", "two"} {
+		peer := netstack.Start(t, n, vmtest.JoinConfig{Name: name})
+		peers.Go(func() {
+			for {
+				assert.NoError(t, echoOnce(t, peer, name), "a line of %s", name)
+				select {
+				case lines <- name:
+				case <-stop:
+					return
 				}
-				_, err = io.WriteString(conn, "line\n")
-				assert.NoError(t, err)
-				got := make([]byte, 5)
-				if _, err = io.ReadFull(conn, got); !assert.NoError(t, err, "line %d", lines) {
-					break
-				}
-				conn.Close()
 			}
-			served <- lines
-		}()
+		})
+	}
+	// served waits until each machine has got some lines back.
+	served := func() {
+		for got := make(map[string]int); got["one"] < 3 || got["two"] < 3; {
+			got[<-lines]++
+		}
 	}
 	for range 3 {
+		served()
+		restarted := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-lines: // the load goes on
+				case <-restarted:
+					return
+				}
+			}
+		}()
 		server.Unit(echoService).Restart(t)
+		close(restarted)
 	}
-	cancel()
-	for range cap(served) {
-		assert.Greater(t, <-served, 3, "lines that a machine got back")
-	}
+	served()
+	close(stop)
+	peers.Wait()
 	assertShow(t, server, echoSocket, properties{"NRefused": "0"})
+}
+
+// echoOnce has a line sent back over a connection of its own.
+func echoOnce(t *testing.T, from *netstack.Host, line string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := from.Dial(ctx, "tcp", "server:9091")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, line+"\n"); err != nil {
+		return err
+	}
+	got, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && got != line+"\n" {
+		err = fmt.Errorf("got %q", got)
+	}
+	return err
 }
 
 // systemd-socket-proxyd joins two networks that do not reach each other. See
@@ -126,7 +161,7 @@ func TestNetworkSocketProxy(t *testing.T) {
 	g := vmtest.Start(t, vmtest.Config{Hostname: "proxy", Networks: []*vmtest.Network{front, back}})
 	copyUnits(t, g, "testdata/network-proxy")
 	g.EnableNow(t, "proxy.socket")
-	backend := netstack.Start(t, back, vmtest.Station{Name: "backend"})
+	backend := netstack.Start(t, back, vmtest.JoinConfig{Name: "backend"})
 	listener, err := backend.Listen("tcp", ":9091")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
@@ -140,7 +175,7 @@ func TestNetworkSocketProxy(t *testing.T) {
 		from <- conn.RemoteAddr().(*net.TCPAddr).IP.String()
 		io.Copy(conn, conn)
 	}()
-	dialFrom(t, netstack.Start(t, front, vmtest.Station{}), "tcp", "proxy:9091").echo(t, "through the proxy")
+	dialFrom(t, netstack.Start(t, front, vmtest.JoinConfig{}), "tcp", "proxy:9091").echo(t, "through the proxy")
 	assert.Equal(t, g.Interface(t, back).IPv4.String(), <-from, "who connects to the backend")
 }
 
@@ -149,7 +184,7 @@ func TestNetworkDatagramFlood(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-datagram", n)
-	flooding, peer := netstack.Start(t, n, vmtest.Station{}), netstack.Start(t, n, vmtest.Station{})
+	flooding, peer := netstack.Start(t, n, vmtest.JoinConfig{}), netstack.Start(t, n, vmtest.JoinConfig{})
 	flood, err := flooding.Dial(t.Context(), "udp", "server:9091")
 	require.NoError(t, err)
 	defer flood.Close()

@@ -26,7 +26,7 @@ func startNetworkEcho(t testing.TB, dir string, networks ...*vmtest.Network) *vm
 	t.Helper()
 	g := withNetworkEcho.Start(t)
 	for _, n := range networks {
-		g.Join(t, n, vmtest.Station{Name: "server"})
+		g.Join(t, n, vmtest.JoinConfig{Name: "server"})
 	}
 	copyUnits(t, g, dir)
 	g.EnableNow(t, echoSocket)
@@ -51,7 +51,7 @@ func TestNetworkRemoteAddr(t *testing.T) {
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network", n)
 	guest := vmtest.Start(t, vmtest.Config{Hostname: "guest", Networks: []*vmtest.Network{n}})
-	peer := netstack.Start(t, n, vmtest.Station{Name: "peer"})
+	peer := netstack.Start(t, n, vmtest.JoinConfig{Name: "peer"})
 
 	dialFrom(t, peer, "tcp4", "server:9091").echo(t, "IPv4")
 	dialFrom(t, peer, "tcp6", "server:9091").echo(t, "IPv6")
@@ -69,7 +69,7 @@ func TestNetworkMaxConnectionsPerSource(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network", n)
-	one, two := netstack.Start(t, n, vmtest.Station{}), netstack.Start(t, n, vmtest.Station{})
+	one, two := netstack.Start(t, n, vmtest.JoinConfig{}), netstack.Start(t, n, vmtest.JoinConfig{})
 	for range 2 {
 		dialFrom(t, one, "tcp", "server:9091").echo(t, "one")
 	}
@@ -98,4 +98,29 @@ func ping(t *testing.T, g *vmtest.Guest, host string) {
 	t.Helper()
 	r := g.Exec(t, vmtest.Command{Args: []string{"nc", "-zv", "-w", "5", host, "9"}})
 	assert.Contains(t, string(r.Stderr), "Connection refused")
+}
+
+// A machine that has gone leaves its name and addresses to another. A snapshot of a machine that
+// was in a network is in none.
+func TestNetworkIsLeft(t *testing.T) {
+	t.Parallel()
+	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
+	networks := []*vmtest.Network{n}
+	first := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: networks})
+	address := first.Interface(t, n).IPv4
+	first.Machine.Kill()
+	second := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: networks})
+	assert.Equal(t, address, second.Interface(t, n).IPv4)
+	client := vmtest.Start(t, vmtest.Config{Hostname: "client", Networks: networks})
+	ping(t, client, "server")
+
+	snapshot, err := second.Machine.Snapshot(t.Context())
+	require.NoError(t, err)
+	defer snapshot.Close()
+	fork := snapshot.Start(t, vmtest.ForkConfig{})
+	assert.NotContains(t, fork.Run(t, "ip", "-brief", "address"), address.String())
+	assert.NotContains(t, string(fork.ReadFile(t, "/etc/hosts")), "client")
+	again := snapshot.Start(t, vmtest.ForkConfig{Hostname: "server", Networks: networks})
+	ping(t, client, "server")
+	ping(t, again, "client")
 }

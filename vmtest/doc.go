@@ -97,7 +97,7 @@
 //	server := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: networks})
 //	server.CopyFS(t, os.DirFS("units"), "/etc/systemd/system") // MaxConnectionsPerSource=2
 //	server.EnableNow(t, "echo.socket")
-//	hostile := netstack.Start(t, n, vmtest.Station{Name: "hostile"})
+//	hostile := netstack.Start(t, n, vmtest.JoinConfig{Name: "hostile"})
 //	for range 3 {
 //		_, err := hostile.Dial(t.Context(), "tcp", "server:9091")
 //		require.NoError(t, err)

@@ -68,10 +68,10 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	dir.Write("console.txt", func(w io.Writer) error { _, err := w.Write(m.Console()); return err })
 	args, stderr := m.vm.QEMU()
 	dir.Text("qemu.txt", strings.Join(args, "\n\t"), stderr)
-	for _, i := range m.nics.all() {
-		if i != nil {
-			dir.Write(i.Name+".pcapng", i.network.sw.WriteCapture)
-		}
+	interfaces := m.nics.evidence()
+	dir.Text("network.txt", linesOf(interfaces, (*Interface).evidence)...)
+	for _, i := range interfaces {
+		dir.Write(i.Name+"-"+i.Host+".pcapng", i.network.sw.WriteCapture)
 	}
 	steps := m.steps.All()
 	dir.Text("steps.txt", linesOf(steps, evidence.Step.String)...)

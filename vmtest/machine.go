@@ -61,6 +61,7 @@ func (m *Machine) Done() <-chan struct{} { return m.vm.Done() }
 // Close ends the guest at once, without notice to it, and gives up all that the machine
 // holds on the host. Further calls do nothing.
 func (m *Machine) Close() error {
+	m.nics.leave()
 	err := m.collectCoverage(context.Background())
 	m.vm.Close()
 	if m.slot == nil {

@@ -1,14 +1,20 @@
 package vmtest
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/ether"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
@@ -34,10 +40,7 @@ type Network struct {
 	mu         sync.Mutex
 	interfaces []*Interface // of machines that have joined or are about to
 	joined     int          // interfaces so far
-	version    int          // of the names; each change makes a new one
 	closed     bool
-
-	telling sync.Mutex // held while guests are told the names; taken before mu
 }
 
 // NewNetwork returns a network for machines of a test, which closes it at its end. Start puts
@@ -79,45 +82,74 @@ func (n *Network) Close() error {
 	n.closed = true
 	left := slices.Clone(n.interfaces)
 	n.mu.Unlock()
-	n.forget(left)
 	for _, i := range left {
-		if i.machine == nil && i.station != nil {
-			i.station.Close() // of Attach
-		}
+		n.forget(i)
 	}
 	return nil
 }
 
+var errNetworkClosed = errors.New("join network: the network is closed")
+
+// Attach puts a station that is no machine into the network: a peer whose frames pass through
+// conn, each behind its length, as 32 bits in network byte order. It should use the address
+// Interface.HardwareAddr, or may be as hostile as a test wants. The network closes conn, and the
+// station leaves when conn ends. Package netstack is a peer with IP and TCP.
+func (n *Network) Attach(ctx context.Context, conn io.ReadWriteCloser, j JoinConfig) (*Interface, error) {
+	i, err := n.plan(j, "", 0)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	i.Name = ""
+	st := ether.NewStation(conn)
+	if err := i.plug(nil, st); err != nil {
+		st.Close()
+		return nil, err
+	}
+	go func() {
+		<-st.Done()
+		n.forget(i)
+	}()
+	n.sendHosts(ctx)
+	return i, nil
+}
+
+// Lookup returns the addresses of the machine with a name in the network.
+func (n *Network) Lookup(name string) (ipv4, ipv6 netip.Addr, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, i := range n.interfaces {
+		if strings.EqualFold(i.Host, name) {
+			return i.IPv4, i.IPv6, true
+		}
+	}
+	return ipv4, ipv6, false
+}
+
 // plan gives a machine that is about to join by one of its NICs a name and addresses.
-func (n *Network) plan(st Station, hostname string, nic int) (*Interface, error) {
+func (n *Network) plan(j JoinConfig, hostname string, nic int) (*Interface, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return nil, errors.New("join network: the network is closed")
+		return nil, errNetworkClosed
 	}
+	// A machine that has gone leaves its name and its addresses.
+	n.interfaces = slices.DeleteFunc(n.interfaces, (*Interface).gone)
 	n.joined++
-	i := &Interface{Name: guest.InterfaceName(nic), Host: st.Name, network: n, nic: nic}
-	if i.Host == "" {
-		i.Host = hostname
-	}
-	if i.Host == "" {
-		i.Host = fmt.Sprintf("guest%d", n.joined)
-	}
+	i := &Interface{Name: guest.InterfaceName(nic), Host: cmp.Or(j.Name, hostname, fmt.Sprintf("guest%d", n.joined)), network: n, nic: nic}
 	err := n.checkName(i.Host)
 	if err == nil {
-		i.IPv4, err = n.choose(n.config.IPv4, st.IPv4)
+		i.IPv4, err = n.choose(n.config.IPv4, j.IPv4)
 	}
 	if err == nil {
-		i.IPv6, err = n.choose(n.config.IPv6, st.IPv6)
+		i.IPv6, err = n.choose(n.config.IPv6, j.IPv6)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("join network: %w", err)
 	}
 	// With the prefix of QEMU's machines, and different from those with which they begin.
-	i.Ethernet = ether.Address{0x52, 0x54, 0, byte(1 + nic), byte(n.joined >> 8), byte(n.joined)}
+	i.HardwareAddr = net.HardwareAddr{0x52, 0x54, 0, byte(1 + nic), byte(n.joined >> 8), byte(n.joined)}
 	i.seed = n.config.Seed + uint64(n.joined)
 	n.interfaces = append(n.interfaces, i)
-	n.version++
 	return i, nil
 }
 
@@ -127,7 +159,7 @@ func (n *Network) checkName(name string) error {
 	}
 	for _, other := range n.interfaces {
 		if strings.EqualFold(other.Host, name) {
-			return fmt.Errorf("two machines have the name %q: set Config.Hostname or Station.Name", name)
+			return fmt.Errorf("two machines have the name %q: set Config.Hostname or JoinConfig.Name", name)
 		}
 	}
 	return nil
@@ -156,36 +188,48 @@ func (n *Network) choose(subnet netip.Prefix, want netip.Addr) (netip.Addr, erro
 	return want, nil
 }
 
-// hosts returns the names in the network, and their version.
-func (n *Network) hosts() (list []guest.Host, version int) {
+// hosts returns the machines of the network.
+func (n *Network) hosts() []guest.Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, i := range n.interfaces {
-		list = append(list, guest.Host{Name: i.Host, IPv4: i.IPv4, IPv6: i.IPv6})
-	}
-	return list, n.version
-}
-
-// members returns the machines in the network.
-func (n *Network) members() []*Machine {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var list []*Machine
-	for _, i := range n.interfaces {
-		if i.machine != nil {
-			list = append(list, i.machine)
-		}
+	list := make([]guest.Host, len(n.interfaces))
+	for at, i := range n.interfaces {
+		list[at] = guest.Host{Name: i.Host, IPv4: i.IPv4, IPv6: i.IPv6}
 	}
 	return list
 }
 
-// forget takes interfaces out of the network.
-func (n *Network) forget(gone []*Interface) {
+// sendTime bounds how long a machine holds up others that join its network.
+const sendTime = 10 * time.Second
+
+// sendHosts sends all machines of the network its hosts. One that does not take them gets them
+// when the next machine joins; its own test is the one to fail.
+func (n *Network) sendHosts(ctx context.Context) {
 	n.mu.Lock()
-	n.interfaces = slices.DeleteFunc(n.interfaces, func(i *Interface) bool { return slices.Contains(gone, i) })
-	n.version++
-	n.mu.Unlock()
-	for _, i := range gone {
-		i.pull()
+	var members []*Machine
+	for _, i := range n.interfaces {
+		if i.machine != nil && !i.gone() {
+			members = append(members, i.machine)
+		}
 	}
+	n.mu.Unlock()
+	var tasks sync.WaitGroup
+	for _, m := range members {
+		tasks.Go(func() {
+			ctx, cancel := deadline.Within(ctx, deadline.Limit{What: "no answer", Time: sendTime, Pace: m.vm.Pace})
+			defer cancel()
+			if err := m.nics.send(ctx, m.vm, nil); err != nil && !isClosed(m.Done()) {
+				m.config.notice(fmt.Sprintf("%s lacks the names of other machines in its network: %v", m.Image().Title(), err))
+			}
+		})
+	}
+	tasks.Wait()
+}
+
+// forget takes an interface out of the network.
+func (n *Network) forget(gone *Interface) {
+	n.mu.Lock()
+	n.interfaces = slices.DeleteFunc(n.interfaces, func(i *Interface) bool { return i == gone })
+	n.mu.Unlock()
+	gone.pull()
 }

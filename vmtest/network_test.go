@@ -10,47 +10,47 @@ import (
 
 func TestNetworkPlan(t *testing.T) {
 	n := NewNetwork(t, NetworkConfig{IPv4: netip.MustParsePrefix("192.0.2.9/29")})
-	plan := func(st Station, hostname string) *Interface {
+	plan := func(st JoinConfig, hostname string) *Interface {
 		t.Helper()
 		i, err := n.plan(st, hostname, 1)
 		require.NoError(t, err)
 		return i
 	}
-	first := plan(Station{}, "")
+	first := plan(JoinConfig{}, "")
 	assert.Equal(t, "guest1", first.Host)
 	assert.Equal(t, "eth1", first.Name)
 	assert.Equal(t, "192.0.2.9", first.IPv4.String())
 	assert.Equal(t, "fd00::1", first.IPv6.String())
-	second := plan(Station{IPv4: netip.MustParseAddr("192.0.2.10")}, "box")
+	second := plan(JoinConfig{IPv4: netip.MustParseAddr("192.0.2.10")}, "box")
 	assert.Equal(t, "box", second.Host)
-	assert.NotEqual(t, first.Ethernet, second.Ethernet)
-	third := plan(Station{Name: "other"}, "box")
+	assert.NotEqual(t, first.HardwareAddr, second.HardwareAddr)
+	third := plan(JoinConfig{Name: "other"}, "box")
 	assert.Equal(t, "192.0.2.11", third.IPv4.String(), "the next one that is free")
 
 	for name, bad := range map[string]struct {
-		Station
+		JoinConfig
 		want string
 	}{
-		"name":    {Station{Name: "Box"}, `two machines have the name "Box": set Config.Hostname or Station.Name`},
-		"no name": {Station{Name: "a b"}, `"a b" is not a host name (hostname(7))`},
-		"address": {Station{IPv4: second.IPv4}, "two machines have the address 192.0.2.10"},
-		"all":     {Station{IPv4: netip.MustParseAddr("192.0.2.15")}, "the address 192.0.2.15 is that of the subnet 192.0.2.8/29 itself, or of all in it"},
-		"outside": {Station{IPv6: netip.MustParseAddr("fd01::1")}, "the address fd01::1 is not in the subnet fd00::/64"},
-		"IPv4":    {Station{IPv6: first.IPv4}, "the address 192.0.2.9 is not in the subnet fd00::/64"},
+		"name":    {JoinConfig{Name: "Box"}, `two machines have the name "Box": set Config.Hostname or JoinConfig.Name`},
+		"no name": {JoinConfig{Name: "a b"}, `"a b" is not a host name (hostname(7))`},
+		"address": {JoinConfig{IPv4: second.IPv4}, "two machines have the address 192.0.2.10"},
+		"all":     {JoinConfig{IPv4: netip.MustParseAddr("192.0.2.15")}, "the address 192.0.2.15 is that of the subnet 192.0.2.8/29 itself, or of all in it"},
+		"outside": {JoinConfig{IPv6: netip.MustParseAddr("fd01::1")}, "the address fd01::1 is not in the subnet fd00::/64"},
+		"IPv4":    {JoinConfig{IPv6: first.IPv4}, "the address 192.0.2.9 is not in the subnet fd00::/64"},
 	} {
-		_, err := n.plan(bad.Station, "", 0)
+		_, err := n.plan(bad.JoinConfig, "", 0)
 		assert.EqualError(t, err, "join network: "+bad.want, name)
 	}
 	for range 3 {
-		plan(Station{}, "")
+		plan(JoinConfig{}, "")
 	}
-	_, err := n.plan(Station{}, "", 0)
+	_, err := n.plan(JoinConfig{}, "", 0)
 	assert.EqualError(t, err, "join network: no address of 192.0.2.8/29 is free")
 
-	n.forget([]*Interface{third})
-	assert.Equal(t, third.IPv4, plan(Station{}, "").IPv4, "it is free again")
+	n.forget(third)
+	assert.Equal(t, third.IPv4, plan(JoinConfig{}, "").IPv4, "it is free again")
 	require.NoError(t, n.Close())
-	_, err = n.plan(Station{}, "", 0)
+	_, err = n.plan(JoinConfig{}, "", 0)
 	assert.EqualError(t, err, "join network: the network is closed")
 }
 
@@ -63,9 +63,9 @@ func TestNetworkConfigs(t *testing.T) {
 		assert.ErrorContains(t, err, "want one of IPv4 and one of IPv6")
 	}
 	n, same := NewNetwork(t, NetworkConfig{}), NewNetwork(t, NetworkConfig{})
-	_, err := planIn(n, []*Network{n}, Station{}, "", 0)
+	_, err := planIn(n, []*Network{n}, JoinConfig{}, "", 0)
 	assert.EqualError(t, err, "join network: the machine is in this network already")
-	_, err = planIn(n, []*Network{same}, Station{}, "", 0)
+	_, err = planIn(n, []*Network{same}, JoinConfig{}, "", 0)
 	assert.ErrorContains(t, err, "join network: 10.0.0.0/24 and fd00::/64 of a network that the machine is in overlap 10.0.0.0/24 and fd00::/64")
 	_, err = Config{NICs: 9}.complete()
 	assert.EqualError(t, err, "configure machine: 9 network interfaces: must be 8 or fewer")

@@ -19,11 +19,14 @@ type nics struct {
 
 	mu   sync.Mutex
 	used []*Interface // by NIC; nil is in no network
-	told int          // the sum of the versions of the names that the guest knows
+	ever []*Interface // all that were in a network, for the evidence
+
+	sending sync.Mutex // held while the guest gets host names; taken before mu
+	sent    []guest.Host
 }
 
-// connect makes a station of each NIC. Somebody must take the frames of a NIC that is in no
-// network, or QEMU would keep them for the network that it joins.
+// connect makes a station of each NIC. The frames of a NIC that is in no network must be read,
+// too, or QEMU would keep them for the network that it joins.
 func connect(m *vm.Machine) *nics {
 	n := new(nics)
 	for nic := range m.NICs() {
@@ -34,13 +37,17 @@ func connect(m *vm.Machine) *nics {
 }
 
 // adopt plugs the cables of interfaces that the guest has.
-func (n *nics) adopt(m *Machine, planned []*Interface) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (n *nics) adopt(m *Machine, planned []*Interface) error {
 	for _, i := range planned {
+		if err := i.plug(m, n.stations[i.nic]); err != nil {
+			return err
+		}
+		n.mu.Lock()
 		n.used[i.nic] = i
-		i.plug(m, n.stations[i.nic])
+		n.ever = append(n.ever, i)
+		n.mu.Unlock()
 	}
+	return nil
 }
 
 // release gives up an interface.
@@ -54,68 +61,77 @@ func (n *nics) release(i *Interface) {
 
 // free returns the first NIC that is in no network.
 func (n *nics) free() (int, error) {
-	nic := slices.Index(n.all(), nil)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	nic := slices.Index(n.used, nil)
 	if nic < 0 {
 		return 0, fmt.Errorf("join network: all %d network interfaces of the machine are in networks: set Config.NICs to %d or more",
-			len(n.stations), len(n.stations)+1)
+			len(n.used), len(n.used)+1)
 	}
 	return nic, nil
 }
 
-func (n *nics) all() []*Interface {
+// joined returns the interfaces that are in networks.
+func (n *nics) joined() []*Interface {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.used)
+	return slices.DeleteFunc(slices.Clone(n.used), func(i *Interface) bool { return i == nil })
+}
+
+// evidence returns all interfaces that were in networks.
+func (n *nics) evidence() []*Interface {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.ever)
 }
 
 // in returns the interface in a network, or nil.
 func (n *nics) in(network *Network) *Interface {
-	for _, i := range n.all() {
-		if i != nil && i.network == network {
+	for _, i := range n.joined() {
+		if i.network == network {
 			return i
 		}
 	}
 	return nil
 }
 
-// networks returns the networks of interfaces, some of which may be nil.
+// networks returns the networks of interfaces.
 func networks(interfaces []*Interface) []*Network {
-	var list []*Network
-	for _, i := range interfaces {
-		if i != nil {
-			list = append(list, i.network)
-		}
+	list := make([]*Network, len(interfaces))
+	for at, i := range interfaces {
+		list[at] = i.network
 	}
 	return list
 }
 
-// tell tells the guest about interfaces that are new, and about the names of all its networks
-// if it does not know them. The caller holds no other lock than that of telling.
-func (n *nics) tell(ctx context.Context, m *Machine, added []*Interface) error {
-	known, version := describe(networks(n.all()), added)
-	n.mu.Lock()
-	told := n.told
-	n.mu.Unlock()
-	if told == version && len(added) == 0 {
+// send sends the guest its interfaces that are new, and the hosts of all its networks unless it
+// has them.
+func (n *nics) send(ctx context.Context, m *vm.Machine, added []guest.Interface) error {
+	n.sending.Lock()
+	defer n.sending.Unlock()
+	hosts := hostsOf(networks(n.joined()))
+	if len(added) == 0 && slices.Equal(hosts, n.sent) {
 		return nil
 	}
-	if err := m.vm.SetNetwork(ctx, known); err != nil {
+	if err := m.SetNetwork(ctx, guest.Network{Interfaces: added, Hosts: hosts}); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	n.told = version
-	n.mu.Unlock()
+	n.sent = hosts
 	return nil
 }
 
-// describe returns what a guest in networks is told, and the sum of the versions of that.
-func describe(in []*Network, added []*Interface) (d guest.Network, version int) {
-	for _, i := range added {
-		d.Interfaces = append(d.Interfaces, i.ofGuest())
-	}
+// hostsOf returns the hosts of networks.
+func hostsOf(in []*Network) []guest.Host {
+	var list []guest.Host
 	for _, n := range in {
-		list, v := n.hosts()
-		d.Hosts, version = append(d.Hosts, list...), version+v
+		list = append(list, n.hosts()...)
 	}
-	return d, version
+	return list
+}
+
+// leave takes the machine out of all its networks.
+func (n *nics) leave() {
+	for _, i := range n.joined() {
+		i.network.forget(i)
+	}
 }

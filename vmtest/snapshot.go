@@ -20,18 +20,23 @@ type Snapshot struct {
 }
 
 // Snapshot ends the machine and returns a snapshot of it. The machine may be a fork itself,
-// and must still be closed. One with a Config.Disk has no snapshot. Making it has a timeout
-// of a minute. The snapshot ends with this process, or when the caller closes it.
+// and must still be closed. It leaves its networks before. One with a Config.Disk has no
+// snapshot. Making it has a timeout of a minute. The snapshot ends with this process, or when the caller closes it.
 func (m *Machine) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := m.collectCoverage(ctx); err != nil {
 		return nil, err
+	}
+	if err := m.leaveNetworks(ctx); err != nil {
+		return nil, public(err)
 	}
 	s, err := m.vm.Snapshot(ctx)
 	if err != nil {
 		return nil, public(err)
 	}
 	config := m.config
-	config.Console, config.Hostname, config.Networks, config.network, config.Clock = nil, "", nil, "", time.Time{} // those of the machine that was
+	// Those of the machine that was.
+	config.Console, config.Hostname, config.Clock = nil, "", time.Time{}
+	config.Networks, config.network = nil, ""
 	return &Snapshot{s, config, m.announced.allTested()}, nil
 }
 

@@ -186,6 +186,9 @@ func (c changer) launch(ctx context.Context, config Config, record *inputs.Recor
 		// No test has this machine yet, so no test could log the evidence.
 		return nil, fmt.Errorf("prepare template: %w\n%s", err, summarize(ctx, m))
 	}
+	if len(m.nics.joined()) > 0 {
+		return nil, errors.New("prepare template: its machine has joined a network, which is for one test: call Join for each machine")
+	}
 	changed = true
 	return m, nil
 }

@@ -4,7 +4,7 @@
 //
 //	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 //	server := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: []*vmtest.Network{n}})
-//	peer := netstack.Start(t, n, vmtest.Station{Name: "peer"})
+//	peer := netstack.Start(t, n, vmtest.JoinConfig{Name: "peer"})
 //	conn, err := peer.Dial(t.Context(), "tcp", "server:9091")
 package netstack
 
@@ -55,7 +55,7 @@ const (
 )
 
 // Start puts the test into a network until it ends.
-func Start(t testing.TB, n *vmtest.Network, st vmtest.Station) *Host {
+func Start(t testing.TB, n *vmtest.Network, st vmtest.JoinConfig) *Host {
 	t.Helper()
 	h, err := Open(t.Context(), n, st)
 	if err != nil {
@@ -66,7 +66,7 @@ func Start(t testing.TB, n *vmtest.Network, st vmtest.Station) *Host {
 }
 
 // Open puts this process into a network. The caller closes the Host.
-func Open(ctx context.Context, n *vmtest.Network, st vmtest.Station) (*Host, error) {
+func Open(ctx context.Context, n *vmtest.Network, st vmtest.JoinConfig) (*Host, error) {
 	ours, theirs := net.Pipe()
 	i, err := n.Attach(ctx, theirs, st)
 	if err != nil {
@@ -83,7 +83,7 @@ func Open(ctx context.Context, n *vmtest.Network, st vmtest.Station) (*Host, err
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
 		},
 	})
-	h.link = channel.New(queued, mtu, tcpip.LinkAddress(i.Ethernet[:]))
+	h.link = channel.New(queued, mtu, tcpip.LinkAddress(i.HardwareAddr))
 	if err := h.configure(); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("join network: %w", err)

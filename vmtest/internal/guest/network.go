@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 )
 
@@ -24,6 +25,7 @@ type Network struct {
 // calls NIC 0 eth0.
 type Interface struct {
 	NIC        uint8 // from 0
+	Down       bool  // and nothing else: the interface has no addresses
 	Address    [6]byte
 	IPv4, IPv6 netip.Prefix
 }
@@ -45,8 +47,15 @@ const maxNetwork = 60 << 10
 func (n Network) Marshal() ([]byte, error) {
 	data := []byte{byte(len(n.Interfaces))}
 	for _, i := range n.Interfaces {
-		v4, v6 := i.IPv4.Addr().As4(), i.IPv6.Addr().As16()
-		data = append(append(data, i.NIC), i.Address[:]...)
+		var v4 [4]byte
+		var v6 [16]byte
+		nic := i.NIC
+		if i.Down {
+			nic |= down
+		} else {
+			v4, v6 = i.IPv4.Addr().As4(), i.IPv6.Addr().As16()
+		}
+		data = append(append(data, nic), i.Address[:]...)
 		data = append(append(data, v4[:]...), byte(i.IPv4.Bits()))
 		data = append(append(data, v6[:]...), byte(i.IPv6.Bits()))
 	}
@@ -61,6 +70,9 @@ func (n Network) Marshal() ([]byte, error) {
 	return data, nil
 }
 
+// down is set in the number of the NIC of an interface that is down.
+const down = 0x80
+
 // interfaceSize is the size of an interface in a marshalled Network.
 const interfaceSize = 1 + 6 + 4 + 1 + 16 + 1
 
@@ -72,6 +84,11 @@ func parseNetwork(data []byte) (list []Interface, hosts []byte, err error) {
 	n := int(data[0])
 	data = data[1:]
 	for range n {
+		if data[0]&down != 0 {
+			list = append(list, Interface{NIC: data[0] &^ down, Down: true})
+			data = data[interfaceSize:]
+			continue
+		}
 		list = append(list, Interface{
 			NIC: data[0], Address: [6]byte(data[1:7]),
 			IPv4: netip.PrefixFrom(netip.AddrFrom4([4]byte(data[7:11])), int(data[11])),
@@ -105,6 +122,9 @@ const hostMark = " # network of the test\n"
 // writeHosts puts lines in the place of those that an earlier call wrote into a file in the
 // format of hosts(5).
 func writeHosts(path string, lines []byte) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -118,5 +138,9 @@ func writeHosts(path string, lines []byte) error {
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
-	return os.WriteFile(path, append(text, lines...), 0o644)
+	// Not in place: a lookup meanwhile would see half of it.
+	if err := os.WriteFile(path+".new", append(text, lines...), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }

@@ -18,6 +18,7 @@ func TestNetwork(t *testing.T) {
 		},
 		Hosts: []Host{{"box", netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}},
 	}
+	n.Interfaces = append(n.Interfaces, Interface{NIC: 3, Down: true})
 	data, err := n.Marshal()
 	require.NoError(t, err)
 	list, hosts, err := parseNetwork(data)

@@ -32,33 +32,43 @@ func (i Interface) apply() error {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	steps := []struct {
+	call := func(request uint, what string, r ifreq) error {
+		copy(r.name[:], name)
+		if err := r.ioctl(fd, request); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}
+	// Down: in a fork of a machine that was in a network, its addresses of IPv6 go.
+	err = call(unix.SIOCSIFFLAGS, "take down", flagsRequest(0))
+	if errors.Is(err, unix.ENODEV) {
+		if err = i.waitFor(); err == nil {
+			err = call(unix.SIOCSIFFLAGS, "take down", flagsRequest(0))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if i.Down {
+		return call(unix.SIOCSIFADDR, "take IPv4 address", ipv4Request([4]byte{}))
+	}
+	if err := call(unix.SIOCSIFHWADDR, "set address", addressRequest(unix.ARPHRD_ETHER, i.Address[:])); err != nil {
+		return err
+	}
+	if err := settleIPv6(name); err != nil {
+		return err
+	}
+	for _, step := range []struct {
 		request uint
 		what    string
 		r       ifreq
 	}{
-		// Down: in a fork of a machine that was in a network, its addresses of IPv6 go.
-		{unix.SIOCSIFFLAGS, "take down", flagsRequest(0)},
-		{unix.SIOCSIFHWADDR, "set address", addressRequest(unix.ARPHRD_ETHER, i.Address[:])},
 		{unix.SIOCSIFADDR, "set IPv4 address", ipv4Request(i.IPv4.Addr().As4())},
 		{unix.SIOCSIFNETMASK, "set IPv4 mask", ipv4Request([4]byte(net.CIDRMask(i.IPv4.Bits(), 32)))},
 		{unix.SIOCSIFFLAGS, "take up", flagsRequest(unix.IFF_UP | unix.IFF_BROADCAST | unix.IFF_MULTICAST)},
-	}
-	for n, s := range steps {
-		if n == 2 {
-			if err := settleIPv6(name); err != nil {
-				return err
-			}
-		}
-		copy(s.r.name[:], name)
-		err := s.r.ioctl(fd, s.request)
-		if err == unix.ENODEV && n == 0 {
-			if err = i.waitFor(); err == nil {
-				err = s.r.ioctl(fd, s.request)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.what, err)
+	} {
+		if err := call(step.request, step.what, step.r); err != nil {
+			return err
 		}
 	}
 	var index ifreq

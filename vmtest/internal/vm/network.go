@@ -24,6 +24,8 @@ func (m *Machine) SetNetwork(ctx context.Context, n guest.Network) error {
 }
 
 func (m *Machine) setNetwork(ctx context.Context, network []byte) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
 	_, err := m.Session().Control(ctx, guest.NetworkRequest, network)
 	return m.Explain(ctx, "set network", err)
 }
