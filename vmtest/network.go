@@ -146,8 +146,9 @@ func (n *Network) plan(j JoinConfig, hostname string, nic int) (*Interface, erro
 	if err != nil {
 		return nil, fmt.Errorf("join network: %w", err)
 	}
-	// With the prefix of QEMU's machines, and different from those with which they begin.
-	i.HardwareAddr = net.HardwareAddr{0x52, 0x54, 0, byte(1 + nic), byte(n.joined >> 8), byte(n.joined)}
+	// It follows from the address, so that a machine that takes the place of another one is
+	// found by those that have sent to that (arp(7)).
+	i.HardwareAddr = append(net.HardwareAddr{0x52, 0x54}, i.IPv4.AsSlice()...)
 	i.seed = n.config.Seed + uint64(n.joined)
 	n.interfaces = append(n.interfaces, i)
 	return i, nil

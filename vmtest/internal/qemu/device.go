@@ -121,7 +121,8 @@ func (n nic) args(a *args) {
 // NICID returns the name of NIC n in QEMU's commands.
 func NICID(n int) string { return fmt.Sprintf("nic%d", n) }
 
-// NICAddress returns the Ethernet address with which NIC n of each machine begins.
+// NICAddress returns the Ethernet address with which NIC n of each machine begins. In a network
+// it gets another one.
 func NICAddress(n int) net.HardwareAddr {
 	return net.HardwareAddr{0x52, 0x54, 0, 0, 0, byte(n)} // the prefix of QEMU's documentation
 }
