@@ -86,7 +86,10 @@ func (m *Machine) prepareMigration(ctx context.Context, f *os.File, devicesOnly 
 		return err
 	}
 	const noLimit = 1 << 40 // bytes a second
-	err = m.monitor.Execute(ctx, "migrate-set-parameters", map[string]int{"max-bandwidth": noLimit}, nil, nil)
+	err = m.monitor.Execute(ctx, "migrate-set-parameters", map[string]int{
+		"max-bandwidth":   noLimit,
+		"announce-rounds": 0, // of network interfaces, which are in no network yet
+	}, nil, nil)
 	if err != nil {
 		return err
 	}
