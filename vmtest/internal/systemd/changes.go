@@ -22,7 +22,7 @@ type Change struct {
 const (
 	// maxChanges is how many changes are kept, the last ones.
 	maxChanges = 2000
-	// maxUnits is of how many units the last state is kept, and maxWord how long a text of
+	// maxUnits is how many states and results of units are kept, and maxWord how long a text of
 	// the guest may be.
 	maxUnits = 10_000
 	maxWord  = 255
@@ -58,12 +58,19 @@ func (c *changes) see(s *godbus.Signal) {
 	if unit == "" || len(unit) > maxWord {
 		return
 	}
+	job, ok := s.Body[0].(uint32)
+	if !ok {
+		return
+	}
 	switch s.Name {
 	case managerInterface + ".JobNew":
-		c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %v was queued", s.Body[0])})
+		c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %d was queued", job)})
 	case managerInterface + ".JobRemoved":
-		if len(s.Body) == 4 {
-			c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %v ended: %v", s.Body[0], s.Body[3])})
+		if len(s.Body) != 4 {
+			return
+		}
+		if result, ok := s.Body[3].(string); ok && len(result) <= maxWord {
+			c.add(Change{time.Now(), true, unit, fmt.Sprintf("job %d ended: %s", job, result)})
 		}
 	}
 }
@@ -71,7 +78,7 @@ func (c *changes) see(s *godbus.Signal) {
 // property notes properties that have changed. systemd announces those of the unit's type, its
 // Result among them, before those that all units have.
 func (c *changes) property(unit, of string, changed map[string]godbus.Variant) {
-	if len(c.last) > maxUnits || c.last == nil {
+	if len(c.last)+len(c.results) >= maxUnits || c.last == nil {
 		c.last, c.results = make(map[string]string), make(map[string]string)
 	}
 	if result := word(changed, "Result"); result != "" && of != unitInterface {

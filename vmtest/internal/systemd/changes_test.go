@@ -45,18 +45,33 @@ func TestChanges(t *testing.T) {
 // A guest cannot fill the host's memory with its signals.
 func TestChangesAreBounded(t *testing.T) {
 	var c changes
-	for i := range maxUnits + maxChanges {
+	changed := func(i int, of string, properties map[string]godbus.Variant) {
 		c.see(&godbus.Signal{Name: "org.freedesktop.DBus.Properties.PropertiesChanged", Path: objectPath(fmt.Sprintf("a%d.service", i)),
-			Body: []any{unitInterface, map[string]godbus.Variant{"ActiveState": godbus.MakeVariant("active"), "SubState": godbus.MakeVariant("running"),
-				"StateChangeTimestamp": godbus.MakeVariant(uint64(1))}, []string{}}})
+			Body: []any{of, properties, []string{}}})
+	}
+	for i := range maxUnits + maxChanges {
+		changed(i, "org.freedesktop.systemd1.Service", map[string]godbus.Variant{"Result": godbus.MakeVariant("success")})
+	}
+	assert.LessOrEqual(t, len(c.results), maxUnits+1, "results of units without a state")
+	for i := range maxUnits + maxChanges {
+		changed(i, unitInterface, map[string]godbus.Variant{"ActiveState": godbus.MakeVariant("active"), "SubState": godbus.MakeVariant("running"),
+			"StateChangeTimestamp": godbus.MakeVariant(uint64(1))})
 	}
 	assert.LessOrEqual(t, len(c.list), maxChanges)
-	assert.LessOrEqual(t, len(c.last), maxUnits+1)
+	assert.LessOrEqual(t, len(c.last)+len(c.results), maxUnits+1)
 	assert.Equal(t, fmt.Sprintf("a%d.service", maxUnits+maxChanges-1), c.list[len(c.list)-1].Unit, "the last ones are kept")
 	before := len(c.list)
 	c.see(&godbus.Signal{Name: managerInterface + ".JobNew", Body: []any{uint32(1), godbus.ObjectPath("/"), strings.Repeat("a", 1<<20)}})
-	c.see(&godbus.Signal{Name: managerInterface + ".JobRemoved", Body: []any{uint32(1), godbus.ObjectPath("/"), "a.service"}})
-	assert.Len(t, c.list, before, "names that no unit has, and signals that systemd does not send")
+	c.see(&godbus.Signal{Name: managerInterface + ".JobNew", Body: []any{strings.Repeat("1", 1<<20), godbus.ObjectPath("/"), "a.service"}})
+	for _, body := range [][]any{
+		{uint32(1), godbus.ObjectPath("/"), "a.service"},
+		{uint64(1), godbus.ObjectPath("/"), "a.service", "done"},
+		{uint32(1), godbus.ObjectPath("/"), "a.service", []string{"done"}},
+		{uint32(1), godbus.ObjectPath("/"), "a.service", strings.Repeat("a", maxWord+1)},
+	} {
+		c.see(&godbus.Signal{Name: managerInterface + ".JobRemoved", Body: body})
+	}
+	assert.Equal(t, before, len(c.list), "names that no unit has, and signals that systemd does not send")
 }
 
 func TestUnitAt(t *testing.T) {
