@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/gobuild"
 	"example.org/systemd-vmtest/vmtest/internal/link"
 )
@@ -50,23 +51,35 @@ type coverage struct {
 type collector struct {
 	program string
 	stdin   *io.PipeWriter
-	output  readyWriter
+	output  *readyWriter
 	ended   chan error // how it did
 	kill    context.CancelFunc
 }
 
-// readyWriter keeps output, and closes ready at the first line.
+// readyWriter keeps the end of output, and closes ready at a line "ready".
 type readyWriter struct {
-	bytes.Buffer
+	kept  *tail.Buffer
 	once  sync.Once
 	ready chan struct{}
 }
 
+func newReadyWriter() *readyWriter {
+	return &readyWriter{kept: tail.NewBuffer(4 << 10), ready: make(chan struct{})}
+}
+
 func (w *readyWriter) Write(p []byte) (int, error) {
-	if bytes.HasPrefix(p, []byte("ready\n")) {
+	_, _ = w.kept.Write(p) // never fails
+	data, dropped := w.kept.Bytes()
+	if bytes.Contains(data, []byte("\nready\n")) || !dropped && bytes.HasPrefix(data, []byte("ready\n")) {
 		w.once.Do(func() { close(w.ready) })
 	}
-	return w.Buffer.Write(p)
+	return len(p), nil
+}
+
+// lines returns the end of the output for an error.
+func (w *readyWriter) lines() string {
+	data, _ := w.kept.Bytes()
+	return lastLines(data)
 }
 
 // cover starts a collector for the program that InstallGo has written to guestPath.
@@ -90,13 +103,12 @@ func (m *Machine) cover(ctx context.Context, guestPath string) error {
 func (m *Machine) startCollector(ctx context.Context, program string) error {
 	in, stdin := io.Pipe()
 	own, kill := context.WithCancel(context.WithoutCancel(ctx))
-	c := &collector{program: program, stdin: stdin, ended: make(chan error, 1), kill: kill}
-	c.output.ready = make(chan struct{})
+	c := &collector{program: program, stdin: stdin, output: newReadyWriter(), ended: make(chan error, 1), kill: kill}
 	go func() {
 		c.ended <- m.vm.Exec(own, link.Command{
 			Args:  []string{program},
 			Env:   []string{gobuild.CollectVar + "=" + program, gobuild.ResultsVar + "=" + coverResults},
-			Stdin: in, Stdout: &c.output, Stderr: &c.output,
+			Stdin: in, Stdout: c.output, Stderr: c.output,
 		})
 		in.Close()
 	}()
@@ -106,7 +118,7 @@ func (m *Machine) startCollector(ctx context.Context, program string) error {
 		return nil
 	case err := <-c.ended:
 		kill()
-		return fmt.Errorf("collect coverage of %s: %w%s", program, public(err), lastLines(c.output.Bytes()))
+		return fmt.Errorf("collect coverage of %s: %w%s", program, public(err), c.output.lines())
 	case <-ctx.Done():
 		kill()
 		return fmt.Errorf("collect coverage of %s: %w", program, context.Cause(ctx))
@@ -165,7 +177,7 @@ func (m *Machine) collectCoverage(ctx context.Context) error {
 	for _, c := range running {
 		defer c.kill()
 		if err := c.write(ctx); err != nil {
-			return fmt.Errorf("collect coverage of %s: %w%s", c.program, public(err), lastLines(c.output.Bytes()))
+			return fmt.Errorf("collect coverage of %s: %w%s", c.program, public(err), c.output.lines())
 		}
 	}
 	if err := os.MkdirAll(coverDir(), 0o755); err != nil {
