@@ -36,7 +36,7 @@ const (
 	coverPrograms = "/var/lib/systemd-vmtest-cover/programs" // a path a line
 )
 
-// coverTimeout bounds what coverage adds to the end of a machine.
+// coverTimeout bounds each of the two steps that coverage adds to the end of a machine.
 const coverTimeout = 30 * time.Second
 
 // coverage has the collectors of a machine: a process of each program that InstallGo has built
@@ -172,26 +172,47 @@ func (m *Machine) collectCoverage(ctx context.Context) error {
 		return nil
 	default:
 	}
-	ctx, cancel := WithTimeout(context.WithoutCancel(ctx), coverTimeout)
-	defer cancel()
-	for _, c := range running {
-		defer c.kill()
-		if err := c.write(ctx); err != nil {
-			return fmt.Errorf("collect coverage of %s: %w%s", c.program, public(err), c.output.lines())
-		}
-	}
+	ctx = context.WithoutCancel(ctx)
+	err := writeCounters(ctx, running)
 	if err := os.MkdirAll(coverDir(), 0o755); err != nil {
 		return fmt.Errorf("collect coverage: %w", err)
 	}
-	if err := m.CopyOut(ctx, coverResults, coverDir()); err != nil {
-		return fmt.Errorf("collect coverage: %w", err)
+	ctx, cancel := WithTimeout(ctx, coverTimeout)
+	defer cancel()
+	copied := m.CopyOut(ctx, coverResults, coverDir())
+	if err != nil && errors.Is(copied, fs.ErrNotExist) { // no collector has written
+		return err
+	} else if copied != nil {
+		return errors.Join(err, fmt.Errorf("collect coverage: %w", copied))
 	}
-	return nil
+	return err
 }
 
-// write has the collector write what it has, and waits for its end.
-func (c *collector) write(ctx context.Context) error {
-	go func() { _, _ = c.stdin.Write([]byte("write\n")) }() // ends with the collector
+// writeCounters has all collectors write what they have, and ends them. It returns the errors
+// of all.
+func writeCounters(ctx context.Context, running []*collector) error {
+	ctx, cancel := WithTimeout(ctx, coverTimeout)
+	defer cancel()
+	for _, c := range running {
+		defer c.kill()
+		go func() { _, _ = c.stdin.Write([]byte("write\n")) }() // ends with the collector
+	}
+	var errs []error
+	for _, c := range running {
+		if err := c.end(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("collect coverage of %s: %w%s", c.program, public(err), c.output.lines()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// end waits until the collector has ended.
+func (c *collector) end(ctx context.Context) error {
+	select {
+	case err := <-c.ended:
+		return err
+	default:
+	}
 	select {
 	case err := <-c.ended:
 		return err
