@@ -23,6 +23,8 @@ var (
 	coverHook []byte
 	//go:embed _cover/counters.go
 	coverCounters []byte
+	//go:embed _cover/collector.go
+	coverCollector []byte
 )
 
 // Covered is Program for an executable that is built with -cover, and that shares its counters
@@ -60,16 +62,22 @@ func coverOverlay(ctx context.Context, dir string) (string, error) {
 	if !exists(filepath.Join(lib, "hooks.go")) {
 		return "", fmt.Errorf("this version of Go has no %s: coverage of programs in guests needs Go 1.26", filepath.Join(lib, "hooks.go"))
 	}
-	hook, counters := filepath.Join(dir, "cover-hook-"+digest(coverHook)[:16]+".go"), filepath.Join(dir, "cover-counters-"+digest(coverCounters)[:16]+".go")
-	list, err := json.Marshal(map[string]map[string]string{"Replace": {
-		filepath.Join(lib, "hooks.go"):           hook,
-		filepath.Join(lib, "vmtest_counters.go"): counters,
-	}})
+	files, replace := make(map[string][]byte), make(map[string]string)
+	for name, data := range map[string][]byte{
+		"hooks.go":            coverHook,
+		"vmtest_counters.go":  coverCounters,
+		"vmtest_collector.go": coverCollector,
+	} {
+		file := filepath.Join(dir, "cover-"+digest(data)[:16]+".go")
+		files[file], replace[filepath.Join(lib, name)] = data, file
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
 	overlay := filepath.Join(dir, "cover-"+digest(list)[:16]+".json")
-	for path, data := range map[string][]byte{hook: coverHook, counters: coverCounters, overlay: list} {
+	files[overlay] = list
+	for path, data := range files {
 		if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
 			continue
 		}

@@ -1,14 +1,11 @@
 package cfile
 
 import (
-	"bufio"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -45,7 +42,7 @@ func memfdCreate(name string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	fd, _, errno := syscall.Syscall(number, uintptr(unsafe.Pointer(p)), 1, 0) // MFD_CLOEXEC
+	fd, _, errno := syscall.Syscall(number, uintptr(unsafe.Pointer(p)), 3, 0) // MFD_CLOEXEC | MFD_ALLOW_SEALING
 	if errno != 0 {
 		return -1, errno
 	}
@@ -145,7 +142,8 @@ func (a area) share(pipe int) error {
 	if errno != 0 {
 		return errno
 	}
-	if _, err := syscall.Write(pipe, []byte(token)); err != nil {
+	// The line before it is what others may have written.
+	if _, err := syscall.Write(pipe, []byte("\n"+token+"\n")); err != nil {
 		return err
 	}
 	ack := (*atomic.Uint32)(unsafe.Pointer(&header[0]))
@@ -153,107 +151,4 @@ func (a area) share(pipe int) error {
 		time.Sleep(time.Millisecond)
 	}
 	return nil
-}
-
-// collector has the counters of processes that ran or run.
-type collector struct {
-	mu    sync.Mutex
-	areas [][]byte // with their headers
-}
-
-// collect says "ready" on its standard output, and takes the counters of all processes until its
-// standard input has a line. Then it writes what go tool covdata reads.
-func collect(executable string) error {
-	pipe := meetingPoint(executable)
-	if err := syscall.Mkfifo(pipe, 0o666); err != nil && err != syscall.EEXIST {
-		return fmt.Errorf("make %s: %w", pipe, err)
-	}
-	if err := os.Chmod(pipe, 0o666); err != nil {
-		return err
-	}
-	from, err := os.OpenFile(pipe, os.O_RDWR, 0) // a writer of its own, so that it never ends
-	if err != nil {
-		return err
-	}
-	var c collector
-	go func() {
-		var token [tokenSize]byte
-		for in := bufio.NewReader(from); ; {
-			for i := range token {
-				b, err := in.ReadByte()
-				if err != nil {
-					return
-				}
-				token[i] = b
-			}
-			c.take(string(token[:]))
-		}
-	}()
-	fmt.Println("ready")
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("told %q: %w", line, err)
-	}
-	n, err := c.write(os.Getenv(resultsVar))
-	if err != nil {
-		return err
-	}
-	fmt.Println("wrote", n)
-	return nil
-}
-
-// take opens the file with that token in the process that has it, and tells the process.
-func (c *collector) take(token string) {
-	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for i := len(links) - 1; i >= 0; i-- {
-		if name, err := os.Readlink(links[i]); err != nil || !strings.Contains(name, "vmtest-cover-"+token) {
-			continue
-		}
-		fd, err := syscall.Open(links[i], syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-		if err != nil {
-			return
-		}
-		defer syscall.Close(fd)
-		var info syscall.Stat_t
-		if err := syscall.Fstat(fd, &info); err != nil {
-			return
-		}
-		data, err := syscall.Mmap(fd, 0, int(info.Size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-		if err != nil {
-			return
-		}
-		c.mu.Lock()
-		c.areas = append(c.areas, data)
-		c.mu.Unlock()
-		(*atomic.Uint32)(unsafe.Pointer(&data[0])).Store(1)
-		return
-	}
-}
-
-// write writes the counters of each process into dir, by the code that would have done so in the
-// process itself, and returns how many processes there were.
-func (c *collector) write(dir string) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, ok := counterArea()
-	if !ok {
-		return 0, fmt.Errorf("the counters of this program are not where they should be")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, err
-	}
-	if err := WriteMetaDir(dir); err != nil {
-		return 0, err
-	}
-	at := pageSize + int(uintptr(unsafe.Pointer(&a.counters[0]))-a.first)
-	for _, data := range c.areas {
-		if len(data) != pageSize+a.size {
-			return 0, fmt.Errorf("a process of another program shared its counters")
-		}
-		copy(a.counters, data[at:])
-		if err := emitCounterDataToDirectory(dir); err != nil { // WriteCountersDir refuses -covermode=set
-			return 0, err
-		}
-	}
-	return len(c.areas), nil
 }
