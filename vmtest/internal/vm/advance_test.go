@@ -34,6 +34,44 @@ func TestAdvanceThatFails(t *testing.T) {
 	assert.ErrorAs(t, m.Advance(t.Context(), time.Second), &lacks)
 }
 
+// A clock is proven by one interval in which both values went on alike. In others QEMU may have
+// been preempted between its two reads.
+func TestProveClock(t *testing.T) {
+	var now qemu.Reading
+	prove := func(step func(reading int)) (readings int, err error) {
+		now = qemu.Reading{Elapsed: 20 * time.Second, Ticks: 52e9}
+		err = proveClock(func() (qemu.Reading, error) { return now, nil }, func() error {
+			readings++
+			step(readings)
+			return nil
+		})
+		return readings, err
+	}
+	n, err := prove(func(int) { now = now.Later(time.Millisecond) })
+	assert.NoError(t, err)
+	assert.Equal(t, 1, n)
+
+	n, err = prove(func(reading int) {
+		now = now.Later(time.Millisecond)
+		if reading < 4 {
+			now.Elapsed += 3 * time.Millisecond // preempted after it read the ticks
+		}
+	})
+	assert.NoError(t, err)
+	assert.Equal(t, 4, n)
+
+	n, err = prove(func(int) { now.Elapsed += time.Millisecond })
+	assert.ErrorIs(t, err, qemu.ErrNoClock)
+	assert.ErrorContains(t, err, "read 10 times")
+	assert.Equal(t, mostReadings, n)
+
+	_, err = prove(func(int) {})
+	assert.ErrorIs(t, err, qemu.ErrNoClock, "a clock that stands")
+	gone := errors.New("gone")
+	assert.ErrorIs(t, proveClock(func() (qemu.Reading, error) { return now, nil }, func() error { return gone }), gone)
+	assert.ErrorIs(t, proveClock(func() (qemu.Reading, error) { return now, gone }, nil), gone)
+}
+
 // A machine that is being saved or restarted does not advance meanwhile.
 func TestAdvanceAlone(t *testing.T) {
 	h := newFakeHost(t)
