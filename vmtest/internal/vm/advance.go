@@ -57,7 +57,6 @@ func (m *Machine) Advance(ctx context.Context, d time.Duration) error {
 	defer cancel()
 	a := advance{m: m, stops: m.events.now().stops, leap: max(min(d/mostLeaps, longestLeap), shortestLeap)}
 	err = a.run(ctx, d)
-	m.clock.change(m.Ahead() + a.leapt)
 	if resumed := a.end(ctx); err == nil {
 		err = resumed
 	}
@@ -75,15 +74,20 @@ type advance struct {
 	leap   time.Duration // what passes at once at least
 	ran    time.Duration // the processors did, until the last leap
 	exact  int           // steps to come without a leap
-	leapt  time.Duration // of passed, by moves of QEMU's clock
-	passed time.Duration // by the guest's clock
+	begin  qemu.Reading
+	passed time.Duration // by the guest's clock since begin, until it was last stopped
+
+	stopped bool          // the guest is
+	noted   time.Duration // of passed, when the guest last went on
+	notedAt time.Time     // by the host's clock
 }
 
-// run leaves the guest stopped.
+// run leaves the guest stopped, unless it fails while the guest runs.
 func (a *advance) run(ctx context.Context, d time.Duration) error {
 	if err := a.stop(ctx); err != nil {
 		return err
 	}
+	a.notedAt = time.Now()
 	answer := a.m.askMonitor(ctx)
 	if a.cpus = answer.threads; answer.err != nil {
 		return answer.err
@@ -93,12 +97,11 @@ func (a *advance) run(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	defer clock.Close()
-	begin, err := clock.Read()
+	now, err := a.read(clock)
 	if err != nil {
 		return err
 	}
-	now, spent := begin, 0
-	for a.passed < d {
+	for spent := 0; a.passed < d; {
 		p, err := a.m.processors(ctx)
 		if err != nil {
 			return err
@@ -113,17 +116,29 @@ func (a *advance) run(ctx context.Context, d time.Duration) error {
 				return err
 			}
 			a.m.clock.advanced.Add(int64(step))
-			a.leapt += step
+			a.passed += step
 		}
 		if err := a.letRun(ctx); err != nil {
 			return err
 		}
-		if now, err = clock.Read(); err != nil {
+		if now, err = a.read(clock); err != nil {
 			return err
 		}
-		a.passed = now.Elapsed - begin.Elapsed
 	}
 	return nil
+}
+
+// read reads the clock of the stopped guest.
+func (a *advance) read(clock *qemu.Clock) (qemu.Reading, error) {
+	now, err := clock.Read()
+	if err != nil {
+		return now, err
+	}
+	if a.begin == (qemu.Reading{}) {
+		a.begin = now
+	}
+	a.passed = now.Elapsed - a.begin.Elapsed
+	return now, nil
 }
 
 // leapNow returns what passes at once at least, as the guest's work since the last time has it.
@@ -154,7 +169,7 @@ func (a *advance) open(ctx context.Context) (*qemu.Clock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := proveClock(clock.Read, func() error { return a.letRun(ctx) }); err != nil {
+	if err := proveClock(func() (qemu.Reading, error) { return a.read(clock) }, func() error { return a.letRun(ctx) }); err != nil {
 		clock.Close()
 		return nil, err
 	}
@@ -188,9 +203,9 @@ func proveClock(read func() (qemu.Reading, error), letRun func() error) error {
 }
 
 // letRun lets the guest run until its processors are idle, or nearly so: a thread also sleeps
-// for other reasons. It leaves the guest stopped.
+// for other reasons. It leaves the guest stopped, unless ctx ends before they are.
 func (a *advance) letRun(ctx context.Context) error {
-	if err := a.m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
+	if err := a.resume(ctx); err != nil {
 		return err
 	}
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
@@ -209,8 +224,29 @@ func (a *advance) stop(ctx context.Context) error {
 	err := a.m.monitor.Execute(ctx, "stop", nil, nil, nil)
 	if err == nil {
 		a.stops++
+		a.stopped = true
 	}
 	return err
+}
+
+// resume lets the guest run. From now on its clock goes as the host's does.
+func (a *advance) resume(ctx context.Context) error {
+	if a.stopped {
+		a.note()
+	}
+	err := a.m.monitor.Execute(ctx, "cont", nil, nil, nil)
+	if err == nil {
+		a.stopped = false
+	}
+	return err
+}
+
+// note records how far the clock of the stopped guest has gone ahead of the host's, which went on
+// while the guest stood.
+func (a *advance) note() {
+	now := time.Now()
+	a.m.clock.move(a.passed - a.noted - now.Sub(a.notedAt))
+	a.noted, a.notedAt = a.passed, now
 }
 
 // end lets the guest run on, also after an error, and waits until the events have arrived: a
@@ -218,7 +254,7 @@ func (a *advance) stop(ctx context.Context) error {
 func (a *advance) end(ctx context.Context) error {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(ctx), deadline.Limit{What: "not done", Time: exitTime})
 	defer cancel()
-	if err := a.m.monitor.Execute(ctx, "cont", nil, nil, nil); err != nil {
+	if err := a.resume(ctx); err != nil {
 		return err
 	}
 	return a.m.events.wait(ctx, func(seen events) bool { return seen.stops >= a.stops })

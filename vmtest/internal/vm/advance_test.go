@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -70,6 +71,37 @@ func TestProveClock(t *testing.T) {
 	gone := errors.New("gone")
 	assert.ErrorIs(t, proveClock(func() (qemu.Reading, error) { return now, nil }, func() error { return gone }), gone)
 	assert.ErrorIs(t, proveClock(func() (qemu.Reading, error) { return now, gone }, nil), gone)
+}
+
+// The host's time for which the guest stood stopped does not count as the guest's.
+func TestAdvanceAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Machine{}
+		m.clock.change(time.Hour)
+		began := time.Now()
+		guestTime := func() time.Time { return m.GuestTime(time.Now()).Add(-time.Hour) }
+		a := advance{m: m, notedAt: began}
+		time.Sleep(3 * time.Second) // the guest stands
+		a.passed = time.Minute      // a leap
+		a.note()
+		assert.Equal(t, began.Add(time.Minute), guestTime())
+		time.Sleep(2 * time.Second) // it runs
+		assert.Equal(t, began.Add(time.Minute+2*time.Second), guestTime())
+		a.passed += 2 * time.Second
+		time.Sleep(4 * time.Second) // it stands again
+		a.passed += time.Minute
+		a.note()
+		assert.Equal(t, began.Add(2*time.Minute+2*time.Second), guestTime())
+
+		// The times before stay what they were.
+		assert.Equal(t, began.Add(time.Hour), m.GuestTime(began))
+		assert.Equal(t, began.Add(time.Hour+time.Minute+time.Second), m.GuestTime(began.Add(4*time.Second)))
+
+		m.clock.change(0) // someone sets the clock meanwhile
+		a.passed += time.Minute
+		a.note()
+		assert.Equal(t, time.Minute, m.Ahead())
+	})
 }
 
 // A machine that is being saved or restarted does not advance meanwhile.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,16 +56,25 @@ func (c *clock) change(ahead time.Duration) {
 	c.changes = append(c.changes, clockChange{time.Now(), ahead})
 }
 
-// aheadAt returns how far the wall clock was ahead at a time of the host's.
-func (c *clock) aheadAt(host time.Time) (ahead time.Duration) {
+// move changes how far the wall clock is ahead.
+func (c *clock) move(by time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, change := range c.changes {
-		if i == 0 || !change.at.After(host) { // it began with the first
-			ahead = change.ahead
-		}
+	if n := len(c.changes); n > 0 {
+		by += c.changes[n-1].ahead
 	}
-	return ahead
+	c.changes = append(c.changes, clockChange{time.Now(), by})
+}
+
+// aheadAt returns how far the wall clock was ahead at a time of the host's.
+func (c *clock) aheadAt(host time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.changes) == 0 {
+		return 0
+	}
+	after := sort.Search(len(c.changes), func(i int) bool { return c.changes[i].at.After(host) })
+	return c.changes[max(after-1, 0)].ahead // it began with the first
 }
 
 // Ahead returns how far the guest's wall clock is meant to be ahead of the host's. A reboot
