@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,6 +25,7 @@ type ClockChange struct {
 
 // clockRequest is a ClockChange, marshalled by the ssh package, which has no signed numbers.
 type clockRequest struct {
+	HasSet          bool
 	Set, Step, Slew uint64
 	Hardware        bool
 }
@@ -36,7 +38,7 @@ type clockReply struct{ UnixNano uint64 }
 func ChangeClock(ctx context.Context, agent Controller, c ClockChange) (time.Time, error) {
 	request := clockRequest{Step: uint64(c.Step), Slew: uint64(c.Slew), Hardware: c.Hardware}
 	if !c.Set.IsZero() {
-		request.Set = uint64(c.Set.UnixNano())
+		request.HasSet, request.Set = true, uint64(c.Set.UnixNano())
 	}
 	data, err := agent.Control(ctx, ClockRequest, ssh.Marshal(request))
 	if err != nil {
@@ -55,7 +57,7 @@ func changeClock(payload []byte) ([]byte, error) {
 	if err := ssh.Unmarshal(payload, &r); err != nil {
 		return nil, fmt.Errorf("parse clock request: %w", err)
 	}
-	if r.Set != 0 {
+	if r.HasSet {
 		if err := setWallClock(time.Unix(0, int64(r.Set))); err != nil {
 			return nil, err
 		}
@@ -96,10 +98,19 @@ func wallClock() (time.Time, error) {
 
 func setWallClock(at time.Time) error {
 	ts := unix.NsecToTimespec(at.UnixNano())
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return fmt.Errorf("set clock to %s: %w (the kernel takes no time before the boot was in 1970, and none after 2232)", at.UTC().Format(time.RFC3339), err)
+	return clockError(at, unix.ClockSettime(unix.CLOCK_REALTIME, &ts))
+}
+
+// clockError returns the error for a clock that was not set, or nil.
+func clockError(at time.Time, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("set clock to %s: %w", at.UTC().Format(time.RFC3339), err)
+	if errors.Is(err, unix.EINVAL) { // CheckClock of the host has refused what no kernel takes
+		return fmt.Errorf("%w: the kernel refuses a time at which its boot would be before 1970", err)
+	}
+	return err
 }
 
 // setHardwareClock sets the clock of rtc(4).
