@@ -192,11 +192,13 @@
 //
 // This works in the sandboxes of systemd.exec(5), such as with DynamicUser=,
 // ProtectSystem=strict, PrivateTmp=, PrivateNetwork=, PrivateUsers=, RestrictAddressFamilies=none
-// and SystemCallFilter=@system-service. A SystemCallFilter= without memfd_create(2), which is in
-// @ipc, ends the program or is without counters, as its SystemCallErrorNumber= says. A unit that does not
-// see the program's own directory, because it binds the program alone to another place
-// (BindReadOnlyPaths=), has no counters. So has a program that a test copies to another
-// place after InstallGo. go build's -coverpkg and -covermode come from GOFLAGS.
+// and SystemCallFilter=@system-service. If SystemCallFilter= forbids memfd_create(2), which is in
+// @ipc, systemd kills the program, or with SystemCallErrorNumber= it runs without counters. A
+// unit that does not see the program's own directory, because it binds the program alone to
+// another place (BindReadOnlyPaths=), has no counters. Neither has a program that a test copies
+// to another place after InstallGo. go build's -coverpkg and -covermode come from GOFLAGS.
+//
+// # Debugging
 //
 // Delve (github.com/go-delve/delve) debugs a Go daemon in the guest from the directory of its
 // sources, under its unit's own sandbox. In three terminals:
