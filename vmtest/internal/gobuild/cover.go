@@ -59,8 +59,8 @@ func coverOverlay(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("find GOROOT: %w", err)
 	}
 	lib := filepath.Join(strings.TrimSpace(string(out)), "src/internal/coverage/cfile")
-	if !exists(filepath.Join(lib, "hooks.go")) {
-		return "", fmt.Errorf("this version of Go has no %s: coverage of programs in guests needs Go 1.26", filepath.Join(lib, "hooks.go"))
+	if replaced := filepath.Join(lib, "hooks.go"); !exists(replaced) {
+		return "", fmt.Errorf("%s does not exist: coverage of programs in guests replaces that file of Go 1.26", replaced)
 	}
 	files, replace := make(map[string][]byte), make(map[string]string)
 	for name, data := range map[string][]byte{

@@ -212,3 +212,11 @@ func meetingPipe(t *testing.T, program string) string {
 	require.Len(t, found, 1)
 	return found[0]
 }
+
+// A Go that lacks the file to replace is named by that file.
+func TestCoverOverlayOfAnotherGo(t *testing.T) {
+	root := t.TempDir()
+	t.Setenv("GOROOT", root)
+	_, err := coverOverlay(t.Context(), t.TempDir())
+	assert.EqualError(t, err, filepath.Join(root, "src/internal/coverage/cfile/hooks.go")+" does not exist: coverage of programs in guests replaces that file of Go 1.26")
+}
