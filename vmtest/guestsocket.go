@@ -22,22 +22,23 @@ type guestSocket struct {
 func (m *Machine) socketsAt(ctx context.Context, network, address string) ([]guestSocket, error) {
 	list := []string{"ss", "--no-header", "--all", "--processes", "--numeric"}
 	switch network {
-	case "unix":
+	case "unix", "unixgram", "unixpacket":
 		out, err := m.Run(ctx, append(list, "--unix")...)
 		return unixSockets(out, address), err
-	case "tcp", "tcp4", "tcp6":
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return nil, err
 		}
-		hosts, err := m.addressesOf(ctx, network, host)
+		transport, family := network[:3], network[3:]
+		hosts, err := m.addressesOf(ctx, "tcp"+family, host)
 		if err != nil {
 			return nil, err
 		}
-		out, err := m.Run(ctx, append(list, "--tcp", "sport", "=", ":"+port)...)
-		return tcpSockets(out, hosts), err
+		out, err := m.Run(ctx, append(list, "--"+transport, "sport", "=", ":"+port)...)
+		return portSockets(out, hosts), err
 	}
-	return nil, fmt.Errorf("look up socket: network %q is not tcp or unix", network)
+	return nil, fmt.Errorf("look up socket: network %q is not tcp, udp or unix", network)
 }
 
 // unixSockets returns the socket at a path or at an @abstract name in the output of ss. A
@@ -56,9 +57,9 @@ func unixSockets(out, address string) []guestSocket {
 	return []guestSocket{there}
 }
 
-// tcpSockets returns the sockets that serve one of the addresses hosts, of those in the
+// portSockets returns the sockets that serve one of the addresses hosts, of those in the
 // output of ss for one port.
-func tcpSockets(out string, hosts []netip.Addr) []guestSocket {
+func portSockets(out string, hosts []netip.Addr) []guestSocket {
 	var there guestSocket
 	var everywhere []guestSocket
 	taken := make(map[netip.Addr]bool) // hosts with a listener of their own
@@ -67,7 +68,7 @@ func tcpSockets(out string, hosts []netip.Addr) []guestSocket {
 		if len(fields) < 5 {
 			continue
 		}
-		listening, local := fields[0] == "LISTEN", fields[3]
+		listening, local := fields[0] == "LISTEN" || fields[0] == "UNCONN", fields[3] // the last of UDP
 		if addr := localAddr(local); slices.Contains(hosts, addr) {
 			there.Local, there.Owners = local, there.Owners+line
 			taken[addr] = taken[addr] || listening

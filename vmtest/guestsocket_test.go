@@ -95,6 +95,22 @@ func TestListenerAtAPath(t *testing.T) {
 	}
 }
 
+// Sockets of datagrams are found, too.
+func TestListenerOfDatagrams(t *testing.T) {
+	m := machineHere(t)
+	udp, err := net.ListenPacket("udp", ":0")
+	require.NoError(t, err)
+	t.Cleanup(func() { udp.Close() })
+	_, port, err := net.SplitHostPort(udp.LocalAddr().String())
+	require.NoError(t, err)
+	assert.Regexp(t, `^a socket for every address, \*:\d+, is open in`, m.listener("udp", "127.0.0.1:"+port))
+	path := filepath.Join(t.TempDir(), "gram")
+	gram, err := net.ListenPacket("unixgram", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { gram.Close() })
+	assert.Regexp(t, "^a socket there is open in vmtest", m.listener("unixgram", path))
+}
+
 // A socket at the address itself serves it, and not one for every address.
 func TestSpecificSocketIsPreferred(t *testing.T) {
 	const out = `LISTEN 0 128 *:80 *:* users:(("a",pid=1,fd=3))
@@ -105,7 +121,7 @@ LISTEN 0 128 127.0.0.1:80 0.0.0.0:* users:(("c",pid=3,fd=3))
 	ask := func(host string) (locals []string) {
 		hosts, err := m.addressesOf(t.Context(), "tcp", host)
 		require.NoError(t, err)
-		for _, s := range tcpSockets(out, hosts) {
+		for _, s := range portSockets(out, hosts) {
 			locals = append(locals, s.Local)
 		}
 		return locals
