@@ -75,6 +75,7 @@ var failingTests = []failing{
 		"journal.txt": `Out of memory: Killed process \d+ \(dd\)`,
 	}},
 	{name: "core-dumped", test: func(t *testing.T, g *vmtest.Guest) {
+		g.Exec(t, vmtest.Command{Args: []string{"systemctl", "start", "crash-away.service"}}) // whose directory is gone then
 		g.Unit("crash.service").Start(t)
 		g.Unit("crash.service").Wait(t, "inactive")
 	}, cause: map[string]string{

@@ -55,9 +55,12 @@ func (m *Machine) cores(ctx context.Context, entries []journal.Entry) ([]guest.C
 	}
 	args = append(args[:1], slices.Compact(slices.Sorted(slices.Values(args[1:])))...)
 	found, err := m.ask(ctx, append(args, "-maxdepth", "1", "-type", "f", "-name", prefix+"*", "-print0")...)
-	files := strings.FieldsFunc(found, func(r rune) bool { return r == 0 })
-	if err != nil || len(files) == 0 {
+	if err != nil && !isExit(err) { // it exits with 1 if a unit's directory is gone
 		return nil, err
+	}
+	files := strings.FieldsFunc(found, func(r rune) bool { return r == 0 })
+	if len(files) == 0 {
+		return nil, nil
 	}
 	text, err := m.ask(ctx, append([]string{guest.AgentPath, guest.CoreVerb}, files[:min(len(files), maxCores)]...)...)
 	if err != nil {
@@ -101,15 +104,26 @@ func loggedCores(entries []journal.Entry) (all []guest.Core) {
 	return all
 }
 
-// ask runs a command as root that is no step of the test, and returns what it prints, which
-// is bounded.
+// ask runs a command as root that is no step of the test, and returns what it writes to its
+// standard output. More than maxCoreText is an error.
 func (m *Machine) ask(ctx context.Context, args ...string) (string, error) {
-	var out bytes.Buffer
-	err := m.printTo(ctx, &out, args)
-	if out.Len() > maxCoreText {
-		out.Truncate(maxCoreText)
+	out := answer{left: maxCoreText}
+	err := m.output(ctx, &out, args)
+	return out.text.String(), err
+}
+
+// answer is a buffer that fails when it is full.
+type answer struct {
+	text bytes.Buffer
+	left int
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if len(p) > a.left {
+		return 0, fmt.Errorf("it is more than %d KiB", maxCoreText>>10)
 	}
-	return out.String(), err
+	a.left -= len(p)
+	return a.text.Write(p)
 }
 
 // coreLine returns a dump in one line.
@@ -157,13 +171,27 @@ func (m *Machine) coreFiles(ctx context.Context, dir *evidence.Directory, cores 
 		return
 	}
 	r, w := io.Pipe()
-	defer r.Close()
-	go func() { w.CloseWithError(m.printTo(ctx, w, args)) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.CloseWithError(m.output(ctx, w, args))
+	}()
+	unpackCores(dir, r, names)
+	r.Close() // so that tar ends
+	<-ended
+}
+
+// unpackCores writes the files of an archive whose paths have names to the evidence. It reads
+// to the end, where the error of the command that makes the archive is.
+func unpackCores(dir *evidence.Directory, r io.Reader, names map[string]string) {
 	archive := tar.NewReader(r)
 	for {
 		h, err := archive.Next()
 		if err == io.EOF {
-			return
+			_, err = io.Copy(io.Discard, r)
+			if err == nil {
+				return
+			}
 		}
 		if err != nil {
 			dir.Fail("core dumps", err)

@@ -106,8 +106,8 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 // journalKept is the most entries that the text of a journal has.
 const journalKept = 100_000
 
-// printTo runs a command as root and writes what it prints. How the command ends does not
-// matter: systemctl status exits with 3 for a unit that has failed.
+// printTo runs a command as root and writes what it prints, for people to read. How the
+// command ends does not matter: systemctl status exits with 3 for a unit that has failed.
 func (m *Machine) printTo(ctx context.Context, w io.Writer, args []string) error {
 	system := *m.system()
 	system.steps = nil // this is no step of the test
@@ -116,6 +116,14 @@ func (m *Machine) printTo(ctx context.Context, w io.Writer, args []string) error
 		_, err = fmt.Fprintln(w, err)
 	}
 	return public(err)
+}
+
+// output runs a command as root, for a program to read: it writes the standard output alone.
+// A command that does not exit with 0 is an error, which has the end of its standard error.
+func (m *Machine) output(ctx context.Context, stdout io.Writer, args []string) error {
+	system := *m.system()
+	system.steps = nil // this is no step of the test
+	return system.runTo(ctx, args, stdout)
 }
 
 // unitsOfEvidence returns the units that have failed, and those under test of the system.
