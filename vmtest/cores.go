@@ -8,14 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
-
-	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
@@ -28,8 +25,7 @@ const (
 	maxCoreText = 1 << 20
 )
 
-// cores returns the core dumps that the units left which dumped core according to entries:
-// files of systemd-coredump, or where core(5) puts them. There are none while the kernel's
+// cores returns the core dumps of the units that, according to entries, dumped core: files of systemd-coredump, or where core(5) puts them. There are none while the kernel's
 // core_pattern or a unit's LimitCORE= forbids them.
 func (m *Machine) cores(ctx context.Context, entries []journal.Entry) ([]guest.Core, error) {
 	units := journal.Dumped(entries)
@@ -126,18 +122,23 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.text.Write(p)
 }
 
-// coreLine returns a dump in one line.
-func coreLine(c guest.Core) string {
-	text := fmt.Sprintf("process %d (%s) dumped core: signal %d/%s", c.PID, c.Name, c.Signal,
-		strings.TrimPrefix(unix.SignalName(syscall.Signal(c.Signal)), "SIG"))
-	if len(c.Frames) > 0 {
-		text += " in " + c.Frames[0]
+// coreNames returns the names of the files of dumps in the evidence, by their paths in the
+// guest: core-PID, and core-PID-2 for the second of a process.
+func coreNames(cores []guest.Core) map[string]string {
+	names := make(map[string]string)
+	count := make(map[int]int)
+	for _, c := range cores {
+		if c.Path == "" || names[c.Path] != "" {
+			continue
+		}
+		name := fmt.Sprintf("core-%d", c.PID)
+		if count[c.PID]++; count[c.PID] > 1 {
+			name += fmt.Sprintf("-%d", count[c.PID])
+		}
+		names[c.Path] = name + packed(c.Path)
 	}
-	return tail.Printable(text)
+	return names
 }
-
-// coreName returns the name of the file of a dump in the evidence.
-func coreName(c guest.Core) string { return fmt.Sprintf("core-%d%s", c.PID, packed(c.Path)) }
 
 // packed returns the suffix of a file that systemd-coredump has compressed.
 func packed(file string) string {
@@ -148,42 +149,27 @@ func packed(file string) string {
 	return ""
 }
 
-// coreText returns a dump in several lines.
-func coreText(c guest.Core) string {
-	text := coreLine(c)
-	for i, frame := range c.Frames {
-		text += fmt.Sprintf("\n    #%d %s", i, tail.Printable(frame))
-	}
-	return text + "\n    its file " + tail.Printable(c.Path) + " is here as " + coreName(c)
-}
-
 // coreFiles copies the dumps to the evidence. tar leaves out their holes.
 func (m *Machine) coreFiles(ctx context.Context, dir *evidence.Directory, cores []guest.Core) {
-	names := make(map[string]string)
-	args := []string{"tar", "--create", "--sparse", "--absolute-names", "--"}
-	for _, c := range cores {
-		if c.Path != "" {
-			names[c.Path] = coreName(c)
-			args = append(args, c.Path)
-		}
-	}
+	names := coreNames(cores)
 	if len(names) == 0 {
 		return
 	}
+	args := append([]string{"tar", "--create", "--sparse", "--absolute-names", "--"}, slices.Sorted(maps.Keys(names))...)
 	r, w := io.Pipe()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		w.CloseWithError(m.output(ctx, w, args))
 	}()
-	unpackCores(dir, r, names)
+	unpackCores(ctx, dir, r, names)
 	r.Close() // so that tar ends
 	<-ended
 }
 
 // unpackCores writes the files of an archive whose paths have names to the evidence. It reads
 // to the end, where the error of the command that makes the archive is.
-func unpackCores(dir *evidence.Directory, r io.Reader, names map[string]string) {
+func unpackCores(ctx context.Context, dir *evidence.Directory, r io.Reader, names map[string]string) {
 	archive := tar.NewReader(r)
 	for {
 		h, err := archive.Next()
@@ -199,7 +185,7 @@ func unpackCores(dir *evidence.Directory, r io.Reader, names map[string]string) 
 		}
 		if name := names[h.Name]; name != "" {
 			delete(names, h.Name) // once
-			dir.Sparse(name, archive)
+			dir.Sparse(ctx, name, archive)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
 // archiveOf returns an archive with a file.
@@ -39,7 +40,7 @@ func TestUnpackCores(t *testing.T) {
 	dir, err := evidence.Make(t.TempDir(), t.Name(), time.Now())
 	require.NoError(t, err)
 	archive := io.MultiReader(bytes.NewReader(archiveOf(t, "/var/tmp/core", "dump")), failing{errors.New("tar: cannot stat the other")})
-	unpackCores(dir, archive, map[string]string{"/var/tmp/core": "core-7", "/gone": "core-8"})
+	unpackCores(t.Context(), dir, archive, map[string]string{"/var/tmp/core": "core-7", "/gone": "core-8"})
 	text, err := os.ReadFile(filepath.Join(dir.Path(), "core-7"))
 	require.NoError(t, err)
 	assert.Equal(t, "dump", string(text))
@@ -55,4 +56,11 @@ func TestLargeAnswer(t *testing.T) {
 	assert.ErrorContains(t, err, "it is more than 1024 KiB")
 	assert.Equal(t, "some", a.text.String()[:4])
 	assert.LessOrEqual(t, a.text.Len(), maxCoreText)
+}
+
+// Each dump has a name of its own.
+func TestCoreNames(t *testing.T) {
+	assert.Equal(t, map[string]string{"/a": "core-7", "/b.zst": "core-7-2.zst", "/c.tmp": "core-8"}, coreNames([]guest.Core{
+		{Path: "/a", PID: 7}, {PID: 7}, {Path: "/b.zst", PID: 7}, {Path: "/c.tmp", PID: 8}, {Path: "/a", PID: 7},
+	}))
 }

@@ -13,6 +13,7 @@ import (
 
 	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/journal"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
@@ -80,10 +81,8 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 	if !summary.answers {
 		return moments
 	}
-	if len(summary.cores) > 0 {
-		dir.Text("cores.txt", linesOf(summary.cores, coreText)...)
-		m.coreFiles(ctx, dir, summary.cores)
-	}
+	names := coreNames(summary.cores)
+	dir.Text("cores.txt", linesOf(summary.cores, func(c guest.Core) string { return coreText(c, names) })...)
 	units := m.unitsOfEvidence(entries)
 	for _, file := range []struct {
 		name string
@@ -100,6 +99,7 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 		}
 		dir.Write(file.name, func(w io.Writer) error { return m.printTo(ctx, w, file.args) })
 	}
+	m.coreFiles(ctx, dir, summary.cores) // last, because they are large
 	return moments
 }
 

@@ -3,8 +3,12 @@ package vmtest
 import (
 	"fmt"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/internal/tail"
+	"example.org/systemd-vmtest/vmtest/internal/guest"
 	"example.org/systemd-vmtest/vmtest/internal/systemd"
 )
 
@@ -40,6 +44,28 @@ func socketLine(s systemd.Socket) string {
 		text += fmt.Sprintf("; accepted %d, connected %d", s.Accepted, s.Connected)
 	}
 	return text
+}
+
+// coreLine returns a core dump in one line.
+func coreLine(c guest.Core) string {
+	text := fmt.Sprintf("process %d (%s) dumped core: signal %d/%s", c.PID, c.Name, c.Signal,
+		strings.TrimPrefix(unix.SignalName(syscall.Signal(c.Signal)), "SIG"))
+	if len(c.Frames) > 0 {
+		text += " in " + c.Frames[0]
+	}
+	return tail.Printable(text)
+}
+
+// coreText returns a core dump in several lines. names are those of coreNames.
+func coreText(c guest.Core, names map[string]string) string {
+	text := coreLine(c)
+	for i, frame := range c.Frames {
+		text += fmt.Sprintf("\n    #%d %s", i, tail.Printable(frame))
+	}
+	if c.Path == "" {
+		return text
+	}
+	return text + "\n    its file " + tail.Printable(c.Path) + " is here as " + names[c.Path]
 }
 
 // linesOf returns a line for each of all.

@@ -26,3 +26,12 @@ func Printable(s string) string {
 		return r
 	}, s)
 }
+
+// Head returns the beginning of an untrusted text, some most bytes, safe to print.
+func Head(s string, most int) string {
+	s = Printable(s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

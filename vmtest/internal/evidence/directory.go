@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -31,15 +32,15 @@ const (
 // Directory is the evidence about one guest of a failed test. It belongs to this user alone.
 type Directory struct {
 	path  string
-	files []File // that Write has made
+	files []File // that Write and Sparse have made
 	errs  []error
 	used  int64    // bytes
 	full  bool     // the disk is
 	lost  []string // the files that were not begun for that
 }
 
-// room returns how many bytes the next file may have.
-func (d *Directory) room() int { return int(min(maxFile, maxTotal-d.used)) }
+// room returns how many bytes the next file may have if it leaves some for others.
+func (d *Directory) room(others int64) int { return int(max(0, min(maxFile, maxTotal-others-d.used))) }
 
 // partial is the end of the name of a file that is not whole.
 const partial = ".part"
@@ -128,28 +129,39 @@ func (d *Directory) Path() string { return d.path }
 // It makes no file of nothing. Err has what goes wrong. A file that is not whole for that ends
 // in .part.
 func (d *Directory) Write(name string, write func(io.Writer) error) {
+	d.writeUpTo(d.room(0), name, write)
+}
+
+// writeUpTo is Write for a file of up to room bytes.
+func (d *Directory) writeUpTo(room int, name string, write func(io.Writer) error) {
+	d.make(name, func(file *os.File) error { return d.fill(file, room, write) })
+}
+
+// make makes a file, which fill fills.
+func (d *Directory) make(name string, fill func(*os.File) error) {
 	if d.full {
 		d.lost = append(d.lost, name)
 		return
 	}
-	switch err := d.write(name, write); {
+	file, err := os.OpenFile(filepath.Join(d.path, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
 	case errors.Is(err, fs.ErrExist):
-		d.errs = append(d.errs, fmt.Errorf("%s: %w", name, err))
-	case err != nil:
+		d.Fail(name, err)
+		return
+	case err == nil:
+		err = fill(file)
+		file.Close()
+	}
+	if err != nil {
 		d.fail(name, err)
 	}
 }
 
-func (d *Directory) write(name string, write func(io.Writer) error) error {
-	file, err := os.OpenFile(filepath.Join(d.path, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
+// fill writes what write writes, and closes the file.
+func (d *Directory) fill(file *os.File, room int, write func(io.Writer) error) error {
 	sum := sha256.New()
-	room := d.room()
 	out := &limited{w: io.MultiWriter(file, sum), left: room}
-	err = write(out)
+	err := write(out)
 	d.used += int64(room - out.left)
 	if errClose := file.Close(); err == nil {
 		err = errClose
@@ -157,10 +169,15 @@ func (d *Directory) write(name string, write func(io.Writer) error) error {
 	if out.left == room && !out.cut {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
-	if info, errStat := os.Stat(file.Name()); errStat == nil {
-		d.files = append(d.files, File{Name: name, Bytes: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil))})
-	}
+	d.note(file.Name(), sum)
 	return err
+}
+
+// note notes a file for the record.
+func (d *Directory) note(path string, sum hash.Hash) {
+	if info, err := os.Stat(path); err == nil {
+		d.files = append(d.files, File{Name: filepath.Base(path), Bytes: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil))})
+	}
 }
 
 // Text makes a file of lines.

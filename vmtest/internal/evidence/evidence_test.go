@@ -203,6 +203,10 @@ func TestLargeDirectory(t *testing.T) {
 	last, err := os.ReadFile(filepath.Join(d.Path(), fmt.Sprint(files-1)))
 	require.NoError(t, err)
 	assert.Equal(t, cutOff, string(last))
+	d.Record(Record{Test: "TestA"})
+	r, err := Read(d.Path())
+	require.NoError(t, err, "the record is whole")
+	assert.Equal(t, "TestA", r.Test)
 }
 
 // The error of a place in the cache says what to set if there is no home.

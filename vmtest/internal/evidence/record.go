@@ -57,26 +57,39 @@ const (
 	recordOutput  = 4 << 10 // bytes of what a step printed
 	recordMoments = 3000
 	recordText    = 1 << 10 // bytes of any other text
+	recordFiles   = 200
 	recordMax     = 32 << 20
 )
 
-// Record writes the directory's RecordFile: r with the files that Write has made. It comes
-// last.
+// Record writes the directory's RecordFile: r with the files that Write and Sparse have made.
+// It comes last. It is whole even if those have all bytes that a directory has at most.
 func (d *Directory) Record(r Record) {
 	r.Files = d.files
 	r.bound()
-	d.Write(RecordFile, func(w io.Writer) error {
-		data, err := json.Marshal(r)
-		if err != nil {
+	d.writeUpTo(recordMax, RecordFile, func(w io.Writer) error {
+		var record, file bytes.Buffer
+		if err := encode(&record, r, ""); err != nil {
 			return err
 		}
-		data, err = json.MarshalIndent(envelope{Format, digest(data), data}, "", " ")
-		if err != nil {
+		data := bytes.TrimSpace(record.Bytes())
+		if err := encode(&file, envelope{Format, digest(data), data}, " "); err != nil {
 			return err
 		}
-		_, err = w.Write(append(data, '\n'))
+		if file.Len() > recordMax {
+			return fmt.Errorf("it has more than %d bytes", recordMax)
+		}
+		_, err := w.Write(file.Bytes())
 		return err
 	})
+}
+
+// encode writes v as JSON and a line feed. It leaves <, > and & as they are, which take six
+// bytes each otherwise.
+func encode(w io.Writer, v any, indent string) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	return e.Encode(v)
 }
 
 // bound makes the texts safe to print, and leaves out what is too much.
@@ -85,31 +98,30 @@ func (r *Record) bound() {
 	r.Steps = slices.Clone(r.Steps[max(0, len(r.Steps)-recordSteps):])
 	r.Moments = slices.Clone(r.Moments[max(0, len(r.Moments)-recordMoments):])
 	r.Verdict = slices.Clone(r.Verdict[:min(len(r.Verdict), 50)])
+	r.Files = slices.Clone(r.Files[:min(len(r.Files), recordFiles)])
+	for _, text := range []*string{&r.Test, &r.Package, &r.Image, &r.Title, &r.Systemd, &r.Kernel, &r.Accel} {
+		*text = head(*text)
+	}
 	for i, line := range r.Verdict {
 		r.Verdict[i] = head(line)
 	}
 	for i := range r.Steps {
 		s := &r.Steps[i]
 		s.Began, s.Text, s.Result = s.Began.UTC(), head(s.Text), head(s.Result)
-		if over := len(s.Output) - recordOutput; over > 0 {
-			s.Output = "…" + s.Output[over:]
-		}
 		s.Output = tail.Printable(s.Output)
+		if over := len(s.Output) - recordOutput; over > 0 {
+			s.Output = "…" + strings.ToValidUTF8(s.Output[over:], "")
+		}
 	}
 	for i := range r.Moments {
 		m := &r.Moments[i]
-		m.At, m.Unit, m.Text = m.At.UTC(), head(m.Unit), head(m.Text)
+		m.At, m.Of, m.Unit, m.Text = m.At.UTC(), head(m.Of), head(m.Unit), head(m.Text)
 	}
 	r.Began, r.Ended = r.Began.UTC(), r.Ended.UTC()
 }
 
 // head returns the beginning of a text, safe to print.
-func head(text string) string {
-	if len(text) > recordText {
-		text = strings.ToValidUTF8(text[:recordText], "") + "…"
-	}
-	return tail.Printable(text)
-}
+func head(text string) string { return tail.Head(text, recordText) }
 
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
@@ -177,11 +189,18 @@ func parse(data []byte) (*Record, error) {
 	if err := json.Unmarshal(record.Bytes(), r); err != nil {
 		return nil, fmt.Errorf("is damaged: %w", err)
 	}
+	for _, f := range r.Files {
+		if f.Bytes < 0 || f.Bytes > maxSize {
+			return nil, fmt.Errorf("is damaged: a file with %d bytes", f.Bytes)
+		}
+	}
+	r.bound() // it may be another program's
 	return r, nil
 }
 
 // ReadFile returns up to most bytes of the end of a file of the directory dir, and how many come
-// before them. A file that is not as the record says is an error.
+// before them. A file that is not as the record says is an error, and so is one with more bytes
+// than Write writes.
 func (r *Record) ReadFile(dir, name string, most int64) (data []byte, before int64, err error) {
 	i := slices.IndexFunc(r.Files, func(f File) bool { return f.Name == name })
 	if i < 0 || name != filepath.Base(name) {
@@ -195,6 +214,9 @@ func (r *Record) ReadFile(dir, name string, most int64) (data []byte, before int
 	defer f.Close()
 	if size != r.Files[i].Bytes {
 		return nil, 0, fmt.Errorf("read evidence: %s was changed after the test had written it", path)
+	}
+	if size > maxFile+int64(len(cutOff)) {
+		return nil, 0, fmt.Errorf("read evidence: %s has %d bytes, which no text of the evidence has", path, size)
 	}
 	h := sha256.New()
 	before = max(0, r.Files[i].Bytes-most)

@@ -70,6 +70,47 @@ func TestLargeRecord(t *testing.T) {
 	assert.Len(t, got.Steps, recordSteps)
 }
 
+// A record of any texts can be read.
+func TestRecordOfMarkup(t *testing.T) {
+	for _, char := range []string{"<", "\x01"} {
+		long := strings.Repeat(char, 2*recordText)
+		r := Record{Test: long, Package: long}
+		for range recordSteps {
+			r.Steps = append(r.Steps, Step{Text: long, Result: long, Output: strings.Repeat(char, 2*recordOutput)})
+		}
+		for range recordMoments {
+			r.Moments = append(r.Moments, Moment{Text: long, Unit: long})
+		}
+		_, err := Read(recorded(t, r))
+		assert.NoError(t, err, "of %q", char)
+	}
+}
+
+// A record that another program wrote is as safe to print as one of a test, and as small.
+func TestForeignRecord(t *testing.T) {
+	foreign := func(r Record) (*Record, error) {
+		data, err := json.Marshal(r)
+		require.NoError(t, err)
+		data, err = json.Marshal(envelope{Format, digest(data), data})
+		require.NoError(t, err)
+		return parse(data)
+	}
+	r, err := foreign(Record{
+		Test: "\x1b[2JTestA", Guest: Guest{Kernel: "6\x07"}, Verdict: []string{"\x1b[2Jx"},
+		Moments: make([]Moment, recordMoments+1), Files: make([]File, recordFiles+1),
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "TestA", r.Test)
+	assert.Equal(t, "6\ufffd", r.Kernel)
+	assert.Equal(t, []string{"x"}, r.Verdict)
+	assert.Len(t, r.Moments, recordMoments)
+	assert.Len(t, r.Files, recordFiles)
+	for _, size := range []int64{-1, maxSize + 1} {
+		_, err := foreign(Record{Files: []File{{Name: "journal.txt", Bytes: size}}})
+		assert.ErrorContains(t, err, "is damaged: a file with")
+	}
+}
+
 // A record of another format, and one that is not as the test wrote it, names its file.
 func TestBadRecords(t *testing.T) {
 	dir := recorded(t, Record{Test: "TestA", Verdict: []string{"all is well"}})
@@ -116,6 +157,12 @@ func TestAlteredFile(t *testing.T) {
 		_, _, err = r.ReadFile(dir, "journal.txt", 100)
 		assert.ErrorContains(t, err, want)
 	}
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, maxSize))
+	r.Files[0].Bytes = maxSize
+	_, _, err = r.ReadFile(dir, "journal.txt", 100)
+	assert.ErrorContains(t, err, "which no text of the evidence has")
 	_, _, err = r.ReadFile(dir, "../x", 100)
 	assert.ErrorContains(t, err, "has no ../x")
 }

@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,7 +25,7 @@ func TestSparse(t *testing.T) {
 	d, err := Make(t.TempDir(), "TestA", time.Now())
 	require.NoError(t, err)
 	const size = 100 << 20
-	d.Sparse("core", io.MultiReader(bytes.NewReader([]byte("head")), io.LimitReader(zeros{}, size), bytes.NewReader([]byte("tail"))))
+	d.Sparse(t.Context(), "core", io.MultiReader(bytes.NewReader([]byte("head")), io.LimitReader(zeros{}, size), bytes.NewReader([]byte("tail"))))
 	require.NoError(t, d.Err())
 	f, err := os.Open(filepath.Join(d.Path(), "core"))
 	require.NoError(t, err)
@@ -37,8 +39,33 @@ func TestSparse(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "tail", string(end))
 
-	d.Sparse("large", io.LimitReader(ones{}, maxFile+page))
+	d.Sparse(t.Context(), "large", io.LimitReader(ones{}, maxFile+page))
 	assert.ErrorContains(t, d.Err(), "large.part: it is cut after 32 MiB")
+
+	d.Sparse(t.Context(), "core", bytes.NewReader([]byte("another")))
+	assert.ErrorContains(t, d.Err(), "core: open ", "a second one of that name")
+	assert.FileExists(t, f.Name(), "the first one stays whole")
+	d.Record(Record{})
+	r, err := Read(d.Path())
+	require.NoError(t, err)
+	require.Len(t, r.Files, 1, "those that are whole")
+	assert.Equal(t, "core", r.Files[0].Name)
+	assert.EqualValues(t, size+8, r.Files[0].Bytes)
+	_, err = f.Seek(0, io.SeekStart)
+	require.NoError(t, err)
+	data, err := io.ReadAll(f)
+	require.NoError(t, err)
+	assert.Equal(t, digest(data), r.Files[0].SHA256)
+}
+
+// A file of zeros without end ends with the time for the evidence.
+func TestSparseFileEndsWithItsTime(t *testing.T) {
+	d, err := Make(t.TempDir(), "TestA", time.Now())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the time is up"))
+	d.Sparse(ctx, "core", zeros{})
+	assert.ErrorContains(t, d.Err(), "core.part: the time is up")
 }
 
 // ones returns bytes that are not zero.
