@@ -3,6 +3,8 @@ package report
 import (
 	"regexp"
 	"strings"
+
+	"example.org/systemd-vmtest/internal/tail"
 )
 
 // line is a line of output, and what it is in a comparison.
@@ -99,5 +101,5 @@ func value(lines []string) string {
 	if len(lines) > valueMax {
 		text += "\n…"
 	}
-	return short(text, 4000)
+	return tail.Head(text, 4000)
 }

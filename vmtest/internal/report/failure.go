@@ -15,9 +15,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 )
 
-// The most that a page has: failures in detail, directories of a test, steps and
-// changes of units of a guest, bytes
-// of a journal, and bytes of all that is below the messages.
+// The most that a page has: failures in detail, directories of a test, steps and changes of
+// units of a guest, bytes of a journal, and bytes of all that is below the messages.
 const (
 	failuresMax  = 100
 	evidencesMax = 4
@@ -32,7 +31,7 @@ type budget int
 
 // take takes n bytes if they are left.
 func (b *budget) take(n int) bool {
-	if n > int(*b) {
+	if n < 0 || n > int(*b) {
 		*b = 0 // what comes later is smaller, but of less use
 		return false
 	}
@@ -166,14 +165,14 @@ var panicLine = regexp.MustCompile(`(?m)^panic: .*`)
 // brief returns what a message says in a line.
 func brief(message string) string {
 	if text := panicLine.FindString(message); text != "" {
-		return short(text, 200)
+		return tail.Head(text, 200)
 	}
 	if m := errorLine.FindStringSubmatch(message); m != nil {
 		text := strings.TrimRight(m[1], " :")
 		if d, ok := firstDifference(message); ok {
 			text += ": expected " + oneLine(d.Want) + ", actual " + oneLine(d.Got)
 		}
-		return short(text, 200)
+		return tail.Head(text, 200)
 	}
 	all := ""
 	for text := range strings.Lines(message) {
@@ -186,7 +185,7 @@ func brief(message string) string {
 		}
 		all += " " // the next line says what
 	}
-	return short(strings.TrimSpace(all), 200)
+	return tail.Head(strings.TrimSpace(all), 200)
 }
 
 func firstDifference(message string) (difference, bool) {
@@ -199,7 +198,7 @@ func firstDifference(message string) (difference, bool) {
 
 func oneLine(text string) string {
 	first, _, more := strings.Cut(text, "\n")
-	if first = short(first, 60); more {
+	if first = tail.Head(first, 60); more {
 		first += "…"
 	}
 	return first
@@ -216,7 +215,7 @@ func (r *Run) find(path string, left *budget) found {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(dir); err != nil {
-			e.Problem = "The directory is no longer there: it was removed, or the test ran on another host."
+			e.Problem = "The directory does not exist on this host."
 		} else {
 			e.Problem = "The directory has no " + evidence.RecordFile + "."
 		}
@@ -251,27 +250,26 @@ func (r *Run) find(path string, left *budget) found {
 // readJournal reads the end of the journal.
 func (e *found) readJournal(dir string, left *budget) {
 	const journal = "journal.txt"
-	for _, f := range e.Record.Files {
-		if f.Name != journal {
-			continue
-		}
-		most := min(f.Bytes, journalMax)
-		if !left.take(int(most)) {
-			most = 0
-		}
-		data, cut, err := e.Record.ReadFile(dir, journal, most)
-		if err != nil {
-			e.Problem = tail.Printable(err.Error())
-			return
-		}
-		text := string(data)
-		if cut > 0 { // the first line is not whole
-			first, rest, found := strings.Cut(text, "\n")
-			text, cut = rest, cut+int64(len(first))
-			if found {
-				cut++
-			}
-		}
-		e.Journal, e.Cut = strings.TrimRight(tail.Printable(text), "\n"), cut
+	i := slices.IndexFunc(e.Record.Files, func(f evidence.File) bool { return f.Name == journal })
+	if i < 0 {
+		return
 	}
+	most := min(e.Record.Files[i].Bytes, journalMax)
+	if !left.take(int(most)) {
+		most = 0
+	}
+	data, cut, err := e.Record.ReadFile(dir, journal, most)
+	if err != nil {
+		e.Problem = tail.Printable(err.Error())
+		return
+	}
+	text := string(data)
+	if cut > 0 { // the first line is not whole
+		first, rest, found := strings.Cut(text, "\n")
+		text, cut = rest, cut+int64(len(first))
+		if found {
+			cut++
+		}
+	}
+	e.Journal, e.Cut = strings.TrimRight(tail.Printable(text), "\n"), cut
 }

@@ -105,7 +105,7 @@ func TestEvidenceThatIsGone(t *testing.T) {
 	d.Text("journal.txt", "the journal")
 	d.Record(evidence.Record{Verdict: []string{"title", "a.service failed"}})
 	lines := []string{started("TestA"), attr("TestA", evidence.AttrEvidence, "/elsewhere/"+filepath.Base(d.Path())), ended("fail", "TestA")}
-	assert.Contains(t, html(t, read(t, lines...)), "The directory is no longer there")
+	assert.Contains(t, html(t, read(t, lines...)), "The directory does not exist on this host")
 
 	r := read(t, lines...)
 	r.Moved = place

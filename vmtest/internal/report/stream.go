@@ -91,7 +91,7 @@ func (i *input) line(line []byte) error {
 	if err := json.Unmarshal(line, &e); err != nil || e.Action == "" {
 		i.run.Strays++
 		if len(i.run.Stray) < straysMax {
-			i.run.Stray = append(i.run.Stray, short(string(line), 500))
+			i.run.Stray = append(i.run.Stray, tail.Head(string(line), 500))
 		}
 		return nil
 	}
@@ -202,7 +202,7 @@ func (i *input) ofTest(e event) error {
 func (t *Test) attr(key, value string) {
 	switch key {
 	case evidence.AttrImage:
-		t.asked = short(value, 200)
+		t.asked = tail.Head(value, 200)
 	case evidence.AttrEvidence:
 		if len(t.Evidence) < attrsMax {
 			t.Evidence = append(t.Evidence, value)
@@ -211,7 +211,7 @@ func (t *Test) attr(key, value string) {
 		var m evidence.Machine
 		if json.Unmarshal([]byte(value), &m) == nil && m.Image != "" && len(t.Machines) < attrsMax {
 			for _, text := range []*string{&m.Image, &m.Title, &m.Systemd, &m.Kernel, &m.Accel} {
-				*text = short(*text, 200)
+				*text = tail.Head(*text, 200)
 			}
 			t.Machines = append(t.Machines, m)
 		}
@@ -244,12 +244,4 @@ func seconds(s float64) time.Duration {
 		return 0
 	}
 	return time.Duration(s * float64(time.Second))
-}
-
-// short returns the beginning of a text, up to most bytes, safe to print.
-func short(text string, most int) string {
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return tail.Printable(text)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"example.org/systemd-vmtest/internal/tail"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
 )
 
@@ -73,7 +74,7 @@ func draw(r *evidence.Record) *picture {
 		return round(laneLeft + (laneRight-laneLeft)*min(max(part, 0), 1))
 	}
 	for _, s := range r.Steps {
-		b := bar{X: x(s.Began), Row: stepsTop, Failed: s.Result != "", Title: short(s.Line(), 200)}
+		b := bar{X: x(s.Began), Row: stepsTop, Failed: s.Result != "", Title: tail.Head(s.Line(), 200)}
 		b.Width = max(2, round(x(s.Began.Add(s.Took))-b.X))
 		if b.Failed {
 			p.Failed++
@@ -100,7 +101,7 @@ func draw(r *evidence.Record) *picture {
 		if !ok {
 			i = at[others]
 		}
-		p.Lanes[i].add(mark{X: x(m.At), Kind: p.count(m), Count: 1, Title: short(m.Text, 200)})
+		p.Lanes[i].add(mark{X: x(m.At), Kind: p.count(m), Count: 1, Title: tail.Head(m.Text, 200)})
 	}
 	p.Bottom = y - laneHigh/2 + 4
 	p.Height = p.Bottom + 24
