@@ -70,5 +70,8 @@ func explainInterrupt(err error) string {
 	if errors.As(err, &left) {
 		return explain(fmt.Errorf("interrupted; %w", left))
 	}
+	if unwritten, ok := errors.AsType[*writeError](err); ok {
+		return explain(fmt.Errorf("interrupted; %w", unwritten))
+	}
 	return "interrupted; all guests are closed"
 }

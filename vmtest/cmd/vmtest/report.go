@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -57,10 +59,14 @@ So they are after Ctrl-C, with the tests that had ended.`,
 			if err == nil {
 				err = writeReport(r, flags, s.out)
 			}
-			if ctx.Err() != nil {
-				return fmt.Errorf("report: %w", context.Cause(ctx))
+			if ctx.Err() == nil {
+				return err
 			}
-			return err
+			interrupted := fmt.Errorf("report: %w", context.Cause(ctx))
+			if errors.As(err, new(*statusError)) { // the verdict, which is printed
+				return interrupted
+			}
+			return errors.Join(interrupted, err)
 		},
 	}
 	cmd.Flags().StringVar(&flags.html, "html", "", "write the page to `FILE`")
@@ -120,6 +126,13 @@ func showRun(r *report.Run, w io.Writer) {
 	r.PackageEnded = func(p *report.Package) { fmt.Fprint(w, p.Output.String()) }
 }
 
+// writeError reports that a report could not be written.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return "write report: " + e.err.Error() }
+
+func (e *writeError) Unwrap() error { return e.err }
+
 // writeReport writes the files, and a line about the run to out.
 func writeReport(r *report.Run, flags reportFlags, out io.Writer) error {
 	for _, file := range []struct {
@@ -130,7 +143,7 @@ func writeReport(r *report.Run, flags reportFlags, out io.Writer) error {
 			continue
 		}
 		if err := writeWhole(file.name, file.write); err != nil {
-			return fmt.Errorf("write report: %w", err)
+			return &writeError{err}
 		}
 	}
 	if _, err := fmt.Fprintln(out, r.Verdict()); err != nil {
@@ -142,18 +155,38 @@ func writeReport(r *report.Run, flags reportFlags, out io.Writer) error {
 	return nil
 }
 
-// writeWhole writes a file. It leaves no part of one.
+// writeWhole writes a file, which appears under its name when it is whole. What is no regular
+// file, such as /dev/stdout, is written directly.
 func writeWhole(name string, write func(io.Writer) error) error {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
 		return err
 	}
-	err := os.WriteFile(name, b.Bytes(), 0o666)
+	info, err := os.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		return host.NoSpace(os.WriteFile(name, b.Bytes(), 0o666))
+	}
+	mode := fs.FileMode(0o666) // less the umask
 	if err == nil {
-		return nil
+		mode = info.Mode().Perm()
 	}
-	if info, errStat := os.Lstat(name); errStat == nil && info.Mode().IsRegular() {
-		err = errors.Join(err, os.Remove(name))
+	temp := fmt.Sprintf("%s.%s~", name, rand.Text())
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		at.Path = name
 	}
-	return host.NoSpace(err)
+	if err != nil {
+		return host.NoSpace(err)
+	}
+	_, err = f.Write(b.Bytes())
+	if errClose := f.Close(); err == nil {
+		err = errClose
+	}
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		return errors.Join(host.NoSpace(err), os.Remove(temp))
+	}
+	return nil
 }
