@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,10 +111,10 @@ func find(path string) (string, error) {
 			return "", err
 		}
 	}
-	if why, err := os.ReadFile(filepath.Join(path, WhyNot)); err == nil {
-		return "", fmt.Errorf("%s has no machine: %s", path, firstLine(why))
+	if why := readWhyNot(path); why != "" {
+		return "", fmt.Errorf("%s has no machine: %s", path, why)
 	}
-	if _, err := os.Stat(filepath.Join(path, "summary.txt")); err == nil {
+	if _, err := os.Lstat(filepath.Join(path, "summary.txt")); err == nil {
 		return "", fmt.Errorf("%s has no machine: run the test with %s=1", path, Option)
 	}
 	return "", fmt.Errorf("%s is not the directory of a failed test: it has neither %s nor summary.txt", path, filepath.Join(Name, infoName))
@@ -125,6 +126,20 @@ const (
 	WhyNot = "no-machine.txt"
 	Option = "VMTEST_EVIDENCE_SNAPSHOT"
 )
+
+// maxWhyNot bounds what is read of that file, in bytes.
+const maxWhyNot = 4 << 10
+
+// readWhyNot returns the first line of the file WhyNot in dir, or "" if there is none to read.
+func readWhyNot(dir string) string {
+	f, err := openOwn(filepath.Join(dir, WhyNot), os.O_RDONLY)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	why, _ := io.ReadAll(io.LimitReader(f, maxWhyNot)) // what there is will do
+	return firstLine(why)
+}
 
 func parse(data []byte) (Info, error) {
 	// The format first: another one may have other types.

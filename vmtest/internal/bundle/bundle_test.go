@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/images"
 	"example.org/systemd-vmtest/vmtest/internal/evidence"
@@ -191,4 +192,22 @@ func TestUnfinishedBundle(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(dir, Name), filepath.Join(dir, "."+Name+"-123")))
 	_, err = Open(t.Context(), dir)
 	assert.ErrorContains(t, err, "is not the directory of a failed test")
+}
+
+// The reason why there is no machine is said, and a file that is no text of this user's holds
+// nothing up.
+func TestEvidenceWithoutBundle(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "summary.txt"), nil, 0o600))
+	why := filepath.Join(dir, WhyNot)
+	for says, write := range map[string]func() error{
+		"has no machine: the guest is gone": func() error { return os.WriteFile(why, []byte("the guest is gone\nmore"), 0o600) },
+		"has no machine: run the test with": func() error { return unix.Mkfifo(why, 0o600) },
+		"has no machine: run the test":      func() error { return os.Symlink("/dev/zero", why) },
+	} {
+		require.NoError(t, write())
+		_, err := Open(t.Context(), dir)
+		assert.ErrorContains(t, err, says)
+		require.NoError(t, os.Remove(why))
+	}
 }
