@@ -67,7 +67,7 @@ func startGuest(t testing.TB, config Config, launch launcher) *Guest {
 	if err != nil {
 		t.Fatal(g.withQueue(err, ctx))
 	}
-	g.Machine.steps.EndsWith(t.Failed)
+	g.Machine.steps.SetOver(t.Failed)
 	attrMachine(t, g, time.Now())
 	inTime := watchTime(t, g.Machine)
 	t.Cleanup(func() {

@@ -25,11 +25,9 @@ func (m *Machine) stepOfCommand(began time.Time, late bool, c Command, r Result,
 	if m.steps == nil {
 		return
 	}
-	if !late {
-		m.steps.Ran(evidence.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Input: c.Stdin != nil,
-			Began: began, Took: time.Since(began), ExitCode: r.ExitCode, Signal: r.Signal, Err: errorText(err),
-			Stdout: r.Stdout, Stderr: r.Stderr})
-	}
+	m.steps.Ran(evidence.Command{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User, Input: c.Stdin != nil,
+		Began: began, Took: time.Since(began), ExitCode: r.ExitCode, Signal: r.Signal, Err: errorText(err),
+		Stdout: r.Stdout, Stderr: r.Stderr}, late)
 	what := "$ " + c.String()
 	if c.User != "" {
 		what = c.User + what

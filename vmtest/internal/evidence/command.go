@@ -32,15 +32,14 @@ type last struct {
 	command *Command
 }
 
-// EndsWith makes Ran ignore the commands that begin when over returns true.
-func (s *Steps) EndsWith(over func() bool) {
+// SetOver sets the function that reports whether the test has failed.
+func (s *Steps) SetOver(over func() bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last.over = over
 }
 
-// Over reports whether a command that begins now is one too late for Last. There are no steps
-// for a nil s.
+// Over reports whether the test has failed. It returns false for a nil s.
 func (s *Steps) Over() bool {
 	if s == nil {
 		return false
@@ -51,8 +50,11 @@ func (s *Steps) Over() bool {
 	return over != nil && over()
 }
 
-// Ran notes a command.
-func (s *Steps) Ran(c Command) {
+// Ran notes a command. One that is late, because it began when the test had failed, is ignored.
+func (s *Steps) Ran(c Command, late bool) {
+	if late {
+		return
+	}
 	c.Stdout, c.Stderr = endOf(c.Stdout), endOf(c.Stderr)
 	c.Err = tail.Printable(strings.TrimSpace(c.Err))
 	s.mu.Lock()

@@ -20,8 +20,8 @@ import (
 	"example.org/systemd-vmtest/internal/host"
 )
 
-// Kept is how many directories a place keeps. Older ones are removed.
-const Kept = 20
+// kept is how many directories a place keeps. Older ones are removed.
+const kept = 20
 
 // maxFile bounds each file, and maxTotal all of a directory, in bytes.
 const (
@@ -77,11 +77,11 @@ func Place() (string, error) {
 	return dir, nil
 }
 
-// unsafeChars are what the name of a directory has no part of.
+// unsafeChars matches characters that names of directories do not have.
 var unsafeChars = regexp.MustCompile(`[^A-Za-z0-9._=-]+`)
 
 // Make makes a new directory for a test in place. Of those that Make made there more than an
-// hour before, it removes the oldest until Kept are left in all.
+// hour before, it removes the oldest until 20 are left in all.
 func Make(place, test string, now time.Time) (*Directory, error) {
 	name := unsafeChars.ReplaceAllString(test, "_")
 	name = now.UTC().Format(stamp) + "-" + name[:min(len(name), 100)] + "-"
@@ -96,7 +96,7 @@ func Make(place, test string, now time.Time) (*Directory, error) {
 	return d, nil
 }
 
-// inUse is how long a directory stays in any case: a test may still write there, and a person
+// inUse is how long a directory stays in any case: a test may still write there, and a user
 // reads what a run has left.
 const inUse = time.Hour
 
@@ -114,7 +114,7 @@ func dropOld(place string, before time.Time) error {
 	}
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.IsDir() || !made.MatchString(e.Name()) })
 	var errs []error
-	for _, e := range entries[:max(0, len(entries)-Kept)] {
+	for _, e := range entries[:max(0, len(entries)-kept)] {
 		if at, err := time.Parse(stamp, e.Name()[:len(stamp)]); err == nil && at.Before(before) {
 			errs = append(errs, os.RemoveAll(filepath.Join(place, e.Name())))
 		}

@@ -65,7 +65,7 @@ func TestOldDirectories(t *testing.T) {
 	place := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(place, "mine"), 0o700))
 	var paths []string
-	for i := range Kept + 2 {
+	for i := range kept + 2 {
 		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3+2*i, 4, 5, 0, time.UTC))
 		require.NoError(t, err)
 		paths = append(paths, d.Path())
@@ -80,13 +80,13 @@ func TestOldDirectories(t *testing.T) {
 	assert.DirExists(t, filepath.Join(place, "mine"))
 
 	place = t.TempDir()
-	for i := range Kept + 2 {
+	for i := range kept + 2 {
 		_, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
 		require.NoError(t, err)
 	}
 	left, err := os.ReadDir(place)
 	require.NoError(t, err)
-	assert.Len(t, left, Kept+2, "of one run")
+	assert.Len(t, left, kept+2, "of one run")
 }
 
 // What is large goes first, from the oldest directories, which say so and keep the rest.
@@ -94,7 +94,7 @@ func TestDropLarge(t *testing.T) {
 	place := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(place, "mine", "machine"), 0o700))
 	var all []*Directory
-	for i := range KeptLarge + 3 {
+	for i := range keptLarge + 3 {
 		d, err := Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
 		require.NoError(t, err)
 		d.Text("summary.txt", "failed")
@@ -121,15 +121,39 @@ func TestDropLarge(t *testing.T) {
 	assert.DirExists(t, filepath.Join(place, "mine", "machine"))
 }
 
+// What a link leads to is not touched.
+func TestDropLargeFollowsNoLink(t *testing.T) {
+	place, elsewhere := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(elsewhere, "machine"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, "mine"), []byte("mine"), 0o600))
+	require.NoError(t, os.Symlink(elsewhere, filepath.Join(place, "20260101T000000.000000-TestA-1")))
+	var d *Directory
+	for i := range keptLarge + 1 {
+		var err error
+		d, err = Make(place, "TestA", time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC))
+		require.NoError(t, err)
+		require.NoError(t, os.Mkdir(filepath.Join(d.Path(), "machine"), 0o700))
+		if i == 0 {
+			require.NoError(t, os.Symlink(filepath.Join(elsewhere, "mine"), filepath.Join(d.Path(), "no-machine.txt")))
+		}
+	}
+	require.NoError(t, d.DropLarge("machine", "no-machine.txt"))
+	assert.DirExists(t, filepath.Join(elsewhere, "machine"))
+	text, err := os.ReadFile(filepath.Join(elsewhere, "mine"))
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(text))
+}
+
 // The last command of a test is the one that began last before the test failed.
 func TestLastCommand(t *testing.T) {
 	var s Steps
 	failed := false
-	s.EndsWith(func() bool { return failed })
+	s.SetOver(func() bool { return failed })
 	assert.Nil(t, s.Last())
 	at := time.Now()
-	s.Ran(Command{Args: []string{"second"}, Began: at.Add(1), Stdout: bytes.Repeat([]byte("x"), maxOutput+1), Err: "exit\x1b[2J"})
-	s.Ran(Command{Args: []string{"first"}, Began: at}) // it ended later
+	s.Ran(Command{Args: []string{"second"}, Began: at.Add(1), Stdout: bytes.Repeat([]byte("x"), maxOutput+1), Err: "exit\x1b[2J"}, false)
+	s.Ran(Command{Args: []string{"first"}, Began: at}, false) // it ended later
+	s.Ran(Command{Args: []string{"of a clean-up"}, Began: at.Add(2)}, true)
 	assert.Equal(t, []string{"second"}, s.Last().Args)
 	assert.Len(t, s.Last().Stdout, maxOutput)
 	assert.NotContains(t, s.Last().Err, "\x1b")
