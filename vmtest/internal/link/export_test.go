@@ -18,3 +18,6 @@ func SetMaxTreeBytes(tb testing.TB, n int64) {
 	maxTreeBytes = n
 	tb.Cleanup(func() { maxTreeBytes = was })
 }
+
+// ErrTreeTooLarge is errTreeTooLarge for tests.
+var ErrTreeTooLarge = errTreeTooLarge

@@ -46,7 +46,8 @@ func (c *Client) ReadFile(ctx context.Context, guestPath string) ([]byte, error)
 //
 // Of a directory it copies the regular files and the directories below it, at most 1 GiB, into
 // the directory hostPath, which is made if it does not exist. Anything else there, such as a
-// symlink, is not copied, which is an errors.ErrUnsupported after all else was.
+// symlink, is not copied: CopyOut then returns an error that wraps errors.ErrUnsupported, after it
+// has copied all else. A file that is removed meanwhile is left out.
 func (c *Client) CopyOut(ctx context.Context, guestPath, hostPath string) error {
 	err := c.transfer(ctx, func(s *session) error {
 		if isDirectory(s, guestPath) {

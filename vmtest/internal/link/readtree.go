@@ -17,8 +17,8 @@ var (
 	maxTreeBytes int64 = 1 << 30
 )
 
-// ErrTreeTooLarge is wrapped by CopyOut's error for a directory of which a part was not copied.
-var ErrTreeTooLarge = fmt.Errorf("directory has more than %d files or %d MiB", maxTreeFiles, maxTreeBytes>>20)
+// errTreeTooLarge is wrapped by CopyOut's error for a directory of which a part was not copied.
+var errTreeTooLarge = fmt.Errorf("directory has more than %d files or %d MiB", maxTreeFiles, maxTreeBytes>>20)
 
 // treeOut is a directory of the guest to be copied to the host. The guest chooses the names
 // in it, so the copy is made through an os.Root.
@@ -28,7 +28,8 @@ type treeOut struct {
 	root    *os.Root
 	files   int
 	bytes   int64
-	skipped []error // what is neither file nor directory
+	skipped []error // the first of what is neither file nor directory
+	more    int     // how many were skipped besides those
 }
 
 // copyOutTree copies a directory of the guest into hostPath, and makes that if it does not
@@ -47,12 +48,30 @@ func copyOutTree(ctx context.Context, s *session, from, hostPath string) (err er
 	if err := t.directory(ctx, "."); err != nil {
 		return err
 	}
+	if t.more > 0 {
+		t.skipped = append(t.skipped, fmt.Errorf("%d more: %w", t.more, errors.ErrUnsupported))
+	}
 	return errors.Join(t.skipped...)
+}
+
+// maxSkipped is how many files an error names that were not copied.
+const maxSkipped = 10
+
+// skip notes a file that is not copied.
+func (t *treeOut) skip(name string, err error) {
+	if len(t.skipped) == maxSkipped {
+		t.more++
+		return
+	}
+	t.skipped = append(t.skipped, named(name, err))
 }
 
 // directory copies what is in the directory with that path below the tree's own.
 func (t *treeOut) directory(ctx context.Context, dir string) error {
 	entries, err := t.session.ReadDirContext(ctx, path.Join(t.from, dir))
+	if dir != "." && errors.Is(err, fs.ErrNotExist) {
+		return nil // it was removed meanwhile
+	}
 	if err != nil {
 		return named(dir, err)
 	}
@@ -61,7 +80,7 @@ func (t *treeOut) directory(ctx context.Context, dir string) error {
 			return ended(ctx)
 		}
 		if t.files++; t.files > maxTreeFiles {
-			return ErrTreeTooLarge
+			return errTreeTooLarge
 		}
 		if name := e.Name(); !fs.ValidPath(name) || strings.Contains(name, "/") || name == "." {
 			return fmt.Errorf("the guest has a file named %q", name)
@@ -81,20 +100,26 @@ func (t *treeOut) directory(ctx context.Context, dir string) error {
 				return named(name, err)
 			}
 		default:
-			t.skipped = append(t.skipped, named(name, unsupported(e.Mode())))
+			t.skip(name, unsupported(e.Mode()))
 		}
 	}
 	return nil
 }
 
-// file copies a file under a hidden name and renames it.
+// file copies a file under a hidden name and renames it. One that was removed meanwhile is
+// left out.
 func (t *treeOut) file(ctx context.Context, name string) error {
 	temp := tempName(name)
 	var file *os.File
+	found := false
 	mode, err := download(ctx, t.session.Client, path.Join(t.from, name), func(fs.FileInfo) (_ io.Writer, err error) {
+		found = true
 		file, err = t.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		return &counted{file, &t.bytes}, err
 	})
+	if !found && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if file == nil {
 		return err
 	}
@@ -121,7 +146,7 @@ type counted struct {
 
 func (c *counted) Write(p []byte) (int, error) {
 	if *c.bytes += int64(len(p)); *c.bytes > maxTreeBytes {
-		return 0, ErrTreeTooLarge
+		return 0, errTreeTooLarge
 	}
 	return c.Writer.Write(p)
 }

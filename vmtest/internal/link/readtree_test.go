@@ -1,9 +1,13 @@
 package link_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -40,6 +44,48 @@ func TestCopyOutDirectory(t *testing.T) {
 	assert.ErrorContains(t, err, "pipe: neither file")
 	assert.FileExists(t, filepath.Join(other, "top"))
 	clean(t, host)
+}
+
+// Of many files that are not copied, some are named.
+func TestCopyOutDirectoryOfLinks(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest := t.TempDir()
+	for i := range 25 {
+		require.NoError(t, os.Symlink("x", filepath.Join(guest, fmt.Sprint(i))))
+	}
+	err := g.CopyOut(testContext(t), guest, filepath.Join(t.TempDir(), "out"))
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.Equal(t, 10, strings.Count(err.Error(), ": neither file"))
+	assert.ErrorContains(t, err, "\n15 more: ")
+}
+
+// A file that is removed while its directory is copied is left out.
+func TestCopyOutDirectoryThatChanges(t *testing.T) {
+	g := start(t, &agent.Server{})
+	guest, to := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	for _, name := range []string{"a", "b"} {
+		require.NoError(t, os.WriteFile(filepath.Join(guest, name), make([]byte, 64<<20), 0o600))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	removed := make(chan struct{})
+	go func() { // when the first of them is being copied
+		defer close(removed)
+		for ctx.Err() == nil {
+			if entries, err := os.ReadDir(to); err == nil && len(entries) > 0 {
+				os.Remove(filepath.Join(guest, "a"))
+				os.Remove(filepath.Join(guest, "b"))
+				return
+			}
+			runtime.Gosched()
+		}
+	}()
+	require.NoError(t, g.CopyOut(testContext(t), guest, to))
+	<-removed
+	entries, err := os.ReadDir(to)
+	require.NoError(t, err)
+	assert.Len(t, entries, 1, "the one that was open")
+	assert.ErrorIs(t, g.CopyOut(testContext(t), filepath.Join(guest, "gone"), to+"2"), os.ErrNotExist, "what the caller named")
 }
 
 // A guest cannot make the host write outside the directory that it copies to.
