@@ -140,17 +140,10 @@ func (e testRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	status := e.exec(ctx, m)
-	var ended *statusError
-	if status != nil && !errors.As(status, &ended) {
+	if status != nil && !errors.As(status, new(*statusError)) {
 		return status // no end of the program is known, so its files are in no known state
 	}
-	errCopy := e.copyOut(ctx, m)
-	if errCopy == nil {
-		return status
-	} else if status == nil {
-		return errCopy
-	}
-	return &statusError{ended.status, errors.Join(ended.err, errCopy)}
+	return withStatus(status, e.copyOut(ctx, m))
 }
 
 // copyIn copies the working directory, the program and all else, and makes the directories
@@ -196,7 +189,21 @@ func (e testRun) exec(ctx context.Context, m *vmtest.Machine) error {
 	c.Env = e.environment(m.Image().Name)
 	result, err := m.Exec(ctx, c)
 	err = cmp.Or(err, result.Err())
-	return errors.Join(commandStatus(err), flushOut(), flushErr())
+	return withStatus(commandStatus(err), flushOut(), flushErr())
+}
+
+// withStatus adds errors to that of a command, so that the exit status stays the command's and
+// all others are printed.
+func withStatus(status error, others ...error) error {
+	other := errors.Join(others...)
+	ended, ok := status.(*statusError)
+	switch {
+	case other == nil:
+		return status
+	case ok:
+		return &statusError{ended.status, errors.Join(ended.err, other)}
+	}
+	return errors.Join(status, other)
 }
 
 // sameStream reports whether two streams are the same file, as with go test, so that the order

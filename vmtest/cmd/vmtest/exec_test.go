@@ -1,10 +1,22 @@
 package main
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 )
+
+// The status of a program stays, and what else went wrong is printed.
+func TestWithStatus(t *testing.T) {
+	lost := errors.New("the disk is full")
+	var text strings.Builder
+	assert.Equal(t, 7, exitStatus(t.Context(), withStatus(withStatus(&statusError{status: 7}, lost, nil), errors.New("no such directory")), &text, "vmtest exec"))
+	assert.Equal(t, "vmtest: the disk is full\nno such directory\n", text.String())
+	assert.Equal(t, 1, exitStatus(t.Context(), withStatus(nil, lost), &text, "vmtest exec"))
+	assert.NoError(t, withStatus(nil, nil))
+}
 
 // A guest gets nothing of the host's environment but what a person sets for a run.
 func TestExecEnvironment(t *testing.T) {
