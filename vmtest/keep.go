@@ -35,7 +35,7 @@ func newKeepFlag() *bool {
 func keepWanted() bool { return *keepFlag || os.Getenv("VMTEST_KEEP") == "1" }
 
 // hold makes the machine reachable for other processes by a name. release is called when a
-// person releases the machine; nil is for a machine in use. The caller closes the holder.
+// user releases the machine; nil is for a machine in use. The caller closes the holder.
 func (m *Machine) hold(name string, release func()) (*held.Holder, error) {
 	session := m.vm.Session()
 	if session == nil {
@@ -50,7 +50,7 @@ func (m *Machine) hold(name string, release func()) (*held.Holder, error) {
 // answerWait bounds the question whether a guest still has a shell to open.
 const answerWait = 10 * time.Second
 
-// keep holds the machine of a failed test until a person releases it, the guest has gone, or
+// keep holds the machine of a failed test until a user releases it, the guest has gone, or
 // the test's time is up.
 func (m *Machine) keep(t testing.TB) {
 	say := func(format string, args ...any) {
@@ -107,7 +107,7 @@ func (m *Machine) answers(ctx context.Context) error {
 	return conn.Close()
 }
 
-// keptText tells a person how to get into a machine, and how to end it.
+// keptText tells a user how to get into a machine, and how to end it.
 func keptText(ctx context.Context, test string, info held.Info) string {
 	command := "vmtest"
 	if _, err := exec.LookPath(command); err != nil {
@@ -126,7 +126,7 @@ func keptText(ctx context.Context, test string, info held.Info) string {
 %[5]s`, test, info.Image, command, info.Name, end)
 }
 
-// sayAtTerminal prints a text for the person who started the test, at the terminal if there
+// sayAtTerminal prints a text for the user who started the test, at the terminal if there
 // is one: go test may keep the output of tests back until their end.
 func sayAtTerminal(text string) {
 	var w io.Writer = os.Stderr
@@ -143,7 +143,15 @@ func sayAtTerminal(text string) {
 
 var terminalMutex sync.Mutex
 
-// heldText names the machines that persons hold, for the notice of a wait for a slot.
+// howToEnd returns how a user ends a machine that is held, in parentheses.
+func howToEnd(info held.Info) string {
+	if info.Waiting {
+		return " (vmtest release)"
+	}
+	return " (end its shell)"
+}
+
+// heldText names the machines that users hold, for the notice of a wait for a slot.
 func heldText() string {
 	all, err := held.List()
 	if err != nil || len(all) == 0 {
@@ -151,7 +159,7 @@ func heldText() string {
 	}
 	var names []string
 	for _, info := range all {
-		names = append(names, info.Name)
+		names = append(names, info.Name+howToEnd(info))
 	}
-	return "; held by persons (vmtest release): " + strings.Join(names, ", ")
+	return "; held: " + strings.Join(names, ", ")
 }

@@ -52,7 +52,7 @@ func (r commandRun) attached(cmd *cobra.Command, name string) error {
 	case errors.Is(err, terminal.ErrLeft):
 		err = terminal.ErrLeft
 	case errors.Is(err, link.ErrLost):
-		return fmt.Errorf("%s is not held any more: %w", info.Name, err)
+		return fmt.Errorf("connection to %s lost: %w", info.Name, err)
 	}
 	if r.tty && info.Waiting {
 		fmt.Fprintf(r.err, "vmtest: %s is still kept; \"vmtest release %[1]s\" ends it\n", info.Name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"example.org/systemd-vmtest/internal/tail"
@@ -60,7 +61,7 @@ func (p program) checkLibraries(ctx context.Context, m *vmtest.Machine) error {
 	}
 	const cure = "build the test with CGO_ENABLED=0, or add what is missing with --package or --with"
 	result, err := m.Exec(ctx, vmtest.Command{Args: []string{p.loader, "--list", p.path}})
-	if errors.As(err, new(*vmtest.StartError)) {
+	if errors.As(err, new(*vmtest.StartError)) && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not static, and the guest (%s) has no loader %s: %s", p.path, m.Image().Name, p.loader, cure)
 	} else if err != nil {
 		return err

@@ -29,7 +29,7 @@ func whileGoTest(ctx context.Context, goTest bool) (context.Context, context.Can
 		defer signal.Stop(quit)
 		select {
 		case <-quit:
-			cancel(fmt.Errorf("go test gave up after %v. It counts the time until the guest is up, too: give it more with -timeout",
+			cancel(fmt.Errorf("SIGQUIT after %v; go test sends it at its -timeout, which also counts the guest's start",
 				deadline.Brief(time.Since(began))))
 		case <-ctx.Done():
 		}

@@ -26,13 +26,13 @@ import (
 // Machine is a machine that is to be held.
 type Machine struct {
 	Name    string // the wish; several machines of a name get numbers
-	Image   string // a description for a person
+	Image   string // a description for a user
 	HostKey ssh.PublicKey
 
 	// Connect opens a stream on which the guest's agent serves SSH.
 	Connect func(context.Context) (net.Conn, error)
 
-	// Release, if not nil, is called when a person releases the machine.
+	// Release, if not nil, is called when a user releases the machine.
 	Release func()
 }
 
@@ -52,8 +52,8 @@ type Holder struct {
 const connectWait = 20 * time.Second
 
 // Hold makes a machine reachable for other processes of this user. The caller closes the
-// Holder, and before that no machine whose process is killed leaves more than a directory,
-// which the next call of this package removes.
+// Holder. If its process is killed first, only a directory stays, which the next call of this
+// package removes.
 func Hold(m Machine) (_ *Holder, err error) {
 	h := &Holder{machine: m}
 	defer func() {

@@ -53,7 +53,7 @@ func open() (place string, _ *host.Lock, err error) {
 	if place, err = host.Cache("machines"); err != nil {
 		return "", nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), lockWait, errors.New("another process has it locked; is that stopped?"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), lockWait, fmt.Errorf("not locked within %v: another process holds the lock", lockWait))
 	defer cancel()
 	lock, err := host.LockFile(ctx, filepath.Join(place, ".lock"), nil)
 	if err != nil {
@@ -132,8 +132,8 @@ func read(dir string) (info Info, err error) {
 	return info, nil
 }
 
-// HowTo says how a machine comes to be held.
-const HowTo = `VMTEST_KEEP=1 go test keeps that of a failed test, and "vmtest shell" holds its own`
+// howTo says how a machine comes to be held.
+const howTo = `VMTEST_KEEP=1 go test keeps that of a failed test, and "vmtest shell" holds its own`
 
 // Find returns the machine of a name, which may be that of its test, or without a name the
 // only one that is held.
@@ -150,7 +150,7 @@ func Find(name string) (Info, error) {
 	}
 	switch {
 	case len(all) == 0:
-		return Info{}, fmt.Errorf("find machine: no machine is held (%s)", HowTo)
+		return Info{}, fmt.Errorf("find machine: no machine is held (%s)", howTo)
 	case name == "":
 		return Info{}, fmt.Errorf("find machine: several are held: name one of %s", strings.Join(names, ", "))
 	}
