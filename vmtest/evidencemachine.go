@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// bundleTime bounds how long the machine of a failed test takes to keep.
+	// bundleTime bounds saving the machine of a failed test.
 	bundleTime = 45 * time.Second
 	// afterBundle is kept back of the process's time, to clean up and to write the log when
 	// the time for the machine was too short. leastBundle is the shortest to begin with.

@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,11 +29,11 @@ type Failure struct {
 }
 
 // OpenFailure opens the machine in a directory of evidence, or in a copy of one, and writes
-// nothing there. The files must belong to this user alone and be as they were written, and
-// this host's QEMU must be of the same build as the one that saved them; under KVM that holds
-// for the processor and the kernel, too. The caller closes the Failure.
+// nothing there. The files must belong to this user alone and match the digests in
+// machine.json, and this host's QEMU must be of the same build as the one that saved them; under
+// KVM that holds for the processor and the kernel, too. The caller closes the Failure.
 //
-// QEMU loads what is in the directory, so open only what comes from whom you trust.
+// QEMU loads what is in the directory, so open only directories from people you trust.
 func OpenFailure(ctx context.Context, dir string) (*Failure, error) {
 	s, info, err := vm.OpenBundle(ctx, dir)
 	if err != nil {
@@ -40,8 +41,7 @@ func OpenFailure(ctx context.Context, dir string) (*Failure, error) {
 	}
 	config, err := Config{Image: info.Image.Name, Memory: info.Memory, CPUs: info.CPUs, NICs: info.NICs}.complete()
 	if err != nil {
-		s.Close()
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("open failure %s: %w", dir, err), s.Close())
 	}
 	f := &Failure{Snapshot: &Snapshot{snapshot: s, config: config}, Test: info.Test, Time: info.Made, Image: info.Image}
 	if c := info.Command; c != nil {

@@ -55,7 +55,7 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 
 // serve is Serve. A connection that is inside another one makes no control requests, which
 // are for the process that started the machine, and carries no connection itself.
-func (s *Server) serve(ctx context.Context, conn io.ReadWriteCloser, inside bool) error {
+func (s *Server) serve(ctx context.Context, conn io.ReadWriteCloser, nested bool) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -74,7 +74,7 @@ func (s *Server) serve(ctx context.Context, conn io.ReadWriteCloser, inside bool
 		return fmt.Errorf("shake hands with host: %w", err)
 	}
 
-	c := &connection{server: s, inside: inside, log: s.logger(), commands: make(map[int]struct{})}
+	c := &connection{server: s, nested: nested, log: s.logger(), commands: make(map[int]struct{})}
 	c.ctx, c.end = context.WithCancel(ctx)
 	defer c.end()
 	c.tasks.Go(func() { c.serveRequests(requests) })
@@ -134,7 +134,7 @@ func isFarewell(err error) bool {
 // connection is a client's connection.
 type connection struct {
 	server *Server
-	inside bool // another one
+	nested bool // carried by a channel of another connection
 	log    *slog.Logger
 	ctx    context.Context // ends with the connection
 	end    context.CancelFunc
@@ -159,7 +159,7 @@ func (c *connection) control(req *ssh.Request) (ok bool, payload []byte) {
 		return true, nil
 	}
 	name, ours := strings.CutSuffix(req.Type, wire.Domain)
-	if !ours || c.server.Control == nil || c.inside {
+	if !ours || c.server.Control == nil || c.nested {
 		return false, []byte("unknown request " + req.Type)
 	}
 	payload, err := c.server.Control(name, req.Payload)
@@ -199,7 +199,7 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 
 // serveInside serves the SSH connection that a channel carries.
 func (c *connection) serveInside(channel ssh.NewChannel) {
-	if c.inside {
+	if c.nested {
 		_ = channel.Reject(ssh.Prohibited, "a connection inside another one carries none")
 		return
 	}

@@ -55,7 +55,8 @@ func argsDigest(d qemu.Machine) (string, error) {
 }
 
 // OpenBundle opens the bundle at path, if this host can go on with it. The caller closes the
-// snapshot. The files that its forks boot from stay open until the process ends.
+// snapshot. Machines and snapshots that come from it use the files that it boots from, so no Close
+// closes these: they are closed when nothing refers to them any more, as each os.File is.
 func OpenBundle(ctx context.Context, path string) (*Snapshot, bundle.Info, error) {
 	b, err := bundle.Open(ctx, path)
 	if err != nil {
