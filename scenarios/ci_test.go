@@ -68,6 +68,31 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
+// The notes of a release are the section of its tag in the changelog. Without one there is none.
+func TestReleaseNotes(t *testing.T) {
+	hostSide(t)
+	needCheckout(t)
+	var w workflow
+	data, err := os.ReadFile("../.github/workflows/ci.yml")
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(data, &w))
+	steps := w.Jobs["release"].Steps
+	i := slices.IndexFunc(steps, func(s step) bool { return strings.HasPrefix(s.Run, "awk ") })
+	require.GreaterOrEqual(t, i, 0, "the step that makes the notes")
+	dir := t.TempDir()
+	text := "# Changelog\n\n## Unreleased\n\n- next\n\n## [1.2.0] - 2026-01-02\n\n- this\n\n## 1.1.0\n\n- before\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte(text), 0o600))
+	for tag, want := range map[string]string{"v1.2.0": "\n- this\n\n", "v1.1.0": "\n- before\n", "v1.2": ""} {
+		cmd := exec.CommandContext(t.Context(), "bash", "-e", "-c", steps[i].Run)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GITHUB_REF_NAME="+tag)
+		out, err := cmd.CombinedOutput()
+		assert.Equal(t, want != "", err == nil, "%s: %v %s", tag, err, out)
+		notes, err := os.ReadFile(filepath.Join(dir, "notes.md"))
+		require.NoError(t, err)
+		assert.Equal(t, want, string(notes))
+	}
+}
+
 // recipe returns the YAML of docs/ci.md under a heading.
 func recipe(t *testing.T, heading string, into any) {
 	t.Helper()
