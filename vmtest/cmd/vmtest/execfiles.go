@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ const (
 // tooMuchError reports that a directory has more than a guest gets.
 type tooMuchError struct {
 	dir   string
-	parts []part
+	parts []part // the largest first
 }
 
 // part is something directly in a directory, with all that is in it.
@@ -33,10 +34,10 @@ type part struct {
 	bytes int64
 }
 
+// cost returns about how much of the guest's memory a part takes, in KiB.
+func (p part) cost() int64 { return p.bytes>>10 + int64(p.files)<<4 }
+
 func (e *tooMuchError) Error() string {
-	slices.SortFunc(e.parts, func(a, b part) int {
-		return max(-1, min(1, int(b.bytes>>10+int64(b.files)<<4-a.bytes>>10-int64(a.files)<<4)))
-	})
 	var largest []string
 	for _, p := range e.parts[:min(3, len(e.parts))] {
 		largest = append(largest, fmt.Sprintf("%s (%d MiB, %d files)", p.name, p.bytes>>20, p.files))
@@ -89,6 +90,7 @@ func filesBelow(dir string, exclude []string) (_ fs.FS, outside []string, err er
 		return nil
 	})
 	if err == nil && (files > maxExecFiles || size > maxExecBytes) {
+		slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(b.cost(), a.cost()) })
 		err = &tooMuchError{dir, parts}
 	}
 	return f, outside, err

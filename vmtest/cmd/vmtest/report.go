@@ -114,11 +114,8 @@ func untilInterrupt(ctx context.Context, in io.Reader) io.Reader {
 
 // showRun prints to w what ends, as r reads it.
 func showRun(r *report.Run, w io.Writer) {
-	word := func(s report.State) string {
-		return map[report.State]string{report.Passed: "PASS", report.Skipped: "SKIP", report.Failed: "FAIL", report.Unfinished: "NO RESULT"}[s]
-	}
 	r.TestEnded = func(t *report.Test) {
-		fmt.Fprintf(w, "%s %s.%s (%.2f s)\n", word(t.State), path.Base(t.Package), t.Name, t.Took.Seconds())
+		fmt.Fprintf(w, "%s %s.%s (%.2f s)\n", t.State.Verb(), path.Base(t.Package), t.Name, t.Took.Seconds())
 		if t.State >= report.Unfinished {
 			fmt.Fprint(w, t.Output.String())
 		}

@@ -25,6 +25,9 @@ func (s State) String() string {
 	return [...]string{"skipped", "passed", "no result", "failed"}[s]
 }
 
+// Verb returns the state as go test -v prints it.
+func (s State) Verb() string { return [...]string{"SKIP", "PASS", "NO RESULT", "FAIL"}[s] }
+
 // Glyph returns a sign for the state. No two have the same shape.
 func (s State) Glyph() string { return [...]string{"○", "✓", "?", "✗"}[s] }
 
