@@ -20,8 +20,8 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/snapshots"
 )
 
-// Format is the version of the layout of a bundle.
-const Format = 1
+// format is the version of the layout of a bundle.
+const format = 1
 
 // Name is the name of a bundle among the evidence of a test.
 const Name = "machine"
@@ -147,9 +147,9 @@ func parse(data []byte) (Info, error) {
 	if err := json.Unmarshal(data, &version); err != nil {
 		return Info{}, fmt.Errorf("%s was altered: %w", infoName, err)
 	}
-	if version.Format != Format || version.Snapshots != snapshots.Format {
+	if version.Format != format || version.Snapshots != snapshots.Format {
 		return Info{}, fmt.Errorf("%s is of format %d with a snapshot of format %d, and this program reads format %d with one of %d: "+
-			"use the version of vmtest that ran the test", infoName, version.Format, version.Snapshots, Format, snapshots.Format)
+			"use the version of vmtest that ran the test", infoName, version.Format, version.Snapshots, format, snapshots.Format)
 	}
 	var info Info
 	if err := json.Unmarshal(data, &info); err != nil {

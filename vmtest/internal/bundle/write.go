@@ -36,7 +36,7 @@ func (b *Bundle) Write(ctx context.Context, dir string) (size Size, err error) {
 		return size, err
 	}
 	defer os.RemoveAll(unfinished)
-	b.Info.Format, b.Info.Snapshots, b.Info.Files = Format, snapshots.Format, make(map[string]File)
+	b.Info.Format, b.Info.Snapshots, b.Info.Files = format, snapshots.Format, make(map[string]File)
 	for name, file := range b.files() {
 		f, err := put(ctx, *file, filepath.Join(unfinished, name), &size)
 		if err != nil {

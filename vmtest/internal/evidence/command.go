@@ -16,7 +16,7 @@ type Command struct {
 	Input bool     `json:"input,omitempty"` // it had a standard input, which is not kept
 
 	Began    time.Time     `json:"began"`
-	Took     time.Duration `json:"took"`
+	Took     time.Duration `json:"nanoseconds"`
 	ExitCode int           `json:"exitCode"` // -1 if a signal ended it, or no end is known
 	Signal   string        `json:"signal,omitempty"`
 	Err      string        `json:"error,omitempty"` // "" if it exited with 0

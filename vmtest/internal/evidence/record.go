@@ -20,8 +20,8 @@ import (
 // RecordFile is the name of the file with a directory's Record.
 const RecordFile = "evidence.json"
 
-// Format is the version of that file's layout.
-const Format = 1
+// format is the version of that file's layout.
+const format = 1
 
 // Record is what a directory of evidence has for programs. Its texts are safe to print.
 type Record struct {
@@ -72,7 +72,7 @@ func (d *Directory) Record(r Record) {
 			return err
 		}
 		data := bytes.TrimSpace(record.Bytes())
-		if err := encode(&file, envelope{Format, digest(data), data}, " "); err != nil {
+		if err := encode(&file, envelope{format, digest(data), data}, " "); err != nil {
 			return err
 		}
 		if file.Len() > recordMax {
@@ -175,8 +175,8 @@ func parse(data []byte) (*Record, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("is damaged: %w", err)
 	}
-	if e.Format != Format {
-		return nil, fmt.Errorf("has format %d, and this vmtest reads format %d: use the vmtest that the test was built with", e.Format, Format)
+	if e.Format != format {
+		return nil, fmt.Errorf("has format %d, and this vmtest reads format %d: use the vmtest that the test was built with", e.Format, format)
 	}
 	var record bytes.Buffer
 	if err := json.Compact(&record, e.Record); err != nil {

@@ -91,7 +91,7 @@ func TestForeignRecord(t *testing.T) {
 	foreign := func(r Record) (*Record, error) {
 		data, err := json.Marshal(r)
 		require.NoError(t, err)
-		data, err = json.Marshal(envelope{Format, digest(data), data})
+		data, err = json.Marshal(envelope{format, digest(data), data})
 		require.NoError(t, err)
 		return parse(data)
 	}
