@@ -10,6 +10,8 @@
 //	                format that systemd-journal-remote(8) reads
 //	console.txt     the end of what the guest wrote to its serial console
 //	qemu.txt        QEMU's command line, and the end of what it printed
+//	network.txt     the interfaces in networks of the test; what each network carried is
+//	                NAME-HOST.pcapng
 //	steps.txt       what the test did with the guest: its calls, how long each took, its
 //	                commands with the end of their output
 //	timeline.txt    those, the changes of the units under test and of those that failed, and
@@ -22,11 +24,14 @@
 //	jobs.txt        systemctl list-jobs; likewise processes.txt (systemd-cgls) and
 //	                listening.txt (ss)
 //	evidence.json   the verdict, steps and moments for programs, with digests of the files
+//	no-machine.txt  why the machine is not in machine/, if it should be; see below
 //
-// A guest that is gone or does not answer leaves only those up to timeline.txt, and the last. A
-// file that could not be written to its end is named *.part, and all files have 128 MiB at most. The
-// directory is for this user alone. It has nothing of the host's environment. It has what the test
-// gave to commands, and what the guest logged.
+// A guest that is gone or does not answer leaves only those up to timeline.txt, and the last two.
+// Each file has at most 32 MiB, a dump without its holes, and all at most 128 MiB, without
+// machine/ and evidence.json. A file that was cut ends with a note; one that could not be written to
+// its end, and a dump that was cut, is named *.part. The directory is for this user alone. It has
+// nothing of the host's environment. It has what the test gave to commands, and what the guest
+// logged.
 //
 // go test -json also has, of tests that passed too, the image of each guest and how long its
 // fork took (testing.TB.Attr). "vmtest report" makes a page of HTML and JUnit XML of that:
@@ -45,9 +50,10 @@
 //
 // as often as wanted, each time from the same moment; [OpenFailure] does the same in Go. A copy
 // of the directory will do, on any host with the same build of QEMU. QEMU loads what is in it,
-// so resume only what comes from whom you trust. A guest that is gone, whose agent does not
+// so resume only directories from people you trust. A guest that is gone, whose agent does not
 // answer, that has a Config.Disk, or that VMTEST_KEEP keeps, is not saved; no-machine.txt and
-// the log say why. The networks of a machine are not saved. The last ten machines stay.
+// the log say why. The networks of a machine are not saved. The last ten machines stay; with go test
+// -artifacts, all of them.
 //
 // # A look at a machine
 //

@@ -39,13 +39,13 @@ func newExec(s streams) *cobra.Command {
 
 		DisableFlagsInUseLine: true,
 		Long: `Exec runs a program of this host in a guest of its own, which is gone afterwards. It is
-what go test -exec takes, for tests that need root, mounts, cgroups or a systemd of their
-own: each package's test binary then runs in a fork, as root.
+for go test -exec. Tests that need root, mounts, cgroups or a systemd of their own then
+run as root, in a fork for each package.
 
 The program and the working directory, which for go test is that of the package, are at
 the same paths in the guest as here, without .git and at most 256 MiB; --with adds what
-is elsewhere. Nothing but the files that the flags of go test name come back: profiles,
-coverage, traces, artifacts, and inputs that fuzzing found.
+is elsewhere. Only the files that go test's flags name are copied back: profiles, coverage,
+traces, artifacts, and inputs that fuzzing found.
 
 Of this host's environment the program gets only GODEBUG, GOGC, GOMAXPROCS, GOMEMLIMIT,
 GORACE and GOTRACEBACK, and what --env names. VMTEST_GUEST is the name of the image, so

@@ -24,7 +24,7 @@ import (
 	"example.org/systemd-vmtest/vmtest/internal/guest"
 )
 
-// The exit statuses. "vmtest run" also exits with those of the command that it runs.
+// The exit statuses. run, shell, exec and resume also exit with that of the command that they run.
 const (
 	exitFailed = 1 // a command, a check or vmtest itself
 	exitUsage  = 2 // a wrong command line
@@ -155,6 +155,7 @@ Exit status:
   3    this host lacks something, which "vmtest doctor" explains
   4    a guest did not come up
   130  Ctrl-C; another signal's number plus 128
+run, shell, exec and resume exit with the status of the command that they run.
 
 Environment (go doc example.org/systemd-vmtest/vmtest has all):
   VMTEST_IMAGE      image of commands without --image

@@ -33,11 +33,11 @@ printed in the test, and how it ended, next to what it does now.
 
 DIRECTORY is the one that the last line of the test's log names, or a copy of it. It has
 the machine if the test ran with VMTEST_EVIDENCE_SNAPSHOT=1. Nothing is written there, so
-each resume begins at the same moment, and several may run at once. The clock goes on
-with the time of now.
+each resume begins at the same moment, and several may run at once. The guest's clock is
+set to the current time.
 
 It needs the same build of QEMU, and under KVM the same processor and kernel; another host
-is no matter. QEMU loads what is in DIRECTORY: resume only what comes from whom you trust.`,
+will do. QEMU loads what is in DIRECTORY: resume only directories from people you trust.`,
 		Example: `  VMTEST_EVIDENCE_SNAPSHOT=1 go test -run TestMyDaemon
   vmtest resume ~/.cache/systemd-vmtest/evidence/20260102T030405.000000-TestMyDaemon-1
   vmtest resume --again DIRECTORY
