@@ -61,7 +61,9 @@ func dial(ctx context.Context, conn net.Conn, random io.Reader) (*Client, error)
 		ClientVersion: wire.Version,
 		// The stream is a socket pair whose other end QEMU inherited, so the
 		// other end is the guest. There is no earlier key to compare with,
-		// because the agent makes one at each boot.
+		// because the agent makes one at each boot. Or it leads through the
+		// socket of the process that holds the machine, which is in a
+		// directory of this user alone and whose user the caller has checked.
 		HostKeyCallback:   func(_ string, _ net.Addr, key ssh.PublicKey) error { c.key = key; return nil },
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
