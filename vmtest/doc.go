@@ -126,12 +126,12 @@
 //
 // # Time
 //
-// [Guest.Advance] lets an hour pass in seconds, for OnBootSec=, OnUnitActiveSec=, watchdogs and
-// timeouts. [Guest.SetClock] sets the wall clock, such as to a second before a timer of
-// OnCalendar= elapses, [Guest.StepClock] and [Guest.SlewClock] change it by a duration,
-// [Guest.SetTimeZone] the time zone, and with Config.Clock a guest starts at a date. All other
-// timers of the guest elapse as well if their time comes. Timeouts of this package go by the
-// host's clock.
+// [Guest.Advance] lets an hour pass in seconds under emulation, not with KVM, for OnBootSec=,
+// OnUnitActiveSec=, watchdogs and timeouts. [Guest.SetClock] sets the wall clock, such as to a
+// second before a timer of OnCalendar= elapses, [Guest.StepClock] and [Guest.SlewClock] change
+// it by a duration, [Guest.SetTimeZone] the time zone, and with Config.Clock a guest starts at
+// a date. All other timers of the guest elapse as well if their time comes. Timeouts of this
+// package go by the host's clock.
 //
 // # Timers
 //
@@ -229,6 +229,8 @@
 //	                      files that are made once; default systemd-vmtest in the user's
 //	                      cache directory. It must belong to the user alone
 //	VMTEST_SKIP=1         skip tests that need a machine, as go test -short does
+//	VMTEST_GUEST          set by "vmtest exec" for tests that run in a guest: they skip those
+//	                      that need a machine, too
 //	VMTEST_SLOTS          how many tests with machines run at once; default one per core
 //	VMTEST_TIMEOUT_SCALE  factor for all timeouts, such as 3; see below
 //	VMTEST_EVIDENCE       absolute path of the directory for what failed tests leave; default
@@ -236,7 +238,7 @@
 //	                      -artifacts. The last 20 are kept, and all of the last hour
 //	VMTEST_EVIDENCE_SNAPSHOT=1
 //	                      keep the machine of a failed test there, too, for "vmtest resume"
-//	VMTEST_KEEP=1         keep the machine of a failed test, see above
+//	VMTEST_KEEP=1         keep the machine of a failed test, see A look at a machine
 //	VMTEST_COVER          absolute path of a directory for the coverage of Go programs in
 //	                      guests
 //	VMTEST_LOG_UNEXPECTED=1

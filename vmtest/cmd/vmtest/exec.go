@@ -49,7 +49,8 @@ traces, artifacts, and inputs that fuzzing found.
 
 Of this host's environment the program gets only GODEBUG, GOGC, GOMAXPROCS, GOMEMLIMIT,
 GORACE and GOTRACEBACK, and what --env names. VMTEST_GUEST is the name of the image, so
-that a test can skip where it is not set. Standard input is empty.
+that a test can skip where it is not set; tests that start machines skip where it is set.
+Standard input is empty.
 
 The guest is ended half a minute after -test.timeout. go test -timeout also counts the
 time until the guest is up, and go test gives that a minute. go test caches no results
