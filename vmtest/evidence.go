@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ const (
 func summarize(ctx context.Context, m *Machine) *summary {
 	ctx, cancel := evidenceTime(ctx)
 	defer cancel()
-	r := &summary{title: fmt.Sprintf("evidence from the guest (%s, systemd %s, %s)", m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
+	r := &summary{title: fmt.Sprintf("evidence from %s (%s, systemd %s, %s)",
+		tail.Printable(cmp.Or(m.config.Hostname, "the guest")), m.Image().Title(), m.Image().SystemdVersion, m.vm.Spec().Files.Accel)}
 	h := m.vm.Examine()
 	r.answers, r.pid1, r.health = h.Answers(), h.PID1Answers(), h.String()
 	if !h.Answers() || !h.PID1Answers() || h.Victim != "" {
