@@ -135,6 +135,9 @@ func (r resumption) describe(f *vmtest.Failure) {
 		fmt.Fprintln(r.err, "  (it printed nothing, or the test took its output)")
 	}
 	fmt.Fprintf(r.err, "vmtest: in the test it %s\n", endOf(f.Result))
+	if f.Result.ExitCode == 0 && f.Result.Signal == "" {
+		fmt.Fprintln(r.err, "vmtest: so this command did not fail; steps.txt has what else the test did")
+	}
 	if f.Input {
 		fmt.Fprintln(r.err, "vmtest: it had an input there, which is not kept, and has none now")
 	}
