@@ -120,6 +120,8 @@ var normals = []struct{ pattern, by string }{
 	{`(not (?:done|read) within) \S+ \([^)]*\)`, "$1 TIME (WHY)"},
 	{`; the guest's processor was busy for [^;\n]*`, "; the guest's processor was busy for TIME"},
 	{`\d\d:\d\d:\d\d\.\d+`, "HH:MM:SS"},
+	// dd may allocate once more before it dies.
+	{`(?ms)^ *\| HH:MM:SS kernel: dd: page allocation failure: .*? pages hwpoisoned\n`, ""},
 	{`\b(\d+m)?\d+(\.\d+)?(ms|µs|s)\b`, "TIME"},
 	{`_test\.go:\d+`, "_test.go:LINE"},
 	{`(?m)^( *\| HH:MM:SS \S+\[)\d{2,}`, "${1}PID"},

@@ -78,11 +78,15 @@ const (
 	edge = 3
 )
 
-// report returns how many entries at the beginning the kernel itself has logged.
+// report returns how many entries at the beginning the kernel itself has logged. A report of a
+// lack of memory ends with the process that was killed; another one may follow at once.
 func report(entries []Entry) int {
 	for i, e := range entries {
-		if !ofKernel(e) {
+		switch {
+		case !ofKernel(e):
 			return i
+		case strings.Contains(e.Message, "ut of memory: Killed process "):
+			return i + 1
 		}
 	}
 	return len(entries)

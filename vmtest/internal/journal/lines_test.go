@@ -66,4 +66,7 @@ func TestLongReportOfTheKernel(t *testing.T) {
 		"00:00:00.000 systemd[1]: after",
 	}, Lines(entries))
 	assert.Len(t, Lines(entries[1:8]), 7, "a short one is whole")
+
+	entries[13].Message = "Out of memory: Killed process 7 (dd)"
+	assert.Contains(t, Lines(entries), p+"Out of memory: Killed process 7 (dd)", "in the middle of two reports")
 }
