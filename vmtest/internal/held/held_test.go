@@ -230,7 +230,11 @@ func TestOtherUser(t *testing.T) {
 	for dir := info.Dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		require.NoError(t, os.Chmod(dir, 0o755))
 	}
-	err := ordinary.Run(nil, func() error {
+	file, err := os.CreateTemp("", "below") // TMPDIR may be this user's alone
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	t.Cleanup(func() { os.Remove(file.Name()) })
+	err = ordinary.Run([]string{file.Name()}, func() error {
 		_, err := held.Connect(t.Context(), info.Dir)
 		return err
 	})
