@@ -30,6 +30,10 @@ func Within(ctx context.Context, l Limit) (context.Context, context.CancelFunc) 
 	return l.stretch(ctx, hostSpeed.slow)
 }
 
+// firstWord is what a limit that the process's end has cut leaves to the context of BeforeEnd,
+// which ends at the same time and says more plainly why.
+const firstWord = 50 * time.Millisecond
+
 func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := l.end()
@@ -45,8 +49,12 @@ func (l Limit) stretch(ctx context.Context, slow func() float64) (context.Contex
 		if !end.cut() && !isEvidence(ctx) {
 			end.slowness = min(max(slow(), pace()), mostSlowness)
 		}
+		rest := time.Duration(0)
+		if end.cut() {
+			rest = firstWord
+		}
 		select {
-		case <-time.After(end.used() - time.Since(began)):
+		case <-time.After(end.used() - time.Since(began) + rest):
 			cancel(end)
 		case <-ctx.Done():
 		}
