@@ -29,31 +29,11 @@ func (c *connection) forwardDial(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.ConnectionFailed, "read address: "+err.Error())
 		return
 	}
-	var conn net.Conn
-	err := asUser(target.User, func() (err error) {
-		conn, err = c.dialFrom(target)
-		return err
-	})
-	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
-		return
-	}
-	defer conn.Close()
-	ch, requests, err := channel.Accept()
-	if err != nil {
-		c.log.Debug("accept forwarding", "network", target.Network, "address", target.Address, "err", err)
-		return
-	}
-	if wire.Packets(target.Network) {
-		splicePackets(ch, requests, conn)
-	} else {
-		splice(c.ctx, ch, requests, conn)
-	}
+	c.forward(channel, target)
 }
 
-// dialFrom connects from a source.
-func (c *connection) dialFrom(target wire.Dial) (net.Conn, error) {
+// dialFrom connects from a source, as a user.
+func (c *connection) dialFrom(target wire.Dial) (conn net.Conn, err error) {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	switch target.Network {
 	case "unixgram":
@@ -76,7 +56,11 @@ func (c *connection) dialFrom(target wire.Dial) (net.Conn, error) {
 		}
 		dialer.LocalAddr = source
 	}
-	return dialer.DialContext(c.ctx, target.Network, target.Address)
+	err = asUser(target.User, func() (err error) {
+		conn, err = dialer.DialContext(c.ctx, target.Network, target.Address)
+		return err
+	})
+	return conn, err
 }
 
 // sourceAddr parses an IP address, with a port or without.

@@ -29,7 +29,7 @@ func (c *connection) forwardTCP(channel ssh.NewChannel) {
 		return
 	}
 	port := strconv.FormatUint(uint64(target.Port), 10)
-	c.forward(channel, "tcp", net.JoinHostPort(target.Host, port))
+	c.forward(channel, wire.Dial{Network: "tcp", Address: net.JoinHostPort(target.Host, port)})
 }
 
 func (c *connection) forwardUnix(channel ssh.NewChannel) {
@@ -38,13 +38,12 @@ func (c *connection) forwardUnix(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.ConnectionFailed, "read path: "+err.Error())
 		return
 	}
-	c.forward(channel, "unix", target.Path)
+	c.forward(channel, wire.Dial{Network: "unix", Address: target.Path})
 }
 
-// forward connects a channel to an address inside the guest.
-func (c *connection) forward(channel ssh.NewChannel, network, address string) {
-	dialer := net.Dialer{Timeout: connectTimeout}
-	conn, err := dialer.DialContext(c.ctx, network, address)
+// forward connects a channel to a socket inside the guest.
+func (c *connection) forward(channel ssh.NewChannel, target wire.Dial) {
+	conn, err := c.dialFrom(target)
 	if err != nil {
 		reason, message := rejection(err)
 		_ = channel.Reject(reason, message)
@@ -53,10 +52,14 @@ func (c *connection) forward(channel ssh.NewChannel, network, address string) {
 	defer conn.Close()
 	ch, requests, err := channel.Accept()
 	if err != nil {
-		c.log.Debug("accept forwarding", "network", network, "address", address, "err", err)
+		c.log.Debug("accept forwarding", "network", target.Network, "address", target.Address, "err", err)
 		return
 	}
-	splice(c.ctx, ch, requests, conn)
+	if wire.Packets(target.Network) {
+		splicePackets(ch, requests, conn)
+	} else {
+		splice(c.ctx, ch, requests, conn)
+	}
 }
 
 // rejection returns the cause of an error and its number, without the "dial tcp
