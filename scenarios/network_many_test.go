@@ -15,7 +15,7 @@ import (
 )
 
 // Each of many machines in one network reaches each other one by its name. $VMTEST_MACHINES is
-// how many there are; 8 take some 5 seconds without KVM.
+// how many there are.
 func TestNetworkOfMany(t *testing.T) {
 	t.Parallel()
 	machines := 8

@@ -99,7 +99,7 @@ func TestBundleOfAFileThatOthersCanWrite(t *testing.T) {
 	assert.NoError(t, got.Close())
 }
 
-// A bundle of which a file is not as it was written is not opened, and the error names it.
+// A bundle with a file that was changed is not opened, and the error names the file.
 func TestBundleThatWasAltered(t *testing.T) {
 	for name := range scratch(t, t.TempDir()).files() {
 		for how, alter := range map[string]func(path string) error{

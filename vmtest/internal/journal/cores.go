@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Dumped returns the units of the system of which a process dumped core, sorted.
+// Dumped returns the units of the system that had a process dump core, sorted.
 func Dumped(entries []Entry) []string {
 	var units []string
 	for _, e := range entries {

@@ -15,7 +15,7 @@ import (
 // A packet in the socket pair begins with a byte that says nothing: without it, reading an empty
 // one would look like the end of all.
 
-// readNear reads bytes, or a packet of which p takes the beginning.
+// readNear reads bytes, or a packet. p takes the beginning of one that is longer.
 func (n *Conn) readNear(p []byte) (int, error) {
 	if !n.target.packets {
 		return n.near.Read(p)

@@ -17,7 +17,7 @@ var (
 	maxTreeBytes int64 = 1 << 30
 )
 
-// errTreeTooLarge is wrapped by CopyOut's error for a directory of which a part was not copied.
+// errTreeTooLarge is wrapped by CopyOut's error for a directory that was copied in part.
 var errTreeTooLarge = fmt.Errorf("directory has more than %d files or %d MiB", maxTreeFiles, maxTreeBytes>>20)
 
 // treeOut is a directory of the guest to be copied to the host. The guest chooses the names

@@ -70,7 +70,7 @@ func kindOf(text string) string {
 	return ""
 }
 
-// valuesAt returns the values of a message of which the first line has what was expected.
+// valuesAt returns the values of a message. Its first line has what was expected.
 func valuesAt(texts []string) (d difference, ok bool) {
 	var want, got []string
 	indent := ""

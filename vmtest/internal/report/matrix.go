@@ -138,7 +138,7 @@ func (r *Run) matrices(columns []column, links map[*Test]string) []*matrix {
 // Size returns how many rows m has.
 func (m *matrix) Size() string { return plural(len(m.Rows), "row") }
 
-// narrow leaves out the columns of which m has no cell.
+// narrow leaves out the columns without a cell in m.
 func (m *matrix) narrow(columns []column) {
 	for i := len(columns) - 1; i >= 0; i-- {
 		if slices.ContainsFunc(m.Rows, func(r *row) bool { return r.Cells[i].Ran }) {
