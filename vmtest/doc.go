@@ -171,7 +171,8 @@
 //		})
 //	}
 //
-// [Guest.NeedSystemd] skips it where systemd is too old for what it tests.
+// [Guest.NeedSystemd] skips it where systemd is too old for what it tests. A test that does not
+// call EachImage runs on the first image, and logs that.
 //
 // # Coverage
 //

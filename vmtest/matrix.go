@@ -61,7 +61,8 @@ func (g *Guest) NeedSystemd(t testing.TB, version int, what string) {
 // imageOfTest has the image of each subtest of EachImage, by the test's name.
 var imageOfTest sync.Map
 
-// forTest returns c with the image of the subtest of EachImage that t is, or is in.
+// forTest returns c with the image of the subtest of EachImage that t is, or is in. In other
+// tests it logs that the first image of several is the only one for the test.
 func (c Config) forTest(t testing.TB) Config {
 	if c.Image != "" || c.Recipe != nil {
 		return c
@@ -72,6 +73,10 @@ func (c Config) forTest(t testing.TB) Config {
 			return c
 		}
 		name = name[:max(0, strings.LastIndex(name, "/"))]
+	}
+	if names, err := imagesOfRun(); err == nil && len(names) > 1 {
+		t.Helper()
+		t.Logf("of VMTEST_IMAGE=%s only %s is for this test: it does not call EachImage", strings.Join(names, ","), names[0])
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,13 +41,16 @@ func TestEachImage(t *testing.T) {
 	assert.Equal(t, "debian-12", c.Image, "outside of EachImage the first one counts")
 }
 
-// go test -json has the image of each subtest, but no path of this host.
+// go test -json has the image of each subtest, but no path of this host. A test that runs on
+// one of several images says so.
 func TestEachImageSaysItsImage(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEachImage$", "-test.v=test2json")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Equal(t, []string{"TestEachImage/debian-12 vmtest.image debian-12", "TestEachImage/debian-11 vmtest.image debian-11"},
 		submatches(regexp.MustCompile(`=== ATTR  (.*)`), string(out)))
+	assert.Contains(t, string(out), "of VMTEST_IMAGE=debian-12,./built,debian-11 only debian-12 is for this test: it does not call EachImage")
+	assert.Equal(t, 2, strings.Count(string(out), "does not call EachImage"), "once in each test outside of EachImage")
 }
 
 // submatches returns the first parentheses of each match.
