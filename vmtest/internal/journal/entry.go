@@ -104,17 +104,6 @@ func (e Entry) about() UnitID {
 	return UnitID{Name: e.About}
 }
 
-// bare reports whether the entry has no fields but those that say where it stands. journalctl
-// prints only these if the entry's file is removed while it reads it.
-func (e Entry) bare() bool {
-	for name := range e.Fields {
-		if name != "_BOOT_ID" && !strings.HasPrefix(name, "__") {
-			return false
-		}
-	}
-	return true
-}
-
 // Field returns the last value of a field, or "" if the entry does not have it.
 func (e Entry) Field(name string) string {
 	if values := e.Fields[name]; len(values) > 0 {

@@ -109,7 +109,7 @@ type foundEntry struct {
 
 func (f *filler) Write(p []byte) (int, error) {
 	err := f.decoder.write(p, func(raw []byte, cut bool) {
-		if e, err := parseEntry(raw); err == nil && !e.bare() {
+		if e, err := parseEntry(raw); err == nil && (cut || !e.torn()) {
 			place, _ := placeOf(e.Cursor)
 			late := foundEntry{stored: stored{raw: raw, place: place, boot: e.Boot}}
 			wanted := slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late.stored) })

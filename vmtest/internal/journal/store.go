@@ -83,8 +83,8 @@ func (s *Store) add(raw []byte, cut bool) {
 		s.pass(raw)
 		return
 	}
-	if e.bare() {
-		s.lose("an entry came without its fields")
+	if !cut && e.torn() {
+		s.lose("an entry was dropped: not all of its fields arrived")
 		s.pass(raw)
 		return
 	}
