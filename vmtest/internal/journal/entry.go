@@ -43,7 +43,7 @@ func parseEntry(raw []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("parse journal's monotonic timestamp: %w", err)
 	}
-	if e.Cursor = e.Field("__CURSOR"); e.Cursor == "" {
+	if e.Cursor = e.Field(cursorField); e.Cursor == "" {
 		return Entry{}, errors.New("parse journal: an entry has no cursor")
 	}
 	e.Time, e.Monotonic = time.UnixMicro(micros), time.Duration(monotonic)*time.Microsecond

@@ -23,13 +23,15 @@ const keptBuffer = 256 << 10
 //
 // An entry is a number of fields and an empty line. A field is a line FIELD=value or, if
 // the value is not text, the line FIELD, the value's size in 8 bytes, the value and a line
-// feed.
+// feed. journalctl stops within an entry, and begins the next one, if the entry's file is
+// removed while it reads that, and may print zeros where the file had been.
 type decoder struct {
-	buf  []byte // of the entry that is not complete
-	pos  int    // in buf: what comes before is split already
-	skip skip
-	cut  bool // a field of the entry was left out
-	err  error
+	buf    []byte // of the entry that is not complete
+	pos    int    // in buf: what comes before is split already
+	skip   skip
+	cut    bool   // a field of the entry was left out
+	damage string // why a line of the entry is no field, if one is not
+	kept   []byte // of the entry before that line; the rest of it is left out
 }
 
 // skip is what is still to come of a field that is left out.
@@ -54,28 +56,41 @@ func (s *skip) of(p []byte) []byte {
 
 // write takes the next part of the stream and calls each with every entry that it
 // completes. The entry's bytes belong to each. cut reports that fields were left out, because
-// the entry would have more than maxEntry bytes with them. After an error nothing can be
-// split any more.
-func (d *decoder) write(p []byte, each func(raw []byte, cut bool)) error {
-	if d.err != nil {
-		return d.err
-	}
+// the entry would have more than maxEntry bytes with them, and damage what else was left out
+// because it is no field, or is "".
+func (d *decoder) write(p []byte, each func(raw []byte, cut bool, damage string)) {
 	d.buf = append(d.buf, d.skip.of(p)...)
 	start := 0 // of the entry
+	ends := func(next int) {
+		switch {
+		case d.damage != "":
+			each(slices.Concat(d.kept, []byte{'\n'}), d.cut, d.damage)
+		case d.pos > start || d.cut: // not an empty line alone
+			each(slices.Concat(d.buf[start:d.pos], []byte{'\n'}), d.cut, "")
+		}
+		start, d.pos, d.cut, d.damage, d.kept = next, next, false, "", nil
+	}
 	for {
 		f, err := nextField(d.buf[d.pos:])
-		if err != nil {
-			d.err = fmt.Errorf("read journal: %w", err)
-			return d.err
+		if err == nil && f.whole && d.buf[d.pos+int(f.size)-1] != '\n' {
+			err = fmt.Errorf("field %q has no line feed after its %d bytes", f.name, f.value)
 		}
 		have := len(d.buf) - d.pos
 		switch {
+		case err != nil: // the next line may be a field
+			if d.damage == "" {
+				d.damage, d.kept = err.Error(), bytes.Clone(d.buf[start:d.pos])
+			}
+			d.skip = skip{line: true}
+			d.pos = len(d.buf) - len(d.skip.of(d.buf[d.pos:]))
+			start = d.pos
+			continue
 		case f.size == 0:
 		case f.end:
-			if d.pos > start || d.cut { // not an empty line alone
-				each(bytes.Clone(d.buf[start:d.pos+1]), d.cut)
-			}
-			start, d.pos, d.cut = d.pos+1, d.pos+1, false
+			ends(d.pos + 1)
+			continue
+		case (d.pos > start || d.damage != "") && f.whole && string(f.name) == cursorField:
+			ends(d.pos)
 			continue
 		case uint64(d.pos-start)+f.size > maxEntry:
 			d.cut = true
@@ -87,11 +102,10 @@ func (d *decoder) write(p []byte, each func(raw []byte, cut bool)) error {
 			d.buf = slices.Delete(d.buf, d.pos, d.pos+int(n))
 			continue
 		case f.whole:
-			if d.buf[d.pos+int(f.size)-1] != '\n' {
-				d.err = fmt.Errorf("read journal: field %q has no line feed after its %d bytes", f.name, f.value)
-				return d.err
-			}
 			d.pos += int(f.size)
+			if d.damage != "" {
+				start = d.pos
+			}
 			continue
 		}
 		break
@@ -101,8 +115,10 @@ func (d *decoder) write(p []byte, each func(raw []byte, cut bool)) error {
 	if cap(d.buf) > keptBuffer && len(d.buf) == 0 {
 		d.buf = nil
 	}
-	return nil
 }
+
+// cursorField is the field that each entry begins with.
+const cursorField = "__CURSOR"
 
 // field is the field that a part of a stream begins with, or the end of an entry.
 type field struct {
@@ -126,7 +142,7 @@ func nextField(b []byte) (f field, err error) {
 	f.name = name
 	switch {
 	case len(name) > maxName:
-		return f, fmt.Errorf("the name of a field has more than %d bytes: %.80q", maxName, name)
+		return f, fmt.Errorf("the name of a field has more than %d bytes: %q", maxName, name[:maxName])
 	case end < 0 && text && len(name) > 0:
 		f.size = uint64(len(b)) + 1
 		return f, nil

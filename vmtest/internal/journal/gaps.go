@@ -108,8 +108,8 @@ type foundEntry struct {
 }
 
 func (f *filler) Write(p []byte) (int, error) {
-	err := f.decoder.write(p, func(raw []byte, cut bool) {
-		if e, err := parseEntry(raw); err == nil && (cut || !e.torn()) {
+	f.decoder.write(p, func(raw []byte, cut bool, damage string) {
+		if e, err := parseEntry(raw); err == nil && damage == "" && (cut || !e.torn()) {
 			place, _ := placeOf(e.Cursor)
 			late := foundEntry{stored: stored{raw: raw, place: place, boot: e.Boot}}
 			wanted := slices.ContainsFunc(f.gaps, func(g gap) bool { return g.has(late.stored) })
@@ -123,7 +123,7 @@ func (f *filler) Write(p []byte) (int, error) {
 			f.found = append(f.found, late)
 		}
 	})
-	return len(p), err
+	return len(p), nil
 }
 
 // Fill calls read with a writer for the journal from the cursor of Gap on, in the export
@@ -154,10 +154,10 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 // fill adds those of the entries that are in a gap and not there yet.
 func (s *Store) fill(g gap, found []foundEntry) {
 	at := slices.IndexFunc(s.entries, func(e stored) bool { return e.place == g.before })
-	if at < 0 {
-		return // it is so old that it was dropped
-	}
 	late := s.from(g.at)
+	if at < 0 { // it was dropped: those of the gap stand where it would
+		at = len(s.entries) - len(late)
+	}
 	missing := g.missing(late)
 	var add []stored
 	for _, e := range found {

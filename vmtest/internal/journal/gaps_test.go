@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -36,6 +37,29 @@ func TestEntriesThatDidNotArrive(t *testing.T) {
 	assert.Contains(t, s.Losses(0)[1], "an entry was dropped: parse journal timestamp")
 }
 
+// Entries that are missing before one that is dropped are not forgotten with it.
+func TestGapBeforeADroppedEntry(t *testing.T) {
+	torn := strings.Replace(export(stamped(5)...), c(5), c(5)+";x=1", 1)
+	for name, dropped := range map[string]string{
+		"not all of its fields": torn,
+		"no time":               export("__CURSOR", c(5), "__REALTIME_TIMESTAMP", "x"),
+	} {
+		s := of(t, 1, 2)
+		_, err := s.Write([]byte(dropped))
+		require.NoError(t, err)
+		put(t, s, 8)
+		fillWith(t, s, 3, 7)
+		assert.Equal(t, "m1 m2 m3 m7 m8", all(t, s), name)
+		losses := s.Losses(0)
+		require.Len(t, losses, 3, name)
+		assert.Contains(t, losses[0], "an entry was dropped: ", name)
+		assert.Equal(t, []string{
+			"an entry before an entry that was dropped did not arrive",
+			"an entry before 03:04:05.000 : m8 did not arrive",
+		}, losses[1:], name)
+	}
+}
+
 // Two callers that fill the same gap add its entries once.
 func TestFillTwice(t *testing.T) {
 	s := of(t, 1, 4)
@@ -63,6 +87,18 @@ func TestTwoSequences(t *testing.T) {
 	}
 	assert.Equal(t, 7, s.Len())
 	assert.Empty(t, s.Losses(0))
+}
+
+// A journald that was killed may begin to count again, in another sequence.
+func TestGapOfAnotherCounter(t *testing.T) {
+	s := of(t, 1, 2, 3, 4, 5, 6)
+	for _, cursor := range []string{"s=2;i=1;b=b", "s=2;i=2;b=b", "s=2;i=5;b=b"} {
+		_, err := s.Write([]byte(export("__CURSOR", cursor, "__REALTIME_TIMESTAMP", "1", "__MONOTONIC_TIMESTAMP", "1", "_BOOT_ID", "b", "MESSAGE", cursor)))
+		require.NoError(t, err)
+	}
+	fillWith(t, s)
+	assert.Equal(t, 9, s.Len())
+	assert.Equal(t, []string{"2 entries before 00:00:00.000 : s=2;i=5;b=b did not arrive"}, s.Losses(0))
 }
 
 // fillWith fills the gaps with the entries of these numbers.

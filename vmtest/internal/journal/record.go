@@ -79,7 +79,7 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	c := &Store{
 		entries: slices.Clip(s.entries), // an append makes a copy
-		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, boot: s.boot, high: s.high, err: s.err,
+		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, boot: s.boot, counter: maps.Clone(s.counter), high: slices.Clone(s.high), err: s.err,
 		tails: maps.Clone(s.tails), losses: slices.Clone(s.losses), gaps: slices.Clone(s.gaps), changed: make(chan struct{}),
 	}
 	c.decoder = s.decoder

@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,8 +31,9 @@ type Store struct {
 	ticks   int // of the last entry
 	filled  int // tick of the last entry that Fill added
 	tails   map[string]uint64
-	boot    string // of the last entry
-	high    uint64 // the highest number in that boot
+	boot    string         // of the last entry
+	counter map[string]int // of each sequence in that boot, an index into high
+	high    []uint64       // the highest number of each counter
 	losses  []loss
 	gaps    []gap
 	err     error         // why no more entries come
@@ -49,7 +51,7 @@ type stored struct {
 
 // NewStore returns an empty Store.
 func NewStore() *Store {
-	return &Store{tails: make(map[string]uint64), changed: make(chan struct{})}
+	return &Store{tails: make(map[string]uint64), counter: make(map[string]int), changed: make(chan struct{})}
 }
 
 // Write takes the next part of the stream, in the export format.
@@ -59,15 +61,15 @@ func (s *Store) Write(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	before := s.next
-	err := s.decoder.write(p, s.add)
-	if err != nil {
-		s.err = err
-	}
-	if err != nil || s.next > before {
+	came := false
+	s.decoder.write(p, func(raw []byte, cut bool, damage string) {
+		s.add(raw, cut, damage)
+		came = true
+	})
+	if came {
 		s.notify()
 	}
-	return len(p), err
+	return len(p), nil
 }
 
 func (s *Store) notify() {
@@ -76,15 +78,13 @@ func (s *Store) notify() {
 }
 
 // add adds an entry. The caller holds the lock.
-func (s *Store) add(raw []byte, cut bool) {
+func (s *Store) add(raw []byte, cut bool, damage string) {
 	e, err := parseEntry(raw)
+	if damage != "" {
+		err = errors.New(damage)
+	}
 	if err != nil {
 		s.lose("an entry was dropped: %v", err)
-		s.pass(raw)
-		return
-	}
-	if !cut && e.torn() {
-		s.lose("an entry was dropped: not all of its fields arrived")
 		s.pass(raw)
 		return
 	}
@@ -101,21 +101,18 @@ func (s *Store) add(raw []byte, cut bool) {
 		s.lose("an entry was dropped: it is of more than %d sequences", maxSequences)
 		return
 	}
-	// A reboot ends the stream before the journal, which a disk keeps. In systemd 252 the
-	// file of a user has a sequence of its own, with numbers of the same counter.
-	if e.Boot != s.boot {
-		s.high = 0
+	if !cut && e.torn() {
+		s.lose("an entry was dropped: not all of its fields arrived")
+		s.reach(place, e.Boot, droppedEntry)
+		return
 	}
-	if s.high > 0 && place.Number > s.high+1 {
-		s.leave(gap{Place{place.Sequence, s.high}, place, e.Boot, s.last(), s.next, brief(e)})
-	}
+	s.reach(place, e.Boot, brief(e))
 	if cut {
 		s.loseCut(e)
 	}
 	if ofLoss(e) {
 		s.lose("journald: %s", e.Message)
 	}
-	s.tails[place.Sequence], s.boot, s.high = place.Number, e.Boot, max(s.high, place.Number)
 	s.ticks++
 	s.entries = append(s.entries, stored{raw, place, e.Boot, s.next, s.ticks})
 	s.next++
@@ -123,16 +120,6 @@ func (s *Store) add(raw []byte, cut bool) {
 	if s.size > maxStored {
 		s.shrink()
 	}
-}
-
-// pass notes that an entry has come which is not kept, so that nothing waits for it.
-func (s *Store) pass(raw []byte) {
-	splitFields(raw, func(name string, value []byte) {
-		if place, ok := placeOf(string(value)); ok && name == "__CURSOR" {
-			s.tails[place.Sequence] = max(s.tails[place.Sequence], place.Number)
-			s.high = max(s.high, place.Number)
-		}
-	})
 }
 
 // shrink drops the oldest eighth.
