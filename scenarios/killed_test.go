@@ -19,59 +19,87 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.org/systemd-vmtest/vmtest"
+	"example.org/systemd-vmtest/vmtest/netstack"
 )
 
 // A killed test binary leaves no process, no temporary file, and no unfinished snapshot or
 // image. The test kills it at the first event on a file of the cache, then at the second,
 // and so on: while it takes a slot, opens the snapshot, starts QEMU, loads the state of
-// the devices, runs a command and closes the machine.
+// the devices, has two machines and a station talk in a network, pulls a cable and closes
+// the machines.
 func TestKilledTestLeavesNothing(t *testing.T) {
 	hostSide(t)
 	needMachine(t)
-	const mark = "VMTEST_KILLED_TEST"
-	if os.Getenv(mark) != "" {
-		for {
-			g := vmtest.Start(t, vmtest.Config{})
-			queue := filepath.Join(os.Getenv("VMTEST_CACHE"), "queue")
-			g.Exec(t, vmtest.Command{Args: []string{"echo"}, Stdout: opener(queue)})
-			require.NoError(t, g.Machine.Close())
+	const mark, once = "VMTEST_KILLED_TEST", "once"
+	if as := os.Getenv(mark); as != "" {
+		for t.Run("", talk) && as != once {
 		}
+		return
 	}
 	cache := t.TempDir() // no other process uses it, or its queue
-	image := "VMTEST_IMAGE=" + imageDir(t)
-	useCache(t, cache, image)
-	before := cacheFiles(t, cache)
+	command := func(as, temp string) *exec.Cmd {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledTestLeavesNothing$", "-test.timeout=10m")
+		cmd.Env = append(os.Environ(), mark+"="+as, "VMTEST_IMAGE="+imageDir(t), "VMTEST_CACHE="+cache, "TMPDIR="+temp)
+		return cmd
+	}
+	out, err := command(once, t.TempDir()).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	before, interfaces := cacheFiles(t, cache), fileNames(t, "/sys/class/net")
 	for i := range times(t, "VMTEST_KILLS", 14) {
 		temp := t.TempDir()
-		id := fmt.Sprintf("%s=%d-%d", mark, os.Getpid(), i)
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledTestLeavesNothing$")
-		cmd.Env = append(os.Environ(), id, image, "VMTEST_CACHE="+cache, "TMPDIR="+temp)
-		event := killAtEvent(t, cmd, i+1, cache)
+		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
+		event := killAtEvent(t, command(id, temp), i+1, cache)
 		t.Logf("kill %d: %s", i+1, event)
 
 		end := time.Now().Add(2 * time.Second)
-		left := marked(t, id)
+		left := marked(t, mark+"="+id)
 		for len(left) > 0 && time.Now().Before(end) {
 			for pid := range left {
 				waitExit(t, pid, time.Until(end))
 			}
-			left = marked(t, id)
+			left = marked(t, mark+"="+id)
 		}
 		assert.Empty(t, left, "processes left 2 s after kill %d", i+1)
 		assert.Empty(t, fileNames(t, temp), "temporary files left by kill %d", i+1)
 		assert.Equal(t, before, cacheFiles(t, cache), "files in the cache after kill %d", i+1)
 	}
+	assert.Equal(t, interfaces, fileNames(t, "/sys/class/net"), "network interfaces of the host")
 }
 
-// opener is a writer that opens and closes the file of that name.
-type opener string
-
-func (o opener) Write(p []byte) (int, error) {
-	f, err := os.Open(string(o))
-	if err != nil {
-		return 0, err
+// talk has two machines and the test itself talk in a network. After each step it opens a file
+// of the cache, at which the process may be killed.
+func talk(t *testing.T) {
+	step := func() {
+		f, err := os.Open(filepath.Join(os.Getenv("VMTEST_CACHE"), "queue"))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
 	}
-	return len(p), f.Close()
+	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
+	peer := netstack.Start(t, n, vmtest.JoinConfig{Name: "peer"})
+	listener, err := peer.Listen("tcp", ":9091")
+	require.NoError(t, err)
+	networks := []*vmtest.Network{n}
+	one := vmtest.Start(t, vmtest.Config{Hostname: "one", Networks: networks})
+	step()
+	two := vmtest.Start(t, vmtest.Config{Hostname: "two", Networks: networks})
+	step()
+	conn := two.Dial(t, "tcp", "peer:9091") // from inside the guest
+	accepted, err := listener.Accept()
+	require.NoError(t, err)
+	step()
+	_, err = io.WriteString(accepted, "hello\n")
+	require.NoError(t, err)
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
+	step()
+	_, err = two.Machine.Dial(t.Context(), "tcp", "one:9091")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	step()
+	one.SetCable(t, one.Interface(t, n), false)
+	step()
+	require.NoError(t, two.Machine.Close())
+	step()
 }
 
 // killAtEvent starts cmd and kills it at the n-th event on a file of the cache or of its
