@@ -44,8 +44,9 @@ func dialFrom(t testing.TB, h *netstack.Host, network, address string) *client {
 	return &client{Conn: conn, in: bufio.NewReader(conn)}
 }
 
-// A socket unit that listens on all addresses tells its service who connects: by IPv4 and IPv6,
-// from a guest and from elsewhere. See systemd.exec(5), REMOTE_ADDR.
+// A socket unit that listens on all addresses tells its service who connects, from a guest and
+// from elsewhere: by IPv6, by IPv4 at a socket of IPv4, and by IPv4 at a socket of IPv6, where the
+// kernel has a mapped address (::ffff:10.0.0.2). See systemd.exec(5), REMOTE_ADDR, and ipv6(7).
 func TestNetworkRemoteAddr(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
@@ -53,15 +54,21 @@ func TestNetworkRemoteAddr(t *testing.T) {
 	guest := vmtest.Start(t, vmtest.Config{Hostname: "guest", Networks: []*vmtest.Network{n}})
 	peer := netstack.Start(t, n, vmtest.JoinConfig{Name: "peer"})
 
-	dialFrom(t, peer, "tcp4", "server:9091").echo(t, "IPv4")
+	mapped := dialFrom(t, peer, "tcp4", "server:9091")
+	mapped.echo(t, "IPv4 at a socket of IPv6")
+	listing := server.Run(t, "ss", "--numeric", "state", "established", "sport", "=", ":9091")
+	assert.Contains(t, listing, "[::ffff:"+peer.IPv4.String()+"]:", "the kernel's address of the client")
+	mapped.finish(t)
 	dialFrom(t, peer, "tcp6", "server:9091").echo(t, "IPv6")
 	for _, version := range []string{"-4", "-6"} {
 		out := guest.Exec(t, vmtest.Command{Args: []string{"nc", version, "-N", "server", "9091"}, Stdin: strings.NewReader("guest\n")})
 		assert.Equal(t, "guest\n", string(out.Stdout))
 	}
+	dialFrom(t, peer, "tcp4", "server:9092").echo(t, "IPv4 at a socket of IPv4")
 	of := guest.Interface(t, n)
 	accepts := echoEvents(t, server, "accept")
-	assert.Equal(t, []string{peer.IPv4.String(), peer.IPv6.String(), of.IPv4.String(), of.IPv6.String()}, field(accepts, "ECHO_REMOTE_ADDR"))
+	assert.Equal(t, []string{peer.IPv4.String(), peer.IPv6.String(), of.IPv4.String(), of.IPv6.String(), peer.IPv4.String()},
+		field(accepts, "ECHO_REMOTE_ADDR"))
 }
 
 // MaxConnectionsPerSource= counts the connections of each machine. See systemd.socket(5).
