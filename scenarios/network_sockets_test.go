@@ -81,21 +81,25 @@ func TestNetworkKeepAlive(t *testing.T) {
 	stays.echo(t, "is there still")
 }
 
-// A service with Accept=no restarts under load from two machines. None of their connections is
-// refused or lost, because the socket stays, and the old process serves those that it has. See
-// systemd.socket(5).
+// A service with Accept=no restarts under load from two machines and the test itself. None of
+// their connections is refused or lost, because the socket stays, and the old process serves
+// those that it has. See systemd.socket(5).
 func TestNetworkRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-restart", n)
-	lines := make(chan string, 2)
+	dials := map[string]dialer{"test": netstack.Start(t, n, vmtest.JoinConfig{}).Dial}
+	for _, name := range []string{"one", "two"} {
+		guest := vmtest.Start(t, vmtest.Config{Hostname: name, Networks: []*vmtest.Network{n}})
+		dials[name] = guest.Machine.DialContext // from inside the guest
+	}
+	lines := make(chan string, len(dials))
 	stop := make(chan struct{})
 	var peers sync.WaitGroup
-	for _, name := range []string{"one", "two"} {
-		peer := netstack.Start(t, n, vmtest.JoinConfig{Name: name})
+	for name, dial := range dials {
 		peers.Go(func() {
 			for {
-				assert.NoError(t, echoOnce(t, peer, name), "a line of %s", name)
+				assert.NoError(t, echoOnce(t, dial, name), "a line of %s", name)
 				select {
 				case lines <- name:
 				case <-stop:
@@ -104,9 +108,9 @@ func TestNetworkRestartUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	// served waits until each machine has got some lines back.
+	// served waits until each has got some lines back.
 	served := func() {
-		for got := make(map[string]int); got["one"] < 3 || got["two"] < 3; {
+		for got := make(map[string]int); got["one"] < 3 || got["two"] < 3 || got["test"] < 3; {
 			got[<-lines]++
 		}
 	}
@@ -131,11 +135,14 @@ func TestNetworkRestartUnderLoad(t *testing.T) {
 	assertShow(t, server, echoSocket, properties{"NRefused": "0"})
 }
 
+// dialer is net.Dialer.DialContext.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
 // echoOnce has a line sent back over a connection of its own.
-func echoOnce(t *testing.T, from *netstack.Host, line string) error {
+func echoOnce(t *testing.T, dial dialer, line string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, err := from.Dial(ctx, "tcp", "server:9091")
+	conn, err := dial(ctx, "tcp", "server:9091")
 	if err != nil {
 		return err
 	}
