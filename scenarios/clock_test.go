@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"math"
 	"os"
 	"strconv"
 	"testing"
@@ -119,7 +120,10 @@ func TestClockOutOfRange(t *testing.T) {
 		_, err := vmtest.Launch(t.Context(), vmtest.Config{Clock: at})
 		assert.ErrorContains(t, err, "its kernel takes times from 1970-01-01 to 2232-")
 	}
-	assert.ErrorContains(t, g.Machine.StepClock(t.Context(), 290*365*24*time.Hour), "its kernel takes times from")
+	assert.ErrorContains(t, g.Machine.SetClock(t.Context(), time.Time{}), "cannot show 0001-01-01: its kernel takes times from")
+	for _, by := range []time.Duration{290 * 365 * 24 * time.Hour, -100 * 365 * 24 * time.Hour, math.MaxInt64, math.MinInt64} {
+		assert.ErrorContains(t, g.Machine.StepClock(t.Context(), by), "its kernel takes times from")
+	}
 	// The kernel's clock would have been before 1970 at the boot.
 	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(1, 0)} {
 		assert.ErrorContains(t, g.Machine.SetClock(t.Context(), at), "set clock to "+at.UTC().Format(time.RFC3339)+": invalid argument: the kernel refuses a time at which its boot would be before 1970")

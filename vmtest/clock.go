@@ -31,6 +31,9 @@ func (m *Machine) Clock(ctx context.Context) (time.Time, error) {
 // Advance for those. A Reboot keeps the clock, unless it is before the guest's systemd was
 // built: systemd sets it to that while it boots. A Snapshot of the machine has the host's time.
 func (m *Machine) SetClock(ctx context.Context, at time.Time) error {
+	if err := vm.CheckClock(at); err != nil { // the zero value, too
+		return err
+	}
 	_, err := m.changeClock(ctx, guest.ClockChange{Set: at})
 	return err
 }
