@@ -92,13 +92,13 @@ func (m *Machine) fillEvidence(ctx context.Context, dir *evidence.Directory, sum
 		{"show.txt", append([]string{"systemctl", "show", "--no-pager", "--"}, units...)},
 		{"jobs.txt", []string{"systemctl", "list-jobs", "--no-pager", "--full"}},
 		{"processes.txt", []string{"systemd-cgls", "--no-pager", "--full"}},
-		{"listening.txt", []string{"ss", "--all", "--numeric", "--processes"}},
 	} {
 		if len(units) == 0 && slices.Contains(file.args, "--") || !summary.pid1 && file.args[0] == "systemctl" {
 			continue
 		}
 		dir.Write(file.name, func(w io.Writer) error { return m.printTo(ctx, w, file.args) })
 	}
+	dir.Write("listening.txt", func(w io.Writer) error { return m.printSockets(ctx, w) })
 	m.coreFiles(ctx, dir, summary.cores) // last, because they are large
 	return moments
 }
