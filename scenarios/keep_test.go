@@ -164,6 +164,10 @@ func TestKeepTwo(t *testing.T) {
 	k.says("", "release", "TestKept_One#")
 	k.prints(`^vmtest: TestKept_One# is kept no longer: released$`)
 	k.says("Two", "run", "--attach", "TestKept_Two#", "cat", "/root/of")
+	out, err = k.run("run", "--attach", "TestKept_Two#")
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode(), "%s", out)
+	assert.Contains(t, out, k.named("no command for TestKept_Two#"))
 	k.says("", "release", "TestKept_Two#")
 	k.fails(`(?s)vmtest: TestKept_Two# is kept no longer: released.*--- FAIL: TestKept/Two#`)
 }

@@ -59,6 +59,22 @@ func (r commandRun) attached(cmd *cobra.Command, name string) error {
 	return attachedStatus(err)
 }
 
+// runAttached is attached for a command that the name of a machine may precede.
+func (r commandRun) runAttached(cmd *cobra.Command, args []string) error {
+	if err := checkAttached(cmd); err != nil {
+		return err
+	}
+	name, command, err := held.Split(args)
+	if err != nil {
+		return err
+	}
+	if len(command) == 0 {
+		return usageError{fmt.Errorf("no command for %s", name)}
+	}
+	r.command.Args = command
+	return r.attached(cmd, name)
+}
+
 // attach returns a session with the agent of a machine that is held. The caller closes it.
 func attach(ctx context.Context, info held.Info) (*link.Client, error) {
 	ctx, cancel := vmtest.WithTimeout(ctx, attachWait)
@@ -122,6 +138,16 @@ func completeHeld(_ *cobra.Command, args []string, _ string) ([]cobra.Completion
 		names = append(names, cobra.CompletionWithDesc(info.Name, info.Image))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAttached completes the words of a command that has the flag --attach.
+func completeAttached(attached *bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if *attached {
+			return completeHeld(cmd, args, typed)
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 }
 
 // firstOf returns the first of args, or "" if there is none.

@@ -29,9 +29,10 @@ type commandRun struct {
 func newRun(s streams) *cobra.Command {
 	r := commandRun{streams: s}
 	var files guestFiles
-	var attached string
+	var attached bool
 	cmd := &cobra.Command{
-		Use:   "run [FLAG...] [--] COMMAND [ARGUMENT...]",
+		Use: "run [FLAG...] [--] COMMAND [ARGUMENT...]\n" +
+			"  vmtest run --attach [-t] [--user NAME] [--] [MACHINE] COMMAND [ARGUMENT...]",
 		Short: "Run one command in a fresh guest",
 
 		DisableFlagsInUseLine: true,
@@ -49,20 +50,22 @@ input, and a line on standard error names the guest. The exit status is the firs
 is not 0.
 
 -t gives the command a terminal of the guest, as vmtest shell does. --attach runs it in a
-machine that another process holds, as vmtest shell --attach does.`,
+machine that another process holds, as vmtest shell --attach does. MACHINE may be left out
+if only one machine is held.`,
 		Example: `  vmtest run systemctl --version
   vmtest run --package rpcbind rpcinfo
   vmtest run --deb ./mydaemon_1.0_amd64.deb systemctl status mydaemon
   vmtest run --units ./units --with ./mydaemon:/usr/local/bin/mydaemon systemctl start mydaemon
   vmtest run -t systemd-cgtop
+  vmtest run --attach TestMyDaemon systemctl --failed
   vmtest run --image debian-11,debian-12 -- sh -c 'systemctl list-sockets --no-pager | head'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.command.Args = args; r.tty && len(r.images) > 1 {
 				return usageError{errors.New("-t takes one image")}
 			}
-			if attached != "" {
-				return r.attached(cmd, attached)
+			if attached {
+				return r.runAttached(cmd, args)
 			}
 			if r.extra, r.units, err = files.find(); err != nil {
 				return err
@@ -75,8 +78,8 @@ machine that another process holds, as vmtest shell --attach does.`,
 	addPackageFlags(cmd, &r.added)
 	files.addFlags(cmd)
 	addUserFlag(cmd, &r.command.User)
-	cmd.Flags().StringVar(&attached, "attach", "", "run the command in `MACHINE`, which is held, instead of a fresh guest")
-	cmd.RegisterFlagCompletionFunc("attach", completeHeld)
+	cmd.Flags().BoolVar(&attached, "attach", false, "run the command in a machine that is held, instead of a fresh guest")
+	cmd.ValidArgsFunction = completeAttached(&attached)
 	cmd.Flags().BoolVarP(&r.tty, "tty", "t", false, "give the command a terminal; what the guest writes is not filtered")
 	return cmd
 }

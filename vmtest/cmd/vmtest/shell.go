@@ -52,11 +52,6 @@ What the guest writes goes to this terminal as it is, control sequences too.`,
 	files.addFlags(cmd)
 	addUserFlag(cmd, &r.command.User)
 	cmd.Flags().BoolVar(&attached, "attach", false, "open the shell in a machine that is held, instead of a fresh guest")
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if attached {
-			return completeHeld(cmd, args, typed)
-		}
-		return nil, cobra.ShellCompDirectiveDefault
-	}
+	cmd.ValidArgsFunction = completeAttached(&attached)
 	return cmd
 }

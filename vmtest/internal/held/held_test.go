@@ -119,6 +119,24 @@ func TestFind(t *testing.T) {
 	assert.Equal(t, second.Dir, info.Dir)
 }
 
+// The name of a machine may be left out where one alone is held.
+func TestSplit(t *testing.T) {
+	newCache(t)
+	split := func(args ...string) []string {
+		name, rest, err := held.Split(args)
+		require.NoError(t, err)
+		return append([]string{name}, rest...)
+	}
+	assert.Equal(t, []string{"TestIt", "true"}, split("TestIt", "true"), "none is held, and Find says so")
+	hold(t, newMachine(t, "TestIt"))
+	assert.Equal(t, []string{"TestIt", "true"}, split("TestIt", "true"))
+	assert.Equal(t, []string{"TestIt"}, split("TestIt"))
+	assert.Equal(t, []string{"", "ls", "-l"}, split("ls", "-l"), "the only one")
+	hold(t, newMachine(t, "TestOther"))
+	assert.Equal(t, []string{"TestOther", "true"}, split("TestOther", "true"))
+	assert.Equal(t, []string{"ls", "-l"}, split("ls", "-l"), "Find says that one has to be named")
+}
+
 func TestNames(t *testing.T) {
 	newCache(t)
 	for wish, want := range map[string]string{

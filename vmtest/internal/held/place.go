@@ -157,6 +157,22 @@ func Find(name string) (Info, error) {
 	return Info{}, fmt.Errorf("find machine: %q is not held; held: %s", name, strings.Join(names, ", "))
 }
 
+// Split returns the name at the beginning of args, for Find, and the words of a command behind it.
+// If one machine alone is held, args may begin with the command, and the name is "".
+func Split(args []string) (name string, rest []string, err error) {
+	all, err := List()
+	if err != nil {
+		return "", nil, fmt.Errorf("find machine: %w", err)
+	}
+	if len(all) == 1 && len(args) > 0 && all[0].Name != safeName(args[0]) {
+		return "", args, nil
+	}
+	if len(args) == 0 {
+		return "", nil, nil
+	}
+	return args[0], args[1:], nil
+}
+
 // unsafeChars are characters that a name does not have, so that it is the same in a path, in
 // a shell and in ssh_config(5).
 var unsafeChars = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
