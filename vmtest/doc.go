@@ -102,8 +102,14 @@
 //		_, err := hostile.Dial(t.Context(), "tcp", "server:9091")
 //		require.NoError(t, err)
 //	}
+//	server.Unit("echo.socket").WaitProperty(t, "NRefused", 1)
 //	client := vmtest.Start(t, vmtest.Config{Hostname: "client", Networks: networks})
 //	conn := client.Dial(t, "tcp", "server:9091") // from inside the client
+//	_, err := conn.Write([]byte("hello\n"))
+//	require.NoError(t, err)
+//	line, err := bufio.NewReader(conn).ReadString('\n')
+//	require.NoError(t, err)
+//	require.Equal(t, "hello\n", line)
 //
 // [Interface.SetFaults] loses and delays frames, [Guest.SetCable] pulls a cable, and
 // [Network.Attach] takes raw frames. A failed test's evidence has a capture of each network.
