@@ -39,6 +39,10 @@ type Machine struct {
 	// NICs is the number of network interfaces, up to MaxNICs.
 	NICs int
 
+	// Cables, if not nil, are QEMU's ends of the streams of the network interfaces. Those of
+	// Process.NICs then end at once. The caller closes Cables.
+	Cables []*os.File
+
 	// RAM is the file that holds the guest's memory; nil is anonymous memory.
 	RAM *RAM
 
@@ -141,7 +145,9 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	for n := range m.NICs {
 		d := nic{n: n}
-		if n < len(w.nics) {
+		if n < len(m.Cables) {
+			d.file = m.Cables[n]
+		} else if n < len(w.nics) {
 			d.file = w.nics[n]
 		}
 		d.args(&a)

@@ -49,7 +49,9 @@ func (s *Snapshot) Fork(ctx context.Context, i Instance) (*Machine, error) {
 	if err != nil {
 		return nil, &unloadableError{err}
 	}
-	m, err := start(ctx, spec, s.machine(), entries)
+	d := s.machine()
+	d.Cables = i.Cables
+	m, err := start(ctx, spec, d, entries)
 	if err != nil {
 		return nil, err
 	}

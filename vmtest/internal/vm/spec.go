@@ -2,6 +2,7 @@ package vm
 
 import (
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -25,6 +26,7 @@ type Spec struct {
 type Instance struct {
 	Hostname    string        // "" is the image's own
 	Network     string        // a guest.Network as Marshal returns it; "" is none
+	Cables      []*os.File    // of a fork's network interfaces, as in qemu.Machine
 	Clock       time.Time     // the wall clock at the start; zero is the host's
 	BootTimeout time.Duration // bounds a boot, a fork and a reboot
 	Console     io.Writer     // gets what the guest writes to its serial console; may be nil
