@@ -38,17 +38,21 @@ type cable struct {
 	random  *rand.Rand
 	late    bool      // the next frame is to be late
 	free    time.Time // when the line is free again, with a Bandwidth
+	ready   [][]byte  // frames that are due, before those of queue
 	queue   queue
-	size    int
+	size    int // of both
 	next    int // number of the next frame
 	closed  bool
 	timer   *time.Timer
 
-	deliver func(packet []byte) // nil if take is called instead
-	running bool                // a goroutine delivers
+	taken bool     // a batch is being delivered
+	rest  [][]byte // what is left of the last batch, maybe from within a frame
+
+	deliver func(packets [][]byte) // nil if take is called instead
+	running bool                   // a goroutine delivers
 }
 
-func newCable(deliver func([]byte)) *cable {
+func newCable(deliver func([][]byte)) *cable {
 	c := &cable{deliver: deliver}
 	c.changed = sync.NewCond(&c.mu)
 	c.reset(0)
@@ -60,7 +64,7 @@ func (c *cable) reset(seed uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.faults, c.random = Faults{}, rand.New(rand.NewPCG(seed, 0))
-	c.queue, c.size, c.free = nil, 0, time.Time{}
+	c.ready, c.queue, c.size, c.free = nil, nil, 0, time.Time{}
 	c.changed.Signal()
 }
 
@@ -71,47 +75,75 @@ func (c *cable) set(f Faults) {
 	c.faults, c.free = f, time.Time{}
 }
 
-// pass takes a frame to deliver, at once if nothing is wrong with the cable.
-func (c *cable) pass(packet []byte) {
+// pass takes frames to deliver, at once if nothing is wrong with the cable.
+func (c *cable) pass(packets [][]byte) {
 	c.mu.Lock()
-	if c.faults == (Faults{}) && len(c.queue) == 0 && !c.running {
+	if c.faults == (Faults{}) && !c.waitingLocked() && !c.running {
 		c.mu.Unlock()
-		c.deliver(packet)
+		c.deliver(packets)
 		return
 	}
-	c.putLocked(packet)
-	if !c.running && len(c.queue) > 0 && !c.closed {
+	for _, packet := range packets {
+		c.putLocked(packet)
+	}
+	if !c.running && c.waitingLocked() && !c.closed {
 		c.running = true
 		go c.run()
 	}
 	c.mu.Unlock()
 }
 
-// run delivers until the queue is empty.
+// run delivers until nothing waits.
 func (c *cable) run() {
 	for {
 		c.mu.Lock()
-		if len(c.queue) == 0 || c.closed {
+		if !c.waitingLocked() || c.closed {
 			c.running = false
 			c.mu.Unlock()
 			return
 		}
 		c.mu.Unlock()
-		batch, ok := c.take()
-		if !ok {
-			continue
-		}
-		for _, packet := range batch {
-			c.deliver(packet)
+		if batch, ok := c.take(); ok {
+			c.deliver(batch)
+			c.delivered(nil)
 		}
 	}
 }
 
-// put adds a frame to the queue. It does not wait.
+// waitingLocked reports whether anything is still to be delivered.
+func (c *cable) waitingLocked() bool { return len(c.rest)+len(c.ready)+len(c.queue) > 0 }
+
+// put adds a frame. It does not wait. The caller then calls flush.
 func (c *cable) put(packet []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.putLocked(packet)
+}
+
+// flush delivers by now what is due, or wakes take. now returns what it cannot deliver without
+// waiting.
+func (c *cable) flush(now func(batch [][]byte) (rest [][]byte)) {
+	c.mu.Lock()
+	if c.taken || c.closed { // then another goroutine goes on
+		c.mu.Unlock()
+		return
+	}
+	batch := c.dueLocked()
+	c.mu.Unlock()
+	if len(batch) > 0 {
+		batch = now(batch)
+	}
+	c.delivered(batch)
+}
+
+// delivered ends the delivery of a batch except for rest, and wakes take if there is more.
+func (c *cable) delivered(rest [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken, c.rest = false, rest
+	if c.waitingLocked() {
+		c.changed.Signal()
+	}
 }
 
 func (c *cable) putLocked(packet []byte) {
@@ -127,10 +159,13 @@ func (c *cable) putLocked(packet []byte) {
 		return
 	}
 	due := c.arrival(len(packet)-lengthSize, time.Now())
+	c.size += len(packet) + frameCost
+	if due.IsZero() {
+		c.ready = append(c.ready, packet)
+		return
+	}
 	heap.Push(&c.queue, queued{due, c.next, packet})
 	c.next++
-	c.size += len(packet) + frameCost
-	c.changed.Signal()
 }
 
 // loses decides whether the next frame is lost, and makes it late for the next call of arrival if
@@ -166,8 +201,8 @@ func (c *cable) arrival(size int, now time.Time) time.Time {
 	return due
 }
 
-// take waits for frames that are due, and returns them in the order of their times. ok is
-// false once the cable is closed.
+// take waits for frames that are due, and returns them in the order of their times. The caller
+// then calls delivered. ok is false once the cable is closed.
 func (c *cable) take() (batch [][]byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,21 +210,45 @@ func (c *cable) take() (batch [][]byte, ok bool) {
 		if c.closed {
 			return nil, false
 		}
-		size := 0
-		for len(c.queue) > 0 && size < maxBatch && !c.queue[0].due.After(time.Now()) {
-			q := heap.Pop(&c.queue).(queued)
-			size += len(q.packet) + frameCost
-			batch = append(batch, q.packet)
-		}
-		c.size -= size
-		if size > 0 {
-			return batch, true
-		}
-		if len(c.queue) > 0 {
-			c.wakeAt(c.queue[0].due)
+		if !c.taken {
+			if batch = c.dueLocked(); len(batch) > 0 {
+				return batch, true
+			}
+			c.taken = false
+			if len(c.queue) > 0 {
+				c.wakeAt(c.queue[0].due)
+			}
 		}
 		c.changed.Wait()
 	}
+}
+
+// dueLocked returns a batch of frames that are due, which are then being delivered.
+func (c *cable) dueLocked() (batch [][]byte) {
+	c.taken = true
+	if len(c.rest) > 0 {
+		batch, c.rest = c.rest, nil
+		return batch
+	}
+	size := 0
+	for at, packet := range c.ready {
+		if size >= maxBatch {
+			break
+		}
+		c.ready[at] = nil
+		size += len(packet) + frameCost
+		batch = append(batch, packet)
+	}
+	if c.ready = c.ready[len(batch):]; len(c.ready) == 0 {
+		c.ready = nil
+	}
+	for len(c.queue) > 0 && size < maxBatch && !c.queue[0].due.After(time.Now()) {
+		q := heap.Pop(&c.queue).(queued)
+		size += len(q.packet) + frameCost
+		batch = append(batch, q.packet)
+	}
+	c.size -= size
+	return batch
 }
 
 // wakeAt wakes take at a time.
@@ -208,36 +267,9 @@ func (c *cable) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.queue, c.size = nil, 0
+	c.ready, c.queue, c.size = nil, nil, 0
 	if c.timer != nil {
 		c.timer.Stop()
 	}
 	c.changed.Broadcast()
-}
-
-// queued is a frame, with its length before it, that arrives when it is due. Those due at the
-// same time keep their order.
-type queued struct {
-	due    time.Time
-	number int
-	packet []byte
-}
-
-type queue []queued
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if !q[i].due.Equal(q[j].due) {
-		return q[i].due.Before(q[j].due)
-	}
-	return q[i].number < q[j].number
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(queued)) }
-func (q *queue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	old[len(old)-1] = queued{}
-	*q = old[:len(old)-1]
-	return last
 }

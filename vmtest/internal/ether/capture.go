@@ -27,11 +27,15 @@ type captured struct {
 // frameCost is what a frame costs beside its bytes.
 const frameCost = 64
 
-func (c *capture) add(frame []byte) {
+// add adds frames, each with its length before it.
+func (c *capture) add(packets [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.frames = append(c.frames, captured{time.Now(), frame})
-	c.size += len(frame) + frameCost
+	now := time.Now()
+	for _, packet := range packets {
+		c.frames = append(c.frames, captured{now, packet[lengthSize:]})
+		c.size += len(packet) - lengthSize + frameCost
+	}
 	for c.size > maxCaptured {
 		c.size -= len(c.frames[0].frame) + frameCost
 		c.frames[0].frame = nil

@@ -30,7 +30,7 @@ func TestCapture(t *testing.T) {
 // What a switch remembers is bounded.
 func TestCaptureIsBounded(t *testing.T) {
 	var sw Switch
-	frame := make([]byte, 10_000)
+	frame := [][]byte{make([]byte, lengthSize+10_000)}
 	for range 2000 {
 		sw.capture.add(frame)
 	}

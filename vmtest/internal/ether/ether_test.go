@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// host is the other end of a station's stream, as QEMU has it.
-type host struct {
+// peer is the other end of a station's stream, as QEMU has it.
+type peer struct {
 	*Station
 	conn     net.Conn
 	arrived  chan string // payloads
@@ -26,9 +26,9 @@ func address(n byte) Address { return Address{2, 0, 0, 0, 0, n} }
 var everybody = Address{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // plug returns a station with address n in a switch. Its frames are collected.
-func plug(t *testing.T, sw *Switch, n byte) *host {
+func plug(t *testing.T, sw *Switch, n byte) *peer {
 	ours, theirs := net.Pipe()
-	h := &host{Station: NewStation(ours), conn: theirs, arrived: make(chan string, 10_000)}
+	h := &peer{Station: NewStation(ours), conn: theirs, arrived: make(chan string, 10_000)}
 	h.Plug(sw, address(n), 7)
 	began := time.Now()
 	go func() {
@@ -56,14 +56,14 @@ func packet(to, from Address, payload string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)
 }
 
-func (h *host) send(t *testing.T, to, from Address, payload string) {
+func (h *peer) send(t *testing.T, to, from Address, payload string) {
 	t.Helper()
 	_, err := h.conn.Write(packet(to, from, payload))
 	require.NoError(t, err)
 }
 
 // seen returns what has arrived once all is quiet.
-func (h *host) seen() []string {
+func (h *peer) seen() []string {
 	synctest.Wait()
 	var list []string
 	for len(h.arrived) > 0 {

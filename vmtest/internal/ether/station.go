@@ -1,13 +1,16 @@
 package ether
 
 import (
-	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // The sizes of frames that pass, without their check sequence: a header at least, and at most
@@ -20,7 +23,8 @@ const (
 // Station is a network interface with a cable, whose other end is in a switch or hangs loose.
 type Station struct {
 	conn    io.ReadWriteCloser
-	in, out *cable // from the station, and to it
+	raw     syscall.RawConn // of conn, or nil
+	in, out *cable          // from the station, and to it
 
 	plugging sync.Mutex // held while the cable is plugged or pulled
 	ended    bool       // guarded by plugging
@@ -48,39 +52,71 @@ func (e *FrameError) Error() string {
 func NewStation(conn io.ReadWriteCloser) *Station {
 	s := &Station{conn: conn, out: newCable(nil), done: make(chan struct{})}
 	s.in = newCable(s.arrive)
+	if c, ok := conn.(syscall.Conn); ok {
+		s.raw, _ = c.SyscallConn()
+	}
 	s.tasks.Go(func() { s.end(s.receive()) })
 	s.tasks.Go(func() { s.end(s.send()) })
 	return s
 }
 
+// A station reads as much at once as the rest of a chunk holds, which is room for a frame and
+// for minRead bytes at least. The frames stay parts of the chunk.
+const (
+	chunkSize = 128 << 10
+	minRead   = 8 << 10
+)
+
 // receive takes frames from the stream until it ends.
 func (s *Station) receive() error {
-	r := bufio.NewReaderSize(s.conn, 64<<10)
+	chunk := make([]byte, 0, chunkSize)
 	for {
-		length, err := r.Peek(lengthSize)
-		if err != nil {
+		n, err := s.conn.Read(chunk[len(chunk):cap(chunk)])
+		chunk = chunk[:len(chunk)+n]
+		packets, rest, frameErr := s.split(chunk)
+		if len(packets) > 0 {
+			s.in.pass(packets)
+		}
+		if err = cmp.Or(frameErr, err); err != nil {
 			return err
 		}
-		n := frameLength(length)
-		if n > maxFrame {
-			return &FrameError{n}
+		chunk = rest
+		need := minRead
+		if len(chunk) >= lengthSize {
+			need = max(need, lengthSize+int(frameLength(chunk)))
 		}
-		packet := make([]byte, lengthSize+n)
-		if _, err := io.ReadFull(r, packet); err != nil {
-			return err
+		if cap(chunk) < need {
+			chunk = append(make([]byte, 0, chunkSize), rest...)
 		}
-		if n < minFrame {
-			s.runts.Add(1)
-			continue
-		}
-		s.in.pass(packet)
 	}
 }
 
-// arrive is called with each frame from the station at the other end of the cable.
-func (s *Station) arrive(packet []byte) {
+// split returns the frames of data, each with its length before it, and the beginning of the next
+// one.
+func (s *Station) split(data []byte) (packets [][]byte, rest []byte, err error) {
+	for len(data) >= lengthSize {
+		n := frameLength(data)
+		if n > maxFrame {
+			return packets, nil, &FrameError{n}
+		}
+		end := lengthSize + int(n)
+		if len(data) < end {
+			break
+		}
+		if n < minFrame {
+			s.runts.Add(1)
+		} else {
+			packets = append(packets, data[:end:end])
+		}
+		data = data[end:]
+	}
+	return packets, data, nil
+}
+
+// arrive is called with the frames from the station at the other end of the cable.
+func (s *Station) arrive(packets [][]byte) {
 	if sw := s.sw.Load(); sw != nil {
-		sw.forward(s, packet)
+		sw.forward(s, packets)
 	}
 }
 
@@ -95,7 +131,33 @@ func (s *Station) send() error {
 		if _, err := buffers.WriteTo(s.conn); err != nil {
 			return err
 		}
+		s.out.delivered(nil)
 	}
+}
+
+// maxVector bounds the parts of one sendmsg(2) (UIO_MAXIOV).
+const maxVector = 1024
+
+// now gives the stream what it takes without waiting, and returns the rest. The goroutine of the
+// sender calls it: to wake that of send costs more than the call, on a host whose processors are
+// busy with guests.
+func (s *Station) now(batch [][]byte) (rest [][]byte) {
+	if s.raw == nil {
+		return batch
+	}
+	var n int
+	s.raw.Write(func(fd uintptr) bool {
+		n, _ = unix.SendmsgBuffers(int(fd), batch[:min(len(batch), maxVector)], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		return true // send meets an error again
+	})
+	for len(batch) > 0 && n >= len(batch[0]) {
+		n -= len(batch[0])
+		batch = batch[1:]
+	}
+	if n > 0 {
+		batch[0] = batch[0][n:]
+	}
+	return batch
 }
 
 // Plug plugs the cable into a switch, where the station has an address. Faults are without

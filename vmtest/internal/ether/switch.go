@@ -45,27 +45,39 @@ func (s *Switch) add(st *Station, address Address) {
 	s.table[address] = st
 }
 
-// forward sends a frame, with its length before it, to its receiver, or to all
-// other stations if that is unknown.
-func (s *Switch) forward(from *Station, packet []byte) {
-	frame := packet[lengthSize:]
-	to, source := Address(frame[:6]), Address(frame[6:12])
-	s.mu.RLock()
-	known := s.table[source] == from
-	receiver := s.table[to]
-	if to.group() || receiver == nil {
-		for _, p := range s.stations {
-			if p != from {
-				p.out.put(packet)
-			}
+// forward sends frames, each with its length before it, to their receivers, or to all other
+// stations if those are unknown.
+func (s *Switch) forward(from *Station, packets [][]byte) {
+	s.capture.add(packets)
+	var receivers []*Station
+	send := func(to *Station, packet []byte) {
+		to.out.put(packet)
+		if !slices.Contains(receivers, to) {
+			receivers = append(receivers, to)
 		}
-	} else if receiver != from {
-		receiver.out.put(packet)
 	}
-	s.mu.RUnlock()
-	s.capture.add(frame)
-	if !known {
-		s.learn(from, source)
+	for _, packet := range packets {
+		frame := packet[lengthSize:]
+		to, source := Address(frame[:6]), Address(frame[6:12])
+		s.mu.RLock()
+		known := s.table[source] == from
+		receiver := s.table[to]
+		if to.group() || receiver == nil {
+			for _, p := range s.stations {
+				if p != from {
+					send(p, packet)
+				}
+			}
+		} else if receiver != from {
+			send(receiver, packet)
+		}
+		s.mu.RUnlock()
+		if !known {
+			s.learn(from, source)
+		}
+	}
+	for _, p := range receivers {
+		p.out.flush(p.now)
 	}
 }
 
