@@ -99,22 +99,33 @@ func parseNetwork(data []byte) (list []Interface, hosts []byte, err error) {
 	return list, data, nil
 }
 
-// setNetwork applies a marshalled Network.
-func setNetwork(data []byte) error {
+// setNetwork applies a marshalled Network. ready may be nil.
+func setNetwork(data []byte, ready *readyNetwork) error {
 	list, hosts, err := parseNetwork(data)
 	if err != nil {
 		return err
 	}
 	for _, i := range list {
-		if err := i.apply(); err != nil {
+		apply := i.apply
+		if index, ok := ready.index(i.NIC); ok && !i.Down {
+			apply = func() error { return i.applyDown(ready.sockets, index) }
+		}
+		if err := apply(); err != nil {
 			return fmt.Errorf("set network interface %s: %w", InterfaceName(int(i.NIC)), err)
 		}
 	}
-	if err := writeHosts("/etc/hosts", hosts); err != nil {
+	if ready != nil && ready.hosts != nil {
+		err = ready.hosts.add(hosts)
+	} else {
+		err = writeHosts(hostsFile, hosts)
+	}
+	if err != nil {
 		return fmt.Errorf("write names of hosts: %w", err)
 	}
 	return nil
 }
+
+const hostsFile = "/etc/hosts"
 
 // hostMark ends each line of /etc/hosts that the agent has written.
 const hostMark = " # network of the test\n"

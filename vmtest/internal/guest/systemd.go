@@ -122,9 +122,14 @@ func startSystemd() error {
 		bus.Close()
 		return err
 	}
+	ready := prepareNetwork()
 	go func() {
 		defer unix.Close(pool)
-		relay(port, bus, func(w Wake) error { return w.applyWith(pool) })
+		defer ready.close()
+		relay(port, bus, func(w Wake) error {
+			defer ready.awake()
+			return w.applyWith(pool, ready)
+		})
 	}()
 	return nil
 }

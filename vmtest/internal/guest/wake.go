@@ -42,7 +42,7 @@ func control(name string, payload []byte) ([]byte, error) {
 	case SystemdRequest:
 		return nil, startSystemd()
 	case NetworkRequest:
-		return nil, setNetwork(payload)
+		return nil, setNetwork(payload, nil)
 	case KernelLogRequest:
 		return readKernelLog(payload)
 	case JournalRequest:
@@ -62,11 +62,11 @@ func (w Wake) apply() error {
 		return err
 	}
 	defer unix.Close(pool)
-	return w.applyWith(pool)
+	return w.applyWith(pool, nil)
 }
 
-// applyWith is apply with an open random pool.
-func (w Wake) applyWith(pool int) error {
+// applyWith is apply with an open random pool, and a network that is ready or nil.
+func (w Wake) applyWith(pool int, ready *readyNetwork) error {
 	if err := w.setClock(); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (w Wake) applyWith(pool int) error {
 	if err := stir(pool, w.Seed); err != nil || w.Network == "" {
 		return err
 	}
-	return setNetwork([]byte(w.Network))
+	return setNetwork([]byte(w.Network), ready)
 }
 
 func (w Wake) setClock() error {
