@@ -66,6 +66,55 @@ func BenchmarkNetworkTCP(b *testing.B) {
 	report(b, "network_tcp_timeouts_of_qemu_netdev", slices.Max(direct[1]), "")
 }
 
+// BenchmarkNetworkOfMany starts 8 machines in one network, or $VMTEST_MACHINES, one after the
+// other, and lets each send the others and itself a byte by TCP, under their names. Figures are
+// the times from the first start until all have joined and until all bytes have been answered,
+// and the memory that is not shared of all their QEMUs then.
+func BenchmarkNetworkOfMany(b *testing.B) {
+	machines := 8
+	if text := os.Getenv("VMTEST_MACHINES"); text != "" {
+		var err error
+		machines, err = strconv.Atoi(text)
+		require.NoError(b, err)
+	}
+	holdSlot(b)
+	snapshot := listening(b)
+	defer snapshot.Close()
+	n, err := OpenNetwork(NetworkConfig{})
+	require.NoError(b, err)
+	defer n.Close()
+	began := time.Now()
+	var all []*Machine
+	for range machines {
+		m := forkIn(b, snapshot, []*Network{n})
+		defer m.Close()
+		all = append(all, m)
+	}
+	joined := time.Since(began)
+	for _, from := range all {
+		for _, to := range all {
+			conn, err := from.Dial(b.Context(), "tcp", to.Interface(n).Host+":9001")
+			require.NoError(b, err)
+			_, err = io.WriteString(conn, "x")
+			require.NoError(b, err)
+			require.NoError(b, conn.CloseWrite())
+			answer, err := io.ReadAll(conn)
+			require.NoError(b, err)
+			require.Equal(b, "1\n", string(answer), "the bytes that the other machine has read")
+			require.NoError(b, conn.Close())
+		}
+	}
+	talked := time.Since(began)
+	var private float64
+	for _, m := range all {
+		p, _ := memory(b, m.vm.Pid())
+		private += p
+	}
+	report(b, fmt.Sprintf("network_of_%d_joined_s", machines), joined.Seconds(), "s")
+	report(b, fmt.Sprintf("network_of_%d_talked_s", machines), talked.Seconds(), "s")
+	report(b, fmt.Sprintf("network_of_%d_private_mb", machines), private, "MB")
+}
+
 // holdSlot takes a slot for all machines of the benchmark.
 func holdSlot(b *testing.B) {
 	slot, err := acquireSlot(context.Background(), b.Name(), benchConfig(b, Config{}))
