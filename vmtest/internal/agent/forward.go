@@ -55,7 +55,12 @@ func (c *connection) forward(channel ssh.NewChannel, target wire.Dial) {
 		c.log.Debug("accept forwarding", "network", target.Network, "address", target.Address, "err", err)
 		return
 	}
-	if wire.Packets(target.Network) {
+	c.carry(target.Network, ch, requests, conn)
+}
+
+// carry copies between a channel and a connection of a network.
+func (c *connection) carry(network string, ch ssh.Channel, requests <-chan *ssh.Request, conn net.Conn) {
+	if wire.Packets(network) {
 		splicePackets(ch, requests, conn)
 	} else {
 		splice(c.ctx, ch, requests, conn)

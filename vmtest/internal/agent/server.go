@@ -140,6 +140,8 @@ type connection struct {
 	end    context.CancelFunc
 	tasks  sync.WaitGroup
 
+	listeners listeners
+
 	mu       sync.Mutex
 	commands map[int]struct{} // process IDs of all commands, each the leader of a session
 }
@@ -190,6 +192,10 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 		c.forwardUnix(channel)
 	case wire.DialChannel:
 		c.forwardDial(channel)
+	case wire.ListenChannel:
+		c.listen(channel)
+	case wire.AcceptChannel:
+		c.accept(channel)
 	case wire.ConnectionChannel:
 		c.serveInside(channel)
 	default:

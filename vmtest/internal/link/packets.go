@@ -33,7 +33,7 @@ func (n *Conn) writeNear(p []byte) (int, error) {
 	if !n.target.packets {
 		return n.near.Write(p)
 	}
-	if len(p) > wire.MaxPacket {
+	if len(p) > n.target.longest() {
 		return 0, syscall.EMSGSIZE
 	}
 	written, err := n.near.Write(append([]byte{0}, p...))
@@ -42,7 +42,7 @@ func (n *Conn) writeNear(p []byte) (int, error) {
 
 // sendPackets is send for packets.
 func (n *Conn) sendPackets(ch ssh.Channel, far *net.UnixConn) {
-	p := make([]byte, 1+wire.MaxPacket)
+	p := make([]byte, 1+n.target.longest())
 	for {
 		read, err := far.Read(p)
 		if err == nil {
@@ -57,7 +57,7 @@ func (n *Conn) sendPackets(ch ssh.Channel, far *net.UnixConn) {
 
 // receivePackets is receive for packets.
 func (n *Conn) receivePackets(ch ssh.Channel, far *net.UnixConn) error {
-	r, p := bufio.NewReader(ch), make([]byte, 1+wire.MaxPacket)
+	r, p := bufio.NewReader(ch), make([]byte, 1+n.target.longest())
 	for {
 		read, err := wire.ReadPacket(r, p[1:])
 		if err == io.EOF {

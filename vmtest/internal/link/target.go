@@ -18,6 +18,15 @@ type target struct {
 	payload       []byte
 	local, remote net.Addr
 	packets       bool
+	addressed     bool // each packet is a wire.Addressed
+}
+
+// longest returns how many bytes a packet may have.
+func (t *target) longest() int {
+	if t.addressed {
+		return wire.MaxAddressed
+	}
+	return wire.MaxPacket
 }
 
 // Source is where a connection in the guest comes from.

@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// listeners are those of a connection, by the number that its client chose.
+type listeners struct {
+	mu   sync.Mutex
+	byID map[uint32]*listener
+}
+
+type listener struct {
+	net.Listener
+	network string
+}
+
+// set adds a listener, or removes it if it is nil.
+func (l *listeners) set(id uint32, one *listener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byID == nil {
+		l.byID = make(map[uint32]*listener)
+	}
+	if l.byID[id] = one; one == nil {
+		delete(l.byID, id)
+	}
+}
+
+func (l *listeners) get(id uint32) *listener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[id]
+}
+
+// listen listens on a socket until the channel ends.
+func (c *connection) listen(channel ssh.NewChannel) {
+	var at wire.Listen
+	if err := ssh.Unmarshal(channel.ExtraData(), &at); err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, "read address: "+err.Error())
+		return
+	}
+	if wire.Datagrams(at.Network) {
+		c.listenPackets(channel, at)
+		return
+	}
+	socket, err := new(net.ListenConfig).Listen(c.ctx, at.Network, at.Address)
+	if err != nil {
+		reason, message := rejection(err)
+		_ = channel.Reject(reason, message)
+		return
+	}
+	defer socket.Close()
+	c.listeners.set(at.ID, &listener{socket, at.Network})
+	defer c.listeners.set(at.ID, nil)
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		c.log.Debug("accept listener", "network", at.Network, "address", at.Address, "err", err)
+		return
+	}
+	if err := wire.WritePacket(ch, []byte(socket.Addr().String())); err == nil {
+		ssh.DiscardRequests(requests)
+	}
+	_ = ch.Close()
+}
+
+// accept connects a channel to the next connection of a listener.
+func (c *connection) accept(channel ssh.NewChannel) {
+	var from wire.Accept
+	if err := ssh.Unmarshal(channel.ExtraData(), &from); err != nil {
+		_ = channel.Reject(ssh.ConnectionFailed, "read listener: "+err.Error())
+		return
+	}
+	l := c.listeners.get(from.ID)
+	if l == nil {
+		_ = channel.Reject(ssh.ConnectionFailed, net.ErrClosed.Error())
+		return
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		reason, message := rejection(err)
+		_ = channel.Reject(reason, message)
+		return
+	}
+	defer conn.Close()
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		c.log.Debug("accept connection in the guest", "network", l.network, "err", err)
+		return
+	}
+	if err := wire.WritePacket(ch, []byte(name(conn.RemoteAddr()))); err != nil {
+		go ssh.DiscardRequests(requests)
+		_ = ch.Close()
+		return
+	}
+	c.carry(l.network, ch, requests, conn)
+}
+
+// name returns an address, or "" for a client that has none.
+func name(addr net.Addr) string {
+	if unix, ok := addr.(*net.UnixAddr); ok && (unix == nil || unix.Name == "@") {
+		return ""
+	} else if addr == nil {
+		return ""
+	}
+	return addr.String()
+}
+
+// listenPackets passes datagrams to a socket and from it, each with an address.
+func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
+	socket, err := new(net.ListenConfig).ListenPacket(c.ctx, at.Network, at.Address)
+	if err != nil {
+		reason, message := rejection(err)
+		_ = channel.Reject(reason, message)
+		return
+	}
+	defer func() {
+		socket.Close()
+		if at.Network == "unixgram" && !strings.HasPrefix(at.Address, "@") { // package net leaves it
+			_ = os.Remove(at.Address)
+		}
+	}()
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		c.log.Debug("accept listener", "network", at.Network, "address", at.Address, "err", err)
+		return
+	}
+	d := &datagrams{ch: ch, socket: socket, network: at.Network}
+	var tasks sync.WaitGroup
+	if err := wire.WritePacket(ch, []byte(socket.LocalAddr().String())); err == nil {
+		tasks.Go(d.send)
+		tasks.Go(d.receive)
+	} else {
+		_ = ch.Close()
+	}
+	ssh.DiscardRequests(requests)
+	socket.Close()
+	tasks.Wait()
+}
+
+// datagrams passes datagrams between a channel and a socket.
+type datagrams struct {
+	ch      ssh.Channel
+	socket  net.PacketConn
+	network string
+	writing sync.Mutex // held while something is written to ch
+}
+
+func (d *datagrams) write(a wire.Addressed) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	return wire.WriteAddressed(d.ch, a)
+}
+
+// send sends the host what the socket gets.
+func (d *datagrams) send() {
+	defer d.ch.Close()
+	p := make([]byte, wire.MaxPacket+1)
+	for {
+		n, from, err := d.socket.ReadFrom(p)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			continue // an answer to an earlier datagram
+		}
+		if err != nil {
+			return
+		}
+		a := wire.Addressed{Address: name(from), Data: p[:n]}
+		if n > wire.MaxPacket {
+			a.Op, a.Errno, a.Data = "read", uint32(syscall.EMSGSIZE), nil
+		}
+		if err := d.write(a); err != nil {
+			return
+		}
+	}
+}
+
+// receive sends from the socket what the host writes.
+func (d *datagrams) receive() {
+	p := make([]byte, wire.MaxAddressed)
+	for {
+		a, err := wire.ReadAddressed(d.ch, p)
+		if err != nil {
+			return
+		}
+		if to := wire.Addr(d.network, a.Address); to == nil {
+			err = syscall.EINVAL
+		} else {
+			_, err = d.socket.WriteTo(a.Data, to)
+		}
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			continue
+		}
+		if err := d.write(wire.Addressed{Address: a.Address, Op: "write", Errno: uint32(wire.ErrnoOf(err))}); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package link
+
+import (
+	"context"
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+
+	"example.org/systemd-vmtest/vmtest/internal/link/wire"
+)
+
+// PacketConn is a socket in the guest for datagrams, which is connected to none. It implements
+// net.PacketConn.
+type PacketConn struct {
+	*Conn  // each of its packets is a wire.Addressed
+	socket socket
+}
+
+// ListenPacket opens a socket for datagrams in the guest: network and address are as for
+// net.ListenPacket there. ctx bounds the opening alone. The caller closes the socket.
+func (c *Client) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
+	if !wire.Datagrams(network) {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	}
+	p := new(PacketConn)
+	p.socket.client, p.socket.network = c, network
+	requests, err := p.socket.open(ctx, wire.Listen{Network: network, Address: address})
+	if err != nil {
+		return nil, err
+	}
+	t := &target{network: network, local: p.socket.addr, remote: p.socket.addr, packets: true, addressed: true}
+	p.Conn, err = bridge(c, p.socket.channel, requests, t)
+	if err != nil {
+		go ssh.DiscardRequests(requests)
+		p.socket.channel.Close()
+		return nil, p.socket.error("listen", err)
+	}
+	return p, nil
+}
+
+// ReadFrom reads a datagram, and returns where it comes from. An earlier WriteTo that has failed
+// in the guest fails it, once.
+func (p *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	buf := make([]byte, wire.MaxAddressed)
+	n, err := p.Conn.Read(buf)
+	if err == io.EOF { // the guest has closed it
+		err = p.socket.error("read", net.ErrClosed)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	var a wire.Addressed
+	if err := ssh.Unmarshal(buf[:n], &a); err != nil {
+		return 0, nil, p.socket.error("read", err)
+	}
+	from := wire.Addr(p.socket.network, a.Address)
+	if from == nil {
+		from = nameAddr{p.socket.network, a.Address}
+	}
+	if a.Errno != 0 {
+		return 0, from, &net.OpError{Op: a.Op, Net: p.socket.network, Source: inGuest{p.socket.addr}, Addr: inGuest{from}, Err: syscall.Errno(a.Errno)}
+	}
+	return copy(b, a.Data), from, nil
+}
+
+// WriteTo sends a datagram. It returns before the guest has sent it.
+func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	if len(b) > wire.MaxPacket {
+		return 0, p.socket.error("write", syscall.EMSGSIZE)
+	}
+	if _, err := p.Conn.Write(ssh.Marshal(wire.Addressed{Address: to.String(), Data: b})); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// LocalAddr returns the address in the guest.
+func (p *PacketConn) LocalAddr() net.Addr { return p.socket.addr }
