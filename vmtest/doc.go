@@ -85,6 +85,15 @@
 // Config.Networks, and no name server; "ip link add lan0 type dummy" makes an interface to bind
 // an address to.
 //
+// # Daemons that connect out
+//
+// A test is the client of a daemon by [Guest.Dial], and its server by [Guest.Listen], which
+// listens inside the guest, and [Guest.ListenPacket] for datagrams:
+//
+//	backend := g.Listen(t, "tcp", "127.0.0.1:9191")
+//	g.EnableNow(t, "proxy.socket")
+//	conn, err := backend.Accept()
+//
 // # Networks
 //
 // A [Network] joins machines of one test: a switch in the test's process, without a port, an

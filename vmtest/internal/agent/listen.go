@@ -68,9 +68,21 @@ func (c *connection) listen(channel ssh.NewChannel) {
 		return
 	}
 	if err := wire.WritePacket(ch, []byte(socket.Addr().String())); err == nil {
-		ssh.DiscardRequests(requests)
+		untilClosed(requests, func() { socket.Close() })
 	}
 	_ = ch.Close()
+}
+
+// untilClosed waits until the host has closed a channel. It calls end first if the host asks for
+// that.
+func untilClosed(requests <-chan *ssh.Request, end func()) {
+	for req := range requests {
+		asked := req.Type == wire.EndRequest
+		if asked {
+			end()
+		}
+		_ = req.Reply(asked, nil)
+	}
 }
 
 // accept connects a channel to the next connection of a listener.
@@ -123,12 +135,13 @@ func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 		_ = channel.Reject(reason, message)
 		return
 	}
-	defer func() {
+	end := sync.OnceFunc(func() {
 		socket.Close()
 		if at.Network == "unixgram" && !strings.HasPrefix(at.Address, "@") { // package net leaves it
 			_ = os.Remove(at.Address)
 		}
-	}()
+	})
+	defer end()
 	ch, requests, err := channel.Accept()
 	if err != nil {
 		c.log.Debug("accept listener", "network", at.Network, "address", at.Address, "err", err)
@@ -142,8 +155,8 @@ func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 	} else {
 		_ = ch.Close()
 	}
-	ssh.DiscardRequests(requests)
-	socket.Close()
+	untilClosed(requests, end)
+	end()
 	tasks.Wait()
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -18,8 +19,9 @@ type Listener struct {
 	socket
 	id     uint32
 	ctx    context.Context // ends with the listener
-	accept chan struct{}   // held by a call of Accept
-	next   chan accepted   // the connection that is being accepted; nil if none is
+	end    context.CancelFunc
+	accept chan struct{} // held by a call of Accept
+	next   chan accepted // the connection that is being accepted; nil if none is
 }
 
 type accepted struct {
@@ -33,8 +35,7 @@ type socket struct {
 	channel ssh.Channel
 	network string
 	addr    net.Addr
-	end     context.CancelFunc
-	once    sync.Once
+	once    sync.Once // closes it
 }
 
 // lastListener is the number of the last listener.
@@ -107,11 +108,19 @@ func readAddress(ctx context.Context, ch ssh.Channel) (string, error) {
 // Addr returns the address in the guest, with the port if that was 0.
 func (s *socket) Addr() net.Addr { return s.addr }
 
+// finish closes the socket in the guest and then the channel. It waits a short time for the guest.
+func (s *socket) finish() {
+	timer := time.AfterFunc(killWait, func() { s.channel.Close() })
+	defer timer.Stop()
+	_, _ = s.channel.SendRequest(wire.EndRequest, true, nil) // it fails if the channel ends
+	s.channel.Close()
+}
+
 // Close ends the listener, and removes its path. Connections that were not accepted are closed.
-func (s *socket) Close() error {
-	s.once.Do(func() {
-		s.end()
-		s.channel.Close()
+func (l *Listener) Close() error {
+	l.once.Do(func() {
+		l.end()
+		l.finish()
 	})
 	return nil
 }

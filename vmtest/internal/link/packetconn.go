@@ -78,3 +78,9 @@ func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // LocalAddr returns the address in the guest.
 func (p *PacketConn) LocalAddr() net.Addr { return p.socket.addr }
+
+// Close closes the socket, and removes its path.
+func (p *PacketConn) Close() error {
+	p.socket.once.Do(p.socket.finish)
+	return p.Conn.Close()
+}

@@ -51,6 +51,22 @@ func (m *Machine) DialFrom(ctx context.Context, from link.Source, network, addre
 	return conn, nil
 }
 
+// Listen listens on a socket inside the guest. The caller closes the listener.
+func (m *Machine) Listen(ctx context.Context, network, address string) (*link.Listener, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	l, err := m.Session().Listen(ctx, network, address)
+	return l, m.Explain(ctx, "lost", err)
+}
+
+// ListenPacket opens a socket for datagrams inside the guest. The caller closes it.
+func (m *Machine) ListenPacket(ctx context.Context, network, address string) (*link.PacketConn, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	p, err := m.Session().ListenPacket(ctx, network, address)
+	return p, m.Explain(ctx, "lost", err)
+}
+
 // Connection opens a stream on which the guest's agent serves SSH, for another process. The
 // caller closes it.
 func (m *Machine) Connection(ctx context.Context) (net.Conn, error) {

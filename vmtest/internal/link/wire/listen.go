@@ -21,6 +21,9 @@ const (
 	// connection on a listener. Its extra data is an Accept. The agent sends the address of
 	// the peer on it, by WritePacket, and then what the peer sends.
 	AcceptChannel = "accept" + Domain
+
+	// EndRequest on a ListenChannel closes the socket. The agent answers it then.
+	EndRequest = "end" + Domain
 )
 
 // Listen says where to listen.
