@@ -65,6 +65,23 @@ func TestNetworkIPAddressAllow(t *testing.T) {
 	server.Unit(echoSocket).WaitProperty(t, "NAccepted", 1)
 }
 
+// IPAddressDeny= and IPAddressAllow= of a service decide which machine reaches a socket that it
+// opens itself. See systemd.resource-control(5).
+func TestNetworkIPAddressAllowOfAService(t *testing.T) {
+	t.Parallel()
+	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
+	server := vmtest.Start(t, vmtest.Config{Hostname: "server", Networks: []*vmtest.Network{n}})
+	copyUnits(t, server, "testdata/network-allow-service")
+	server.Unit("collect.service").Start(t)
+	server.WaitJournal(t, vmtest.JournalQuery{By: "collect.service", Contains: "Listening on"}, nil)
+	denied := netstack.Start(t, n, vmtest.JoinConfig{})
+	allowed := netstack.Start(t, n, vmtest.JoinConfig{IPv4: netip.MustParseAddr("10.0.0.100")})
+	unanswered(t, denied, "server:9091")
+	dialFrom(t, allowed, "tcp", "server:9091").send(t, "allowed")
+	server.WaitJournal(t, vmtest.JournalQuery{By: "collect.service", Contains: "allowed"}, nil)
+	server.ExpectNoEntry(t, vmtest.JournalQuery{By: "collect.service", Contains: denied.IPv4.String()})
+}
+
 // A client that vanishes without a word is noticed by KeepAlive= and its times. See
 // systemd.socket(5) and tcp(7).
 func TestNetworkKeepAlive(t *testing.T) {
