@@ -46,9 +46,15 @@ func (t *failedT) Log(args ...any) {
 // failed.
 func evidence(t *testing.T, work func(*vmtest.Guest)) string {
 	t.Helper()
+	return evidenceOf(t, vmtest.Config{}, work)
+}
+
+// evidenceOf is evidence with a guest that c describes.
+func evidenceOf(t *testing.T, c vmtest.Config, work func(*vmtest.Guest)) string {
+	t.Helper()
 	failed := &failedT{TB: t}
 	defer failed.cleanups.run(0)
-	work(vmtest.Start(failed, vmtest.Config{}))
+	work(vmtest.Start(failed, c))
 	failed.cleanups.run(1) // the last one gives up the slot
 	return failed.logged.String()
 }

@@ -18,9 +18,15 @@ import (
 // the log.
 func evidenceFiles(t *testing.T, work func(*vmtest.Guest)) (files map[string]string, log string) {
 	t.Helper()
+	return evidenceFilesOf(t, vmtest.Config{}, work)
+}
+
+// evidenceFilesOf is evidenceFiles with a guest that c describes.
+func evidenceFilesOf(t *testing.T, c vmtest.Config, work func(*vmtest.Guest)) (files map[string]string, log string) {
+	t.Helper()
 	place := t.TempDir()
 	t.Setenv("VMTEST_EVIDENCE", place)
-	log = evidence(t, work)
+	log = evidenceOf(t, c, work)
 	last := regexp.MustCompile(`\nevidence: (` + regexp.QuoteMeta(place) + `/\S+)\n$`).FindStringSubmatch(log)
 	require.NotNil(t, last, "the log ends with:\n%s", log[max(0, len(log)-500):])
 	files = make(map[string]string)
