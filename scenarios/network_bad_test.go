@@ -1,8 +1,13 @@
 package scenarios
 
 import (
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,6 +113,49 @@ func TestNetworkJoinRefused(t *testing.T) {
 	assert.Equal(t, "10.0.0.2", other.Join(t, n, vmtest.JoinConfig{}).IPv4.String(), "the next address")
 	ping(t, first, "other")
 	ping(t, other, "first")
+}
+
+// A station whose frames are too short, too long, forged or random, and end with what is none, is
+// taken out of the network. Machines there go on as before.
+func TestNetworkHostileFrames(t *testing.T) {
+	t.Parallel()
+	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
+	server := startNetworkEcho(t, "testdata/network-restart", n)
+	guest := vmtest.Start(t, vmtest.Config{Hostname: "guest", Networks: []*vmtest.Network{n}})
+	hostile, theirs := net.Pipe()
+	defer hostile.Close()
+	_, err := n.Attach(t.Context(), theirs, vmtest.JoinConfig{Name: "hostile"})
+	require.NoError(t, err)
+	go io.Copy(io.Discard, hostile)
+
+	all := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	to, from := server.Interface(t, n).HardwareAddr, guest.Interface(t, n).HardwareAddr
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 2000 {
+		kinds := []uint16{0x0800, 0x86dd, 0x0806, 0x8100, uint16(random.Uint32())}
+		payload := make([]byte, random.IntN(1500))
+		if i%100 == 0 {
+			payload = make([]byte, 65_000)
+		}
+		for at := range payload {
+			payload[at] = byte(random.Uint32())
+		}
+		frame := append(slices.Clone([]net.HardwareAddr{to, all}[i%2]), from...) // forged
+		frame = append(binary.BigEndian.AppendUint16(frame, kinds[i%len(kinds)]), payload...)
+		_, err := hostile.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...))
+		require.NoError(t, err)
+		_, err = hostile.Write([]byte{0, 0, 0, 3, 1, 2, 3}) // too short
+		require.NoError(t, err)
+	}
+	assert.NoError(t, echoOnce(t, guest.Machine.DialContext, "while it is there"))
+	_, _, there := n.Lookup("hostile")
+	assert.True(t, there)
+	_, err = hostile.Write([]byte{0xff, 0xff, 0xff, 0xff})
+	require.NoError(t, err)
+	_, err = hostile.Write([]byte{0})
+	assert.ErrorIs(t, err, io.ErrClosedPipe, "a write of a station that is no more")
+	assert.NoError(t, echoOnce(t, guest.Machine.DialContext, "after it"))
+	assertShow(t, server, echoSocket, properties{"NRefused": "0"})
 }
 
 // flood sends frames from addresses that it invents, to all stations and to addresses that
