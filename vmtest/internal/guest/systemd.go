@@ -181,6 +181,7 @@ func authenticate(bus io.ReadWriter) error {
 func relay(port, bus io.ReadWriteCloser, wake func(Wake) error) {
 	defer port.Close()
 	defer bus.Close()
+	there, back := make([]byte, 32<<10), make([]byte, 32<<10) // before the snapshot, as it is code
 	w, err := readWake(port)
 	if err != nil {
 		return
@@ -191,14 +192,14 @@ func relay(port, bus io.ReadWriteCloser, wake func(Wake) error) {
 	go func() {
 		defer port.Close()
 		defer bus.Close()
-		pump(port, bus)
+		pump(port, bus, back)
 	}()
-	pump(bus, port)
+	pump(bus, port, there)
 }
 
-// pump copies until from ends or to fails. io.Copy would look for better ways, which is code.
-func pump(to io.Writer, from io.Reader) {
-	buf := make([]byte, 32<<10)
+// pump copies by buf until from ends or to fails. io.Copy would look for better ways, which is
+// code.
+func pump(to io.Writer, from io.Reader, buf []byte) {
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
