@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkAdvance lets an hour pass in an idle guest.
-func BenchmarkAdvance(b *testing.B) {
+// BenchmarkClock lets an hour pass in an idle guest.
+func BenchmarkClock(b *testing.B) {
 	m := machine(b, benchConfig(b, Config{}))
 	defer m.Close()
 	report(b, "advance_hour_s", sample(5, func() {
