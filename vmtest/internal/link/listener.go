@@ -121,6 +121,12 @@ func (l *Listener) Close() error {
 	l.once.Do(func() {
 		l.end()
 		l.finish()
+		l.accept <- struct{}{} // for good
+		if l.next != nil {
+			if a := <-l.next; a.err == nil {
+				a.conn.Close()
+			}
+		}
 	})
 	return nil
 }
@@ -155,12 +161,7 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 		return a.conn, a.err
 	case <-ctx.Done(): // the next call takes the connection
 		return nil, l.error("accept", ended(ctx))
-	case <-l.ctx.Done():
-		go func() {
-			if a := <-l.next; a.err == nil {
-				a.conn.Close()
-			}
-		}()
+	case <-l.ctx.Done(): // Close closes the connection
 		return nil, l.closed()
 	}
 }

@@ -82,6 +82,18 @@ func TestAcceptInTime(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, daemon.LocalAddr().String(), conn.RemoteAddr().String())
 	conn.Close()
+
+	// One that Close finds is closed.
+	_, err = l.Accept(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	daemon, err = net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer daemon.Close()
+	require.NoError(t, l.Close())
+	_, err = daemon.Read(make([]byte, 1))
+	assert.Error(t, err)
+	_, err = l.Accept(testContext(t))
+	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
 // What cannot be listened on is told by the guest's own error.
