@@ -27,13 +27,20 @@ type Conn struct {
 	answered          atomic.Bool // the daemon has answered all that was written
 }
 
-// Dial connects from the host to an address inside the guest, through the guest link:
-// network "tcp" or "udp" with host:port, or "unix", "unixgram" or "unixpacket"
-// (SOCK_SEQPACKET, unix(7)) with a path or an @abstract name. Each read and write of "udp",
-// "unixgram" and "unixpacket" is a packet of up to 64 KiB. The guest needs no network for it. A
-// refused connection is a syscall.ECONNREFUSED to errors.Is, as is the answer to a datagram for
-// which nobody listens, and a path that is not there an fs.ErrNotExist. The caller closes the
-// connection.
+// Dial connects from the host to an address inside the guest, through the guest link. The guest
+// needs no network for it. The network is one of
+//
+//	tcp, tcp4, tcp6          host:port
+//	udp, udp4, udp6          host:port
+//	unix, unixgram           a path or an @abstract name
+//	unixpacket               the same, SOCK_SEQPACKET in unix(7)
+//	vsock                    CID:PORT, or PORT of the guest itself, which is CID 1 (vsock(7))
+//
+// Each read and write of "udp", "unixgram" and "unixpacket" is a packet of up to 64 KiB. A
+// refused connection is a syscall.ECONNREFUSED to errors.Is, of "vsock" a syscall.ECONNRESET, as is
+// the answer to a datagram for which nobody listens, and a path that is not there an
+// fs.ErrNotExist. "vsock" has the guest's kernel load vsock_loopback, which all images of Debian
+// have; the error of one that has not says so. The caller closes the connection.
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	return m.DialFrom(ctx, Source{}, network, address)
 }

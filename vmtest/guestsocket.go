@@ -25,6 +25,9 @@ func (m *Machine) socketsAt(ctx context.Context, network, address string) ([]gue
 	case "unix", "unixgram", "unixpacket":
 		out, err := m.Run(ctx, append(list, "--unix")...)
 		return unixSockets(out, address), err
+	case "vsock":
+		out, err := m.Run(ctx, append(list, "--vsock")...)
+		return vsockSockets(out, address[strings.LastIndexByte(address, ':')+1:]), err
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -38,7 +41,7 @@ func (m *Machine) socketsAt(ctx context.Context, network, address string) ([]gue
 		out, err := m.Run(ctx, append(list, "--"+transport, "sport", "=", ":"+port)...)
 		return portSockets(out, hosts), err
 	}
-	return nil, fmt.Errorf("look up socket: network %q is not tcp, udp or unix", network)
+	return nil, fmt.Errorf("look up socket: network %q is not tcp, udp, unix or vsock", network)
 }
 
 // unixSockets returns the socket at a path or at an @abstract name in the output of ss. A
@@ -48,6 +51,20 @@ func unixSockets(out, address string) []guestSocket {
 	there := guestSocket{Local: address}
 	for line := range strings.Lines(out) {
 		if at.MatchString(line) {
+			there.Owners += line
+		}
+	}
+	if there.Owners == "" {
+		return nil
+	}
+	return []guestSocket{there}
+}
+
+// vsockSockets returns the sockets at a port of vsock(7) in the output of ss.
+func vsockSockets(out, port string) []guestSocket {
+	there := guestSocket{Local: port}
+	for line := range strings.Lines(out) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasSuffix(fields[len(fields)-3], ":"+port) {
 			there.Owners += line
 		}
 	}

@@ -131,3 +131,23 @@ LISTEN 0 128 127.0.0.1:80 0.0.0.0:* users:(("c",pid=3,fd=3))
 	assert.Equal(t, []string{"*:80"}, ask("fe80::1%lan0"))
 	assert.Equal(t, []string{"127.0.0.1:80", "*:80"}, ask("localhost"), "the first serves 127.0.0.1, the second ::1")
 }
+
+// Sockets of vsock are those at the port, with any CID.
+func TestSocketsOfVsock(t *testing.T) {
+	const out = `v_str LISTEN 0 0 *:9091 *:* users:(("systemd",pid=1,fd=40))
+v_str ESTAB 0 0 1:9091 1:700 users:(("cat",pid=90,fd=1))
+v_str ESTAB 0 0 1:700 1:9091 users:(("agent",pid=80,fd=9))
+v_str LISTEN 0 0 *:19091 *:* users:(("other",pid=2,fd=3))
+`
+	sockets := vsockSockets(out, "9091")
+	require.Len(t, sockets, 1)
+	assert.Equal(t, []string{"systemd", "cat"}, ownerNames(sockets[0].Owners))
+	assert.Empty(t, vsockSockets(out, "091"))
+}
+
+func ownerNames(lines string) (names []string) {
+	for _, match := range owner.FindAllStringSubmatch(lines, -1) {
+		names = append(names, match[1])
+	}
+	return names
+}

@@ -36,6 +36,12 @@ func (c *connection) forwardDial(channel ssh.NewChannel) {
 func (c *connection) dialFrom(target wire.Dial) (conn net.Conn, err error) {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	switch target.Network {
+	case "vsock":
+		err = asUser(target.User, func() (err error) {
+			conn, err = dialVsock(c.ctx, target.Address, target.Source)
+			return err
+		})
+		return conn, err
 	case "unixgram":
 		// A socket without an address gets no answer (unix(7)).
 		if target.Source == "" {

@@ -100,6 +100,25 @@ func TestDialPacketsRefused(t *testing.T) {
 	assert.Error(t, err)
 }
 
+// A network or an address that is wrong is an error before the guest is asked.
+func TestDialWrongAddress(t *testing.T) {
+	g := start(t, &agent.Server{})
+	for _, test := range []struct{ network, address, want string }{
+		{"sctp", "127.0.0.1:1", "unknown network sctp, not one of tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixgram, unixpacket, vsock"},
+		{"", "x", "not one of tcp"},
+		{"vsock", "localhost:9091", "the CID is not a number"},
+		{"vsock", "1:http", "the port is not a number"},
+		{"tcp", "127.0.0.1", "missing port"},
+	} {
+		_, err := g.Dial(testContext(t), test.network, test.address)
+		assert.ErrorContains(t, err, test.want, "%s %s", test.network, test.address)
+	}
+	_, err := g.Dial(testContext(t), "sctp", "127.0.0.1:1")
+	assert.ErrorAs(t, err, new(net.UnknownNetworkError))
+	_, err = g.DialFrom(testContext(t), link.Source{Address: "127.0.0.1"}, "vsock", "9091")
+	assert.ErrorContains(t, err, "want CID:PORT or PORT", "the source")
+}
+
 // A daemon sees the source that a test chooses.
 func TestDialFrom(t *testing.T) {
 	g := start(t, &agent.Server{})

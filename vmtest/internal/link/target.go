@@ -2,9 +2,12 @@ package link
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -35,14 +38,23 @@ type Source struct {
 	User    string
 }
 
+// networks are those that Dial has.
+var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram", "unixpacket", "vsock"}
+
 // newTargetFrom is newTarget for a socket of any kind, and from a source.
 func newTargetFrom(ctx context.Context, from Source, network, address string) (*target, error) {
+	if !slices.Contains(networks, network) {
+		return nil, fmt.Errorf("%w, not one of %s", net.UnknownNetworkError(network), strings.Join(networks, ", "))
+	}
+	if err := checkVsock(network, address, from.Address); err != nil {
+		return nil, err
+	}
 	var t *target
 	if stream, err := newTarget(ctx, network, address); err == nil && from == (Source{}) {
 		return stream, nil
 	} else if err == nil {
 		t = stream
-	} else if !wire.Packets(network) {
+	} else if network != "vsock" && !wire.Packets(network) {
 		return nil, err
 	}
 	if t == nil {
@@ -51,6 +63,18 @@ func newTargetFrom(ctx context.Context, from Source, network, address string) (*
 	t.kind, t.packets = wire.DialChannel, wire.Packets(network)
 	t.payload = ssh.Marshal(wire.Dial{Network: network, Address: address, Source: from.Address, User: from.User})
 	return t, nil
+}
+
+// checkVsock parses the addresses of vsock; source may be "".
+func checkVsock(network, address, source string) error {
+	if network != "vsock" {
+		return nil
+	}
+	_, _, err := wire.ParseVsock(address)
+	if err == nil && source != "" {
+		_, _, err = wire.ParseVsock(source)
+	}
+	return err
 }
 
 func newTarget(ctx context.Context, network, address string) (*target, error) {
