@@ -35,8 +35,12 @@ type Conn struct {
 //	unix, unixgram           a path or an @abstract name
 //	unixpacket               the same, SOCK_SEQPACKET in unix(7)
 //	vsock                    CID:PORT, or PORT of the guest itself, which is CID 1 (vsock(7))
+//	fifo                     the path of a FIFO
+//	mqueue                   the /name of a POSIX message queue
 //
-// Each read and write of "udp", "unixgram" and "unixpacket" is a packet of up to 64 KiB. A
+// Each read and write of "udp", "unixgram" and "unixpacket" is a packet of up to 64 KiB, and each
+// of "mqueue" a message. A FIFO or a queue is opened for reading by the first Read, which waits
+// for a writer, and for writing by Write, which is a syscall.ENXIO if nobody reads the FIFO. A
 // refused connection is a syscall.ECONNREFUSED to errors.Is, of "vsock" a syscall.ECONNRESET, as is
 // the answer to a datagram for which nobody listens, and a path that is not there an
 // fs.ErrNotExist. "vsock" has the guest's kernel load vsock_loopback, which all images of Debian
@@ -145,7 +149,7 @@ func (c *Conn) bound(own *atomic.Bool, set func(time.Time) error) func(op string
 			set(time.Time{}) // for the next one
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && deadline.Struck(ctx) {
-			err = &ConnError{op, c.network, c.address, c.overdue(context.Cause(ctx))}
+			err = &ConnError{op, c.network, c.address, c.overdue(op, context.Cause(ctx))}
 		}
 		cancel()
 		return err
@@ -154,7 +158,11 @@ func (c *Conn) bound(own *atomic.Bool, set func(time.Time) error) func(op string
 
 // overdue returns which limit is over, and what listens in the guest if the daemon owes an
 // answer. An idle connection, such as one that an http.Client keeps, is owed none.
-func (c *Conn) overdue(limit error) string {
+func (c *Conn) overdue(op string, limit error) string {
+	if c.network == "fifo" || c.network == "mqueue" {
+		peer := map[string]string{"read": "writes", "write": "reads"}[op]
+		return limit.Error() + "; no process in the guest " + peer + " there"
+	}
 	if c.answered.Load() {
 		return limit.Error()
 	}

@@ -29,7 +29,14 @@ func (c *connection) forwardDial(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.ConnectionFailed, "read address: "+err.Error())
 		return
 	}
-	c.forward(channel, target)
+	switch target.Network {
+	case "fifo":
+		c.forwardFIFO(channel, target)
+	case "mqueue":
+		c.forwardQueue(channel, target)
+	default:
+		c.forward(channel, target)
+	}
 }
 
 // dialFrom connects from a source, as a user.

@@ -85,8 +85,8 @@ func untilClosed(requests <-chan *ssh.Request, end func()) {
 	}
 }
 
-// accept connects a channel to the next connection of a listener.
-func (c *connection) accept(channel ssh.NewChannel) {
+// acceptNext connects a channel to the next connection of a listener.
+func (c *connection) acceptNext(channel ssh.NewChannel) {
 	var from wire.Accept
 	if err := ssh.Unmarshal(channel.ExtraData(), &from); err != nil {
 		_ = channel.Reject(ssh.ConnectionFailed, "read listener: "+err.Error())

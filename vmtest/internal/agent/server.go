@@ -195,7 +195,7 @@ func (c *connection) serveChannel(channel ssh.NewChannel) {
 	case wire.ListenChannel:
 		c.listen(channel)
 	case wire.AcceptChannel:
-		c.accept(channel)
+		c.acceptNext(channel)
 	case wire.ConnectionChannel:
 		c.serveInside(channel)
 	default:

@@ -30,11 +30,27 @@ var lingerTimeout = 5 * time.Second
 //
 // ctx bounds the connect alone. The caller closes the connection.
 func (c *Client) Dial(ctx context.Context, network, address string) (*Conn, error) {
-	return c.DialFrom(ctx, Source{}, network, address)
+	if isFile(network) {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
+	}
+	return c.dialSocket(ctx, Source{}, network, address)
 }
 
-// DialFrom is Dial from a source in the guest.
-func (c *Client) DialFrom(ctx context.Context, from Source, network, address string) (*Conn, error) {
+// DialFrom is Dial from a source in the guest. It also has "fifo" with a path, and "mqueue" with
+// the name of a POSIX message queue. These are opened for reading by Read and for writing by
+// Write, and each Read and Write of a queue is a message.
+func (c *Client) DialFrom(ctx context.Context, from Source, network, address string) (net.Conn, error) {
+	if isFile(network) {
+		return c.dialFile(ctx, from, network, address)
+	}
+	conn, err := c.dialSocket(ctx, from, network, address)
+	if err != nil {
+		return nil, err // and not a nil *Conn
+	}
+	return conn, nil
+}
+
+func (c *Client) dialSocket(ctx context.Context, from Source, network, address string) (*Conn, error) {
 	t, err := newTargetFrom(ctx, from, network, address)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}

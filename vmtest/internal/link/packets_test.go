@@ -104,7 +104,7 @@ func TestDialPacketsRefused(t *testing.T) {
 func TestDialWrongAddress(t *testing.T) {
 	g := start(t, &agent.Server{})
 	for _, test := range []struct{ network, address, want string }{
-		{"sctp", "127.0.0.1:1", "unknown network sctp, not one of tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixgram, unixpacket, vsock"},
+		{"sctp", "127.0.0.1:1", "unknown network sctp, not one of tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixgram, unixpacket, vsock, fifo, mqueue"},
 		{"", "x", "not one of tcp"},
 		{"vsock", "localhost:9091", "the CID is not a number"},
 		{"vsock", "1:http", "the port is not a number"},

@@ -39,7 +39,7 @@ type Source struct {
 }
 
 // networks are those that Dial has.
-var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram", "unixpacket", "vsock"}
+var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram", "unixpacket", "vsock", "fifo", "mqueue"}
 
 // newTargetFrom is newTarget for a socket of any kind, and from a source.
 func newTargetFrom(ctx context.Context, from Source, network, address string) (*target, error) {

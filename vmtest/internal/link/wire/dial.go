@@ -8,7 +8,8 @@ import (
 )
 
 // DialChannel is the type of a channel to a socket in the guest for which SSH has none: one of
-// packets, or with a source. Its extra data is a Dial.
+// packets, or with a source. Its extra data is a Dial. A channel to a FIFO or a message queue
+// has data in one direction alone, that of its operation.
 const DialChannel = "dial" + Domain
 
 // Dial names a socket in the guest.
@@ -16,13 +17,25 @@ type Dial struct {
 	Network, Address string // as for net.Dial
 	Source           string // the address to connect from; "" is any
 	User             string // whose process connects, for SO_PEERCRED (socket(7)); "" is root
+
+	// Op is what is done with a FIFO or a message queue: ReadOp, WriteOp, or "" to see
+	// whether it is there. A channel that reads a queue has one message, and one that
+	// writes is accepted when Message is in the queue.
+	Op      string
+	Message string
 }
+
+// Operations of a Dial.
+const (
+	ReadOp  = "read"
+	WriteOp = "write"
+)
 
 // Packets reports whether each read and write of a network is a packet. The data of its channel
 // are packets, each behind its length as 32 bits in network byte order.
 func Packets(network string) bool {
 	switch network {
-	case "udp", "udp4", "udp6", "unixgram", "unixpacket":
+	case "udp", "udp4", "udp6", "unixgram", "unixpacket", "mqueue":
 		return true
 	}
 	return false

@@ -36,7 +36,9 @@ type Listen struct {
 type Accept struct{ ID uint32 }
 
 // Datagrams reports whether the sockets of a network are not connected.
-func Datagrams(network string) bool { return Packets(network) && network != "unixpacket" }
+func Datagrams(network string) bool {
+	return network != "unixpacket" && network != "mqueue" && Packets(network)
+}
 
 // Addressed is a datagram with the address that it comes from or goes to. It is marshalled by
 // the ssh package.
