@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,10 +46,8 @@ var lastListener atomic.Uint32
 // kernel keeps connections that nobody has accepted. ctx bounds the opening alone. The caller
 // closes the listener.
 func (c *Client) Listen(ctx context.Context, network, address string) (*Listener, error) {
-	switch network {
-	case "tcp", "tcp4", "tcp6", "unix", "unixpacket":
-	default:
-		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	if of := []string{"tcp", "tcp4", "tcp6", "unix", "unixpacket"}; !slices.Contains(of, network) {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: unknownNetwork(network, of)}
 	}
 	l := &Listener{id: lastListener.Add(1), accept: make(chan struct{}, 1)}
 	l.client, l.network = c, network

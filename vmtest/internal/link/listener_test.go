@@ -110,7 +110,7 @@ func TestListenFails(t *testing.T) {
 		{"tcp", taken.Addr().String(), syscall.EADDRINUSE, " (guest): bind: address already in use"},
 		{"tcp", "192.0.2.1:80", syscall.EADDRNOTAVAIL, "listen tcp 192.0.2.1:80 (guest): bind: cannot assign requested address"},
 		{"unix", "/nowhere/socket", fs.ErrNotExist, "listen unix /nowhere/socket (guest): bind: no such file or directory"},
-		{"udp", "127.0.0.1:0", nil, "listen udp: unknown network udp"},
+		{"udp", "127.0.0.1:0", nil, "listen udp: unknown network udp, not one of tcp, tcp4, tcp6, unix, unixpacket"},
 	} {
 		_, err := g.Listen(testContext(t), test.network, test.address)
 		assert.ErrorContains(t, err, test.text)
@@ -121,7 +121,7 @@ func TestListenFails(t *testing.T) {
 	_, err = g.ListenPacket(testContext(t), "unixgram", "/nowhere/socket")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = g.ListenPacket(testContext(t), "tcp", "127.0.0.1:0")
-	assert.EqualError(t, err, "listen tcp: unknown network tcp")
+	assert.EqualError(t, err, "listen tcp: unknown network tcp, not one of udp, udp4, udp6, unixgram")
 }
 
 // Accept ends with the link.

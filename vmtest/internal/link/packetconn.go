@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
@@ -21,8 +22,8 @@ type PacketConn struct {
 // ListenPacket opens a socket for datagrams in the guest: network and address are as for
 // net.ListenPacket there. ctx bounds the opening alone. The caller closes the socket.
 func (c *Client) ListenPacket(ctx context.Context, network, address string) (*PacketConn, error) {
-	if !wire.Datagrams(network) {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: net.UnknownNetworkError(network)}
+	if of := []string{"udp", "udp4", "udp6", "unixgram"}; !slices.Contains(of, network) {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: unknownNetwork(network, of)}
 	}
 	p := new(PacketConn)
 	p.socket.client, p.socket.network = c, network

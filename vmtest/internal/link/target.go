@@ -44,7 +44,7 @@ var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "u
 // newTargetFrom is newTarget for a socket of any kind, and from a source.
 func newTargetFrom(ctx context.Context, from Source, network, address string) (*target, error) {
 	if !slices.Contains(networks, network) {
-		return nil, fmt.Errorf("%w, not one of %s", net.UnknownNetworkError(network), strings.Join(networks, ", "))
+		return nil, unknownNetwork(network, networks)
 	}
 	if err := checkVsock(network, address, from.Address); err != nil {
 		return nil, err
@@ -75,6 +75,11 @@ func checkVsock(network, address, source string) error {
 		_, _, err = wire.ParseVsock(source)
 	}
 	return err
+}
+
+// unknownNetwork is the error for a network that is not one of a call's.
+func unknownNetwork(network string, of []string) error {
+	return fmt.Errorf("%w, not one of %s", net.UnknownNetworkError(network), strings.Join(of, ", "))
 }
 
 func newTarget(ctx context.Context, network, address string) (*target, error) {
