@@ -10,14 +10,13 @@ import (
 	"example.org/systemd-vmtest/vmtest"
 )
 
-// A socket unit listens on vsock(7), and each connection starts an instance. Nothing in the guest
-// loads the kernel's modules but the socket itself. See ListenStream= in systemd.socket(5).
+// A socket unit listens on vsock(7), and each connection starts an instance. See
+// ListenStream= in systemd.socket(5).
 func TestDialVsock(t *testing.T) {
 	t.Parallel()
 	const socket, template = "demo-vsock.socket", "demo-vsock@.service"
 	g := startGuest(t, "testdata/vsock")
 	g.Verify(t, unitFile(g, template), unitFile(g, socket))
-	assert.NotContains(t, string(g.ReadFile(t, "/proc/modules")), "vsock", "modules before")
 	g.EnableNow(t, socket)
 	assertShow(t, g, socket, properties{"SubState": "listening", "Listen": "vsock::9091 (Stream)", "NAccepted": "0"})
 
@@ -45,4 +44,22 @@ func TestDialVsock(t *testing.T) {
 	assert.ErrorContains(t, err, "dial vsock 77:9091 (guest)")
 	assert.ErrorContains(t, err, "no way to CID 77: CID 1 is the guest itself")
 	assertRunning(t, g)
+}
+
+// The first socket has the kernel load the modules. The error of a kernel that cannot says so.
+func TestDialVsockWithoutModules(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.Run(t, "modprobe", "-r", "vsock_loopback", "vmw_vsock_virtio_transport", "vsock") // which systemd 262 loads
+	g.Run(t, "sh", "-c", "echo /bin/false >/proc/sys/kernel/modprobe")
+	_, err := g.Machine.Dial(t.Context(), "vsock", "9091")
+	assert.ErrorIs(t, err, syscall.EAFNOSUPPORT)
+	assert.ErrorContains(t, err, "its image needs the modules vsock and vsock_loopback, and modprobe")
+	g.Run(t, "modprobe", "vsock")
+	_, err = g.Machine.Dial(t.Context(), "vsock", "9091")
+	assert.ErrorIs(t, err, syscall.ENODEV)
+	assert.ErrorContains(t, err, "no module vsock_loopback, or could not load it")
+	g.Run(t, "modprobe", "vsock_loopback")
+	_, err = g.Machine.Dial(t.Context(), "vsock", "9091")
+	assert.ErrorIs(t, err, syscall.ECONNRESET, "nobody listens")
 }

@@ -40,11 +40,12 @@ type Conn struct {
 //
 // Each read and write of "udp", "unixgram" and "unixpacket" is a packet of up to 64 KiB, and each
 // of "mqueue" a message. A FIFO or a queue is opened for reading by the first Read, which waits
-// for a writer, and for writing by Write, which is a syscall.ENXIO if nobody reads the FIFO. A
-// refused connection is a syscall.ECONNREFUSED to errors.Is, of "vsock" a syscall.ECONNRESET, as is
-// the answer to a datagram for which nobody listens, and a path that is not there an
-// fs.ErrNotExist. "vsock" has the guest's kernel load vsock_loopback, which all images of Debian
-// have; the error of one that has not says so. The caller closes the connection.
+// for a writer, and for writing by Write, which is a syscall.ENXIO if nobody reads the FIFO.
+//
+// A refused connection is a syscall.ECONNREFUSED to errors.Is, as is the answer to a datagram for
+// which nobody listens; one of "vsock" is a syscall.ECONNRESET. A path or a queue that is not there
+// is an fs.ErrNotExist. The first socket of "vsock" has the guest's kernel load vsock_loopback,
+// which Debian's images have. Where it cannot, the error says so. The caller closes the connection.
 func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, error) {
 	return m.DialFrom(ctx, Source{}, network, address)
 }
@@ -53,8 +54,8 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (*Conn, err
 // any address.
 type Source struct {
 	// Address is an IP address of the guest, with a port or without, such as 127.0.0.2, or
-	// a path or an @abstract name. It is what REMOTE_ADDR has (systemd.exec(5)). "" is the
-	// kernel's choice.
+	// a path or an @abstract name, or CID:PORT of vsock. It is what REMOTE_ADDR has
+	// (systemd.exec(5)). "" is the kernel's choice.
 	Address string
 
 	// User is the name or the UID of a user in the guest's /etc/passwd, for SO_PEERCRED

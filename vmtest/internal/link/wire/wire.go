@@ -40,7 +40,7 @@ const (
 // Version is the identification string (RFC 4253, section 4.2) of both ends. Its number
 // changes with the payloads and with what a request means, because the program that starts
 // a machine and the agent in it may be built from two versions of this module.
-const Version = "SSH-2.0-systemd_vmtest_3"
+const Version = "SSH-2.0-systemd_vmtest_4"
 
 // MaxPayload bounds a request's payload in bytes. A packet of more than 256 KiB makes
 // the peer end the connection (golang.org/x/crypto/ssh, maxPacket).

@@ -60,7 +60,7 @@ func TestVersion(t *testing.T) {
 	var layout strings.Builder
 	for _, payload := range []any{
 		wire.Argv{}, wire.StartError{}, wire.Elapsed{}, wire.ExitStatus{}, wire.ExitSignal{}, wire.Signal{},
-		wire.Subsystem{}, wire.DirectTCPIP{}, wire.DirectStreamlocal{},
+		wire.Subsystem{}, wire.DirectTCPIP{}, wire.DirectStreamlocal{}, wire.Dial{},
 	} {
 		of := reflect.TypeOf(payload)
 		fmt.Fprint(&layout, of.Name(), ":")
@@ -69,6 +69,6 @@ func TestVersion(t *testing.T) {
 		}
 		layout.WriteString("\n")
 	}
-	assert.Equal(t, "SSH-2.0-systemd_vmtest_3", wire.Version)
-	assert.Equal(t, "5ee4c158a142", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
+	assert.Equal(t, "SSH-2.0-systemd_vmtest_4", wire.Version)
+	assert.Equal(t, "58673e412b9b", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
 }
