@@ -25,8 +25,8 @@ import (
 //   - Files and directories that Copy, CopyFS, WriteFile and InstallGo make belong to the user,
 //     who may write to the directories.
 //
-// All else is as before: ReadFile, CopyOut and Dial act as root, and Close ends the machine.
-// The user is given by name or UID and must be in the guest's /etc/passwd.
+// All else is as before: ReadFile, CopyOut, Dial and Listen act as root, and Close ends the
+// machine. The user is given by name or UID and must be in the guest's /etc/passwd.
 //
 // The user's systemd ends with the guest's reboot, and when user@UID.service is stopped.
 // Calls then fail until AsUser is called again.

@@ -34,7 +34,8 @@ func (m *Machine) listen(ctx context.Context, network, address string) (*listene
 // ListenPacket opens a socket for datagrams inside the guest, for daemons that send some, as to
 // NOTIFY_SOCKET= or a syslog: network "udp" with host:port, or "unixgram" with a path or an
 // @abstract name. It is connected to nobody, so WriteTo also sends to sockets that have sent
-// nothing yet, and port 0 or a name of one's own will do for that. A datagram has up to 64 KiB.
+// nothing yet, and port 0 or a name of one's own will do for that. An answer to a sender without
+// a name is a syscall.EDESTADDRREQ. A datagram has up to 64 KiB.
 // WriteTo returns before the guest has sent it: if that fails, the next ReadFrom does, once. All
 // else is as in Listen.
 func (m *Machine) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {

@@ -71,7 +71,14 @@ func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if len(b) > wire.MaxPacket {
 		return 0, p.socket.error("write", syscall.EMSGSIZE)
 	}
-	if _, err := p.Conn.Write(ssh.Marshal(wire.Addressed{Address: to.String(), Data: b})); err != nil {
+	address := ""
+	if to != nil {
+		address = to.String()
+	}
+	if address == "" { // such as that of a sender without a name
+		return 0, p.socket.error("write", syscall.EDESTADDRREQ)
+	}
+	if _, err := p.Conn.Write(ssh.Marshal(wire.Addressed{Address: address, Data: b})); err != nil {
 		return 0, err
 	}
 	return len(b), nil

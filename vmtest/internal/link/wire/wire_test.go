@@ -61,6 +61,7 @@ func TestVersion(t *testing.T) {
 	for _, payload := range []any{
 		wire.Argv{}, wire.StartError{}, wire.Elapsed{}, wire.ExitStatus{}, wire.ExitSignal{}, wire.Signal{},
 		wire.Subsystem{}, wire.DirectTCPIP{}, wire.DirectStreamlocal{}, wire.Dial{},
+		wire.Listen{}, wire.Accept{}, wire.Addressed{},
 	} {
 		of := reflect.TypeOf(payload)
 		fmt.Fprint(&layout, of.Name(), ":")
@@ -70,5 +71,5 @@ func TestVersion(t *testing.T) {
 		layout.WriteString("\n")
 	}
 	assert.Equal(t, "SSH-2.0-systemd_vmtest_4", wire.Version)
-	assert.Equal(t, "58673e412b9b", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
+	assert.Equal(t, "9b6b746c1911", fmt.Sprintf("%x", sha256.Sum256([]byte(layout.String())))[:12], "layout of the payloads:\n%s", layout.String())
 }
