@@ -13,8 +13,9 @@ import (
 // "tcp" with host:port, or "unix" or "unixpacket" with a path or an @abstract name. With port 0
 // the guest's kernel chooses one, which Addr has. Accept returns a *Conn, whose RemoteAddr is
 // the daemon's end in the guest. The guest needs no network for it. An address in use is a
-// syscall.EADDRINUSE to errors.Is, and a directory that is not there an fs.ErrNotExist. The
-// caller closes the listener, which removes its path. Accept fails when the machine ends.
+// syscall.EADDRINUSE to errors.Is, and a directory that is not there an fs.ErrNotExist. All users
+// of the guest may connect to a path. The caller closes the listener, which removes its path.
+// Accept fails when the machine ends.
 func (m *Machine) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	l, err := m.listen(ctx, network, address)
 	if err != nil {

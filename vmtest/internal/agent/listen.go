@@ -54,12 +54,15 @@ func (c *connection) listen(channel ssh.NewChannel) {
 		return
 	}
 	socket, err := new(net.ListenConfig).Listen(c.ctx, at.Network, at.Address)
+	if err == nil {
+		defer socket.Close()
+		err = openToAll(at)
+	}
 	if err != nil {
 		reason, message := rejection(err)
 		_ = channel.Reject(reason, message)
 		return
 	}
-	defer socket.Close()
 	c.listeners.set(at.ID, &listener{socket, at.Network})
 	defer c.listeners.set(at.ID, nil)
 	ch, requests, err := channel.Accept()
@@ -71,6 +74,14 @@ func (c *connection) listen(channel ssh.NewChannel) {
 		untilClosed(requests, func() { socket.Close() })
 	}
 	_ = ch.Close()
+}
+
+// openToAll lets all users connect to a path, as daemons do not run as root.
+func openToAll(at wire.Listen) error {
+	if !strings.HasPrefix(at.Network, "unix") || strings.HasPrefix(at.Address, "@") {
+		return nil
+	}
+	return os.Chmod(at.Address, 0o666)
 }
 
 // untilClosed waits until the host has closed a channel. It calls end first if the host asks for
@@ -130,18 +141,22 @@ func name(addr net.Addr) string {
 // listenPackets passes datagrams to a socket and from it, each with an address.
 func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 	socket, err := new(net.ListenConfig).ListenPacket(c.ctx, at.Network, at.Address)
+	end := func() {}
+	if err == nil {
+		end = sync.OnceFunc(func() {
+			socket.Close()
+			if at.Network == "unixgram" && !strings.HasPrefix(at.Address, "@") { // package net leaves it
+				_ = os.Remove(at.Address)
+			}
+		})
+		defer end()
+		err = openToAll(at)
+	}
 	if err != nil {
 		reason, message := rejection(err)
 		_ = channel.Reject(reason, message)
 		return
 	}
-	end := sync.OnceFunc(func() {
-		socket.Close()
-		if at.Network == "unixgram" && !strings.HasPrefix(at.Address, "@") { // package net leaves it
-			_ = os.Remove(at.Address)
-		}
-	})
-	defer end()
 	ch, requests, err := channel.Accept()
 	if err != nil {
 		c.log.Debug("accept listener", "network", at.Network, "address", at.Address, "err", err)

@@ -27,6 +27,11 @@ func TestListen(t *testing.T) {
 	for _, at := range [][2]string{{"tcp", "127.0.0.1:0"}, {"unix", filepath.Join(dir, "stream")}, {"unix", "@vmtest-listen"}, {"unixpacket", filepath.Join(dir, "packet")}} {
 		l, err := g.Listen(testContext(t), at[0], at[1])
 		require.NoError(t, err, at)
+		if strings.HasPrefix(at[1], "/") {
+			info, err := os.Stat(at[1])
+			require.NoError(t, err)
+			assert.Equal(t, fs.ModeSocket|0o666, info.Mode(), "daemons are not root")
+		}
 		for range 3 {
 			daemon, err := net.Dial(at[0], l.Addr().String())
 			require.NoError(t, err, at)
