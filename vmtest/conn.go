@@ -170,10 +170,10 @@ func (c *Conn) overdue(op string, limit error) string {
 	return fmt.Sprintf("%v; %s", limit, c.guest.Machine.listener(c.network, c.address))
 }
 
-// ConnError reports that a deadline ended a read or a write of a [Conn]. It is a net.Error
-// with Timeout, and an os.ErrDeadlineExceeded to errors.Is.
+// ConnError reports that a deadline ended a read or a write of a [Conn], or an Accept of
+// [Guest.Listen]. It is a net.Error with Timeout, and an os.ErrDeadlineExceeded to errors.Is.
 type ConnError struct {
-	Op      string // "read" or "write"
+	Op      string // "read", "write" or "accept"
 	Network string
 	Address string // inside the guest
 	Cause   string // which deadline it was, and what listened on the address then

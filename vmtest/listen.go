@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"example.org/systemd-vmtest/vmtest/internal/deadline"
 	"example.org/systemd-vmtest/vmtest/internal/link"
@@ -34,11 +35,11 @@ func (m *Machine) listen(ctx context.Context, network, address string) (*listene
 
 // ListenPacket opens a socket for datagrams inside the guest, for daemons that send some, as to
 // NOTIFY_SOCKET= or a syslog: network "udp" with host:port, or "unixgram" with a path or an
-// @abstract name. It is connected to nobody, so WriteTo also sends to sockets that have sent
-// nothing yet, and port 0 or a name of one's own will do for that. An answer to a sender without
-// a name is a syscall.EDESTADDRREQ. A datagram has up to 64 KiB.
-// WriteTo returns before the guest has sent it: if that fails, the next ReadFrom does, once. All
-// else is as in Listen.
+// @abstract name. WriteTo may send to any address, so a test that only sends listens at port 0.
+// It returns before the guest sends: if that fails, the next ReadFrom returns the error, once. A
+// sender without a name cannot be answered (syscall.EDESTADDRREQ). A datagram has up to 64 KiB.
+// All users of the guest may send to a path. The caller closes the socket, which sends what was
+// written and removes the path.
 func (m *Machine) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	p, err := m.listenPacket(ctx, network, address)
 	if err != nil {
@@ -52,7 +53,7 @@ func (m *Machine) listenPacket(ctx context.Context, network, address string) (*p
 	if err != nil {
 		return nil, public(err)
 	}
-	return &packetConn{Conn: &Conn{Conn: p, network: network, address: p.LocalAddr().String()}, packets: p}, nil
+	return &packetConn{PacketConn: p, limits: &Conn{network: network, address: p.LocalAddr().String()}}, nil
 }
 
 // listener is a net.Listener inside the guest.
@@ -90,23 +91,42 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // packetConn is a net.PacketConn inside the guest.
 type packetConn struct {
-	*Conn
-	packets *link.PacketConn
+	*link.PacketConn
+	limits *Conn // bounds ReadFrom and WriteTo as reads and writes of a Conn
 }
 
 // ReadFrom reads a datagram.
 func (p *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	done := p.bound(&p.ownRead, p.packets.SetReadDeadline)
-	p.answered.Store(true) // nobody owes an answer
-	n, from, err := p.packets.ReadFrom(b)
+	done := p.limits.bound(&p.limits.ownRead, p.PacketConn.SetReadDeadline)
+	p.limits.answered.Store(true) // there is no answer that a daemon owes
+	n, from, err := p.PacketConn.ReadFrom(b)
 	return n, from, done("read", err)
 }
 
 // WriteTo sends a datagram.
 func (p *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
-	done := p.bound(&p.ownWrite, p.packets.SetWriteDeadline)
-	n, err := p.packets.WriteTo(b, to)
+	done := p.limits.bound(&p.limits.ownWrite, p.PacketConn.SetWriteDeadline)
+	n, err := p.PacketConn.WriteTo(b, to)
 	return n, done("write", err)
+}
+
+// SetDeadline sets the deadlines of ReadFrom and WriteTo in place of OpTimeout.
+func (p *packetConn) SetDeadline(t time.Time) error {
+	p.limits.ownRead.Store(true)
+	p.limits.ownWrite.Store(true)
+	return p.PacketConn.SetDeadline(t)
+}
+
+// SetReadDeadline sets the deadline of ReadFrom, as SetDeadline.
+func (p *packetConn) SetReadDeadline(t time.Time) error {
+	p.limits.ownRead.Store(true)
+	return p.PacketConn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline sets the deadline of WriteTo, as SetDeadline.
+func (p *packetConn) SetWriteDeadline(t time.Time) error {
+	p.limits.ownWrite.Store(true)
+	return p.PacketConn.SetWriteDeadline(t)
 }
 
 // closedSocket is what Guest.Listen and Guest.ListenPacket return if their failure does not end
@@ -140,6 +160,7 @@ func (g *Guest) ListenPacket(t testing.TB, network, address string) net.PacketCo
 	if p == nil {
 		return closedSocket{closedConn()}
 	}
-	g.own(t, p.Conn)
+	p.limits.guest = g
+	t.Cleanup(func() { p.Close() })
 	return p
 }

@@ -109,20 +109,29 @@ func (r fifoReader) Read(p []byte) (n int, err error) {
 		return 0, err
 	}
 	failure := raw.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), p)
-		if errors.Is(err, unix.EAGAIN) {
+		for {
+			n, err = unix.Read(int(fd), p)
+			if errors.Is(err, unix.EAGAIN) {
+				return false
+			}
+			if n > 0 || err != nil {
+				return true
+			}
+			// The kernel reports the end only after a writer has been there, who may
+			// have come and gone since the read.
+			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			if _, err = unix.Poll(poll, 0); err != nil {
+				return true
+			}
+			switch {
+			case poll[0].Revents&unix.POLLIN != 0:
+				continue
+			case poll[0].Revents&unix.POLLHUP != 0:
+				err = io.EOF
+				return true
+			}
 			return false
 		}
-		if n > 0 || err != nil {
-			return true
-		}
-		// The kernel reports the end only after a writer has been there.
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		_, err = unix.Poll(poll, 0)
-		if err == nil && poll[0].Revents&unix.POLLHUP != 0 {
-			err = io.EOF
-		}
-		return err != nil
 	})
 	if failure != nil {
 		return 0, failure

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -164,14 +165,26 @@ func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 	}
 	d := &datagrams{ch: ch, socket: socket, network: at.Network}
 	var tasks sync.WaitGroup
+	received := make(chan struct{})
 	if err := wire.WritePacket(ch, []byte(socket.LocalAddr().String())); err == nil {
 		tasks.Go(d.send)
-		tasks.Go(d.receive)
+		tasks.Go(func() {
+			defer close(received)
+			d.receive()
+		})
 	} else {
+		close(received)
 		_ = ch.Close()
 	}
-	untilClosed(requests, end)
-	end()
+	finish := func() { // what the host has written is still sent
+		select {
+		case <-received:
+		case <-time.After(lingerTimeout):
+		}
+		end()
+	}
+	untilClosed(requests, finish)
+	finish()
 	tasks.Wait()
 }
 
@@ -199,6 +212,11 @@ func (d *datagrams) send() {
 			continue // an answer to an earlier datagram
 		}
 		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				d.writing.Lock()
+				defer d.writing.Unlock()
+				_ = wire.WriteFailure(d.ch, err)
+			}
 			return
 		}
 		a := wire.Addressed{Address: name(from), Data: p[:n]}
@@ -222,7 +240,12 @@ func (d *datagrams) receive() {
 		if to := wire.Addr(d.network, a.Address); to == nil {
 			err = syscall.EINVAL
 		} else {
+			// The receiver's queue may be full, and others wait.
+			_ = d.socket.SetWriteDeadline(time.Now().Add(lingerTimeout))
 			_, err = d.socket.WriteTo(a.Data, to)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = syscall.EAGAIN
 		}
 		if err == nil || errors.Is(err, net.ErrClosed) {
 			continue

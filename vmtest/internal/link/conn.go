@@ -73,6 +73,7 @@ type Conn struct {
 	lost   atomic.Pointer[error] // the link's error, if the data ended with the link
 	linger func()
 	once   sync.Once
+	sent   chan struct{} // closed when nothing more is sent to the guest
 }
 
 // bridge starts the copies. They end when the guest or the caller closes the
@@ -87,7 +88,7 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 		return nil, err
 	}
 	finished := make(chan struct{})
-	n := &Conn{near: near, client: c, target: t}
+	n := &Conn{near: near, client: c, target: t, sent: make(chan struct{})}
 	timeout := lingerTimeout
 	n.linger = func() {
 		timer := time.NewTimer(timeout)
@@ -103,7 +104,10 @@ func bridge(c *Client, ch ssh.Channel, requests <-chan *ssh.Request, t *target) 
 	if t.packets {
 		send, receive = n.sendPackets, n.receivePackets
 	}
-	tasks.Go(func() { send(ch, far) })
+	tasks.Go(func() {
+		defer close(n.sent)
+		send(ch, far)
+	})
 	tasks.Go(func() {
 		if err := receive(ch, far); err != nil {
 			// The caller has closed, but the guest can still send.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -15,7 +16,7 @@ import (
 // PacketConn is a socket in the guest for datagrams, which is connected to none. It implements
 // net.PacketConn.
 type PacketConn struct {
-	*Conn  // each of its packets is a wire.Addressed
+	conn   *Conn // each of its packets is a wire.Addressed
 	socket socket
 }
 
@@ -32,7 +33,7 @@ func (c *Client) ListenPacket(ctx context.Context, network, address string) (*Pa
 		return nil, err
 	}
 	t := &target{network: network, local: p.socket.addr, remote: p.socket.addr, packets: true, addressed: true}
-	p.Conn, err = bridge(c, p.socket.channel, requests, t)
+	p.conn, err = bridge(c, p.socket.channel, requests, t)
 	if err != nil {
 		go ssh.DiscardRequests(requests)
 		p.socket.channel.Close()
@@ -45,7 +46,7 @@ func (c *Client) ListenPacket(ctx context.Context, network, address string) (*Pa
 // in the guest fails it, once.
 func (p *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	buf := make([]byte, wire.MaxAddressed)
-	n, err := p.Conn.Read(buf)
+	n, err := p.conn.Read(buf)
 	if err == io.EOF { // the guest has closed it
 		err = p.socket.error("read", net.ErrClosed)
 	}
@@ -78,7 +79,7 @@ func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if address == "" { // such as that of a sender without a name
 		return 0, p.socket.error("write", syscall.EDESTADDRREQ)
 	}
-	if _, err := p.Conn.Write(ssh.Marshal(wire.Addressed{Address: address, Data: b})); err != nil {
+	if _, err := p.conn.Write(ssh.Marshal(wire.Addressed{Address: address, Data: b})); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -87,8 +88,24 @@ func (p *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 // LocalAddr returns the address in the guest.
 func (p *PacketConn) LocalAddr() net.Addr { return p.socket.addr }
 
-// Close closes the socket, and removes its path.
+// SetDeadline sets the deadlines of ReadFrom and WriteTo.
+func (p *PacketConn) SetDeadline(t time.Time) error { return p.conn.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of ReadFrom.
+func (p *PacketConn) SetReadDeadline(t time.Time) error { return p.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of WriteTo.
+func (p *PacketConn) SetWriteDeadline(t time.Time) error { return p.conn.SetWriteDeadline(t) }
+
+// Close closes the socket, and removes its path. What was written is sent first.
 func (p *PacketConn) Close() error {
-	p.socket.once.Do(p.socket.finish)
-	return p.Conn.Close()
+	p.socket.once.Do(func() {
+		_ = p.conn.near.CloseWrite()
+		select {
+		case <-p.conn.sent:
+		case <-time.After(lingerTimeout):
+		}
+		p.socket.finish()
+	})
+	return p.conn.Close()
 }

@@ -52,7 +52,11 @@ func (n *Conn) sendPackets(ch ssh.Channel, far *net.UnixConn) {
 			break
 		}
 	}
-	_ = ch.Close()
+	if n.target.addressed && !n.closed.Load() {
+		_ = ch.CloseWrite()
+	} else {
+		_ = ch.Close()
+	}
 }
 
 // receivePackets is receive for packets.
