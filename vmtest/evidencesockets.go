@@ -3,6 +3,7 @@ package vmtest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -17,11 +18,9 @@ const maxSockets = 4 << 20
 // where something listens.
 func (m *Machine) printSockets(ctx context.Context, w io.Writer) error {
 	out := tail.NewBuffer(maxSockets)
-	if err := m.printTo(ctx, out, []string{"ss", "--all", "--numeric", "--processes"}); err != nil {
-		return err
-	}
+	failure := m.printTo(ctx, out, []string{"ss", "--all", "--numeric", "--processes"})
 	_, err := io.WriteString(w, listenersFirst(out.String()+"\n"))
-	return err
+	return errors.Join(failure, err)
 }
 
 // listenersFirst sorts the lines of ss(8): where something listens, other sockets of IP, those of

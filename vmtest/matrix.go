@@ -61,8 +61,11 @@ func (g *Guest) NeedSystemd(t testing.TB, version int, what string) {
 // imageOfTest has the image of each subtest of EachImage, by the test's name.
 var imageOfTest sync.Map
 
-// forTest returns c with the image of the subtest of EachImage that t is, or is in. In other
-// tests it logs that the first image of several is the only one for the test.
+// saidImage has the names of the tests that have logged which of several images they use.
+var saidImage sync.Map
+
+// forTest returns c with the image of the subtest of EachImage that t is, or is in. Another
+// test logs once which of several images it uses.
 func (c Config) forTest(t testing.TB) Config {
 	if c.Image != "" || c.Recipe != nil {
 		return c
@@ -75,8 +78,11 @@ func (c Config) forTest(t testing.TB) Config {
 		name = name[:max(0, strings.LastIndex(name, "/"))]
 	}
 	if names, err := imagesOfRun(); err == nil && len(names) > 1 {
-		t.Helper()
-		t.Logf("of VMTEST_IMAGE=%s only %s is for this test: it does not call EachImage", strings.Join(names, ","), names[0])
+		if _, again := saidImage.LoadOrStore(t.Name(), true); !again {
+			t.Helper()
+			t.Cleanup(func() { saidImage.Delete(t.Name()) })
+			t.Logf("using %s of VMTEST_IMAGE=%s: the test does not call EachImage", names[0], strings.Join(names, ","))
+		}
 	}
 	return c
 }

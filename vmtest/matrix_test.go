@@ -49,7 +49,7 @@ func TestEachImageSaysItsImage(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	assert.Equal(t, []string{"TestEachImage/debian-12 vmtest.image debian-12", "TestEachImage/debian-11 vmtest.image debian-11"},
 		submatches(regexp.MustCompile(`=== ATTR  (.*)`), string(out)))
-	assert.Contains(t, string(out), "of VMTEST_IMAGE=debian-12,./built,debian-11 only debian-12 is for this test: it does not call EachImage")
+	assert.Contains(t, string(out), "using debian-12 of VMTEST_IMAGE=debian-12,./built,debian-11: the test does not call EachImage")
 	assert.Equal(t, 2, strings.Count(string(out), "does not call EachImage"), "once in each test outside of EachImage")
 }
 

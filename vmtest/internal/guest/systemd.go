@@ -181,7 +181,8 @@ func authenticate(bus io.ReadWriter) error {
 func relay(port, bus io.ReadWriteCloser, wake func(Wake) error) {
 	defer port.Close()
 	defer bus.Close()
-	there, back := make([]byte, 32<<10), make([]byte, 32<<10) // before the snapshot, as it is code
+	// Allocated before the snapshot, so that a fork does not run the allocator.
+	there, back := make([]byte, 32<<10), make([]byte, 32<<10)
 	w, err := readWake(port)
 	if err != nil {
 		return
