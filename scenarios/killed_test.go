@@ -25,7 +25,7 @@ import (
 
 // A killed test binary leaves no process, no temporary file, and no unfinished snapshot or
 // image. The test kills it at one of the first 50 events on files of the cache, each time at
-// another: while it takes a slot, opens the snapshot, starts QEMU, loads the state of
+// another, every third of them by default: while it takes a slot, opens the snapshot, starts QEMU, loads the state of
 // the devices, has two machines and a station talk in a network, pulls a cable and closes
 // the machines.
 func TestKilledTestLeavesNothing(t *testing.T) {
@@ -49,7 +49,7 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 	for i := range times(t, "VMTEST_KILLS", 14) {
 		temp := t.TempDir()
 		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
-		at := 1 + i*3%50 // a few kills come as far as 50, which take each event once
+		at := 1 + i*3%50 // 50 kills take each event once, because 3 and 50 are coprime
 		event := killAtEvent(t, command(id, temp), at, cache)
 		t.Logf("kill %d at event %d: %s", i+1, at, event)
 

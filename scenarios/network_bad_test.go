@@ -3,6 +3,7 @@ package scenarios
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -30,23 +31,26 @@ func TestNetworkMachineLeaves(t *testing.T) {
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	server := startNetworkEcho(t, "testdata/network-sink", n)
 	half := make([]byte, transfer/2)
-	// begin starts a machine that has sent one half, and is sending the other.
-	begin := func(name string) (*vmtest.Guest, *vmtest.Conn, <-chan error) {
+	// begin starts a machine that has sent one half, and is sending others.
+	begin := func(name string, others int) (*vmtest.Guest, *vmtest.Conn, <-chan error) {
 		g := vmtest.Start(t, vmtest.Config{Hostname: name, Networks: []*vmtest.Network{n}})
 		conn := g.Dial(t, "tcp", "server:9091") // from inside the guest
 		_, err := conn.Write(half)
 		require.NoError(t, err)
 		ended := make(chan error, 1)
 		go func() {
-			_, err := conn.Write(half)
+			var err error
+			for n := 0; n < others && err == nil; n++ {
+				_, err = conn.Write(half)
+			}
 			ended <- err
 		}()
 		return g, conn, ended
 	}
-	_, stays, all := begin("stays")
-	pulled, _, _ := begin("pulled")
+	_, stays, all := begin("stays", 1)
+	pulled, _, _ := begin("pulled", math.MaxInt)
 	pulled.SetCable(t, pulled.Interface(t, n), false)
-	killed, _, ended := begin("killed")
+	killed, _, ended := begin("killed", math.MaxInt)
 	killed.Kill(t)
 	assert.EqualError(t, <-ended, "write tcp server:9091 (guest): the host ended the session by Kill")
 	require.NoError(t, <-all)
@@ -171,8 +175,7 @@ for (my $n = 0;; $n++) {
 
 // A guest that floods the network with frames slows others down and harms nobody: they still
 // talk, and what the network keeps is bounded. See packet(7).
-func TestNetworkFloodByAGuest(t *testing.T) {
-	t.Parallel()
+func TestNetworkFloodByAGuest(t *testing.T) { // alone, as it looks at this process's memory
 	n := vmtest.NewNetwork(t, vmtest.NetworkConfig{})
 	startNetworkEcho(t, "testdata/network-restart", n)
 	guest := vmtest.Start(t, vmtest.Config{Hostname: "guest", Networks: []*vmtest.Network{n}})
