@@ -16,7 +16,7 @@ type JournalQuery struct {
 	// Unit selects the entries of this unit, and those about it from others: from systemd
 	// and from the processes in which it prepares the unit (UNIT=), from authorized
 	// daemons (OBJECT_SYSTEMD_UNIT=), and about core dumps (COREDUMP_UNIT=). It is a full
-	// name and not a pattern.
+	// name, and no pattern; a template's, such as "echo@.service", is all its instances.
 	Unit string
 	// By selects what this unit logged itself, and About what others logged about it.
 	// Together they are Unit.

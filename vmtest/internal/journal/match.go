@@ -50,12 +50,21 @@ func (m matches) accept(e Entry) bool {
 
 func (g matchGroup) accept(e Entry) bool {
 	for name, accepted := range g {
-		has := func(value []byte) bool { return slices.Contains(accepted, string(value)) }
+		has := func(value []byte) bool {
+			return slices.ContainsFunc(accepted, func(want string) bool { return want == string(value) || isInstance(want, string(value)) })
+		}
 		if !slices.ContainsFunc(e.Fields[name], has) {
 			return false
 		}
 	}
 	return true
+}
+
+// isInstance reports whether unit is an instance of a template, such as echo@1.service of
+// echo@.service (systemd.unit(5)).
+func isInstance(template, unit string) bool {
+	prefix, suffix, ok := strings.Cut(template, "@.")
+	return ok && strings.HasPrefix(unit, prefix+"@") && strings.HasSuffix(unit, "."+suffix)
 }
 
 // byUnit returns the matches for what a unit of the system logged.

@@ -204,3 +204,13 @@ func TestQueryInWords(t *testing.T) {
 		Query{Unit: "a.socket", Match: []string{"PRIORITY=3", "_PID=7"}, Contains: "x"}.String())
 	assert.Equal(t, "an entry by a.socket about b.socket", Query{By: "a.socket", About: "b.socket"}.String())
 }
+
+func TestIsInstance(t *testing.T) {
+	for unit, want := range map[string]bool{
+		"echo@1.service": true, "echo@1-2:3.service": true, "echo@.service": true,
+		"echo.service": false, "echo@1.socket": false, "other-echo@1.service": false,
+	} {
+		assert.Equal(t, want, isInstance("echo@.service", unit), unit)
+	}
+	assert.False(t, isInstance("echo.service", "echo@1.service"))
+}
