@@ -54,7 +54,7 @@ func newTargetFrom(ctx context.Context, from Source, network, address string) (*
 		return stream, nil
 	} else if err == nil {
 		t = stream
-	} else if network != "vsock" && !wire.Packets(network) {
+	} else if network != "vsock" && !wire.Packets(network) && !namesHost(network, address) {
 		return nil, err
 	}
 	if t == nil {
@@ -63,6 +63,16 @@ func newTargetFrom(ctx context.Context, from Source, network, address string) (*
 	t.kind, t.packets = wire.DialChannel, wire.Packets(network)
 	t.payload = ssh.Marshal(wire.Dial{Network: network, Address: address, Source: from.Address, User: from.User})
 	return t, nil
+}
+
+// namesHost reports whether an address of tcp4 or tcp6 has a name, which the guest resolves.
+func namesHost(network, address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || network != "tcp4" && network != "tcp6" {
+		return false
+	}
+	_, err = netip.ParseAddr(host)
+	return err != nil
 }
 
 // checkVsock parses the addresses of vsock; source may be "".
