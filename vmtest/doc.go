@@ -122,7 +122,8 @@
 //
 // [Interface.SetFaults] loses and delays frames, [Guest.SetCable] pulls a cable, and
 // [Network.Attach] takes raw frames. A failed test's evidence has a capture of each network.
-// A fork in a network costs a fifth more than one without, until its systemd answers.
+// A fork in a network costs a fifth more than one without, until its systemd answers. A name
+// means IPv4 to Dial on "tcp"; programs of the guest may prefer IPv6.
 //
 // # Users
 //

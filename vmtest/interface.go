@@ -27,6 +27,8 @@ type Interface struct {
 	// Until the machine has started, they are nil. Guarded by network.mu.
 	machine *Machine // also nil of Attach
 	station *ether.Station
+
+	pulled bool // the cable, by SetCable; guarded by network.mu
 }
 
 // Subnet4 returns the subnet of the network.
@@ -105,6 +107,9 @@ func (i *Interface) evidence() string {
 	frames, gone := i.network.sw.Captured()
 	text := fmt.Sprintf("%s (%s): %v, %v, %v; short frames dropped: %d; frames to it without room: %d; taken by Faults: %d of its own, %d to it; %d frames of the network captured, %d earlier ones left out",
 		i.Name, i.Host, i.HardwareAddr, i.IPv4, i.IPv6, c.Runts, c.Dropped, c.LostFrom, c.LostTo, frames, gone)
+	if i.isPulled() {
+		text += "; its cable is pulled by SetCable"
+	}
 	if err := i.station.Err(); err != nil {
 		text += fmt.Sprintf("; its cable was pulled: %v", err)
 	}
@@ -112,12 +117,26 @@ func (i *Interface) evidence() string {
 }
 
 // SetCable plugs the cable of one of the machine's interfaces in, or pulls it, so that the guest
-// sees its link go down (carrier, ip-link(8)).
+// sees its link go down (carrier, ip-link(8)). Its peers notice nothing until timeouts of their
+// own, such as a deadline of the connection. The addresses stay.
 func (m *Machine) SetCable(ctx context.Context, i *Interface, plugged bool) error {
 	if !slices.Contains(m.nics.joined(), i) {
 		return errors.New("set cable: the interface is not one of this machine in a network")
 	}
-	return public(m.vm.SetCable(ctx, i.nic, plugged))
+	if err := m.vm.SetCable(ctx, i.nic, plugged); err != nil {
+		return public(err)
+	}
+	i.network.mu.Lock()
+	defer i.network.mu.Unlock()
+	i.pulled = !plugged
+	return nil
+}
+
+// isPulled reports whether SetCable has pulled the cable.
+func (i *Interface) isPulled() bool {
+	i.network.mu.Lock()
+	defer i.network.mu.Unlock()
+	return i.pulled
 }
 
 // SetCable plugs a cable in or pulls it, as Machine.SetCable.

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"context"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 
@@ -13,6 +14,33 @@ import (
 // listener describes the processes that have a socket at an address in the guest open,
 // and what they do now, for the error of a connection that got no answer.
 func (m *Machine) listener(network, address string) string {
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		for _, own := range m.nics.joined() {
+			if peer := own.network.peerAt(host, own); peer != nil {
+				return own.lookAt(peer, network, port)
+			}
+		}
+	}
+	return m.ownListener(network, address)
+}
+
+// lookAt describes, as listener does, what is at a port of a peer in the interface's network.
+func (i *Interface) lookAt(peer *Interface, network, port string) string {
+	var pulled string
+	for _, end := range []*Interface{i, peer} {
+		if end.isPulled() {
+			pulled += fmt.Sprintf("; the cable of %s is pulled", end.Host)
+		}
+	}
+	if peer.machine == nil || isClosed(peer.machine.Done()) {
+		return fmt.Sprintf("%s is no machine that runs%s", peer.Host, pulled)
+	}
+	at := peer.IPv4.String()
+	return fmt.Sprintf("in %s %s%s", peer.Host, peer.machine.ownListener(network, net.JoinHostPort(at, port)), pulled)
+}
+
+// ownListener is listener for an address of the guest itself.
+func (m *Machine) ownListener(network, address string) string {
 	ctx, cancel := deadline.Within(deadline.ForEvidence(context.Background()), deadline.Limit{What: "no answer", Time: deadline.Reserve / 4})
 	defer cancel()
 	sockets, err := m.system().socketsAt(ctx, network, address)

@@ -125,6 +125,20 @@ func (n *Network) Lookup(name string) (ipv4, ipv6 netip.Addr, ok bool) {
 	return ipv4, ipv6, false
 }
 
+// peerAt returns the interface that has a name or an address in the network, if that is another
+// one than own.
+func (n *Network) peerAt(host string, own *Interface) *Interface {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at, _ := netip.ParseAddr(host)
+	for _, i := range n.interfaces {
+		if i != own && (strings.EqualFold(i.Host, host) || at.IsValid() && (i.IPv4 == at.Unmap() || i.IPv6 == at)) {
+			return i
+		}
+	}
+	return nil
+}
+
 // plan gives a machine that is about to join by one of its NICs a name and addresses.
 func (n *Network) plan(j JoinConfig, hostname string, nic int) (*Interface, error) {
 	n.mu.Lock()
