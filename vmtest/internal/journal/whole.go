@@ -26,16 +26,19 @@ func (e Entry) torn() bool {
 			hashes, want = append(hashes, h), want^h
 		}
 	}
-	if want == 0 {
-		return false
-	}
-	// A field that was logged twice with one value is kept once, and counted twice.
+	return want != 0 && !doubled(want, hashes)
+}
+
+// doubled reports whether x is one of the hashes or the XOR of two. A field that was logged
+// twice with one value is kept once, and counted twice.
+func doubled(x uint64, hashes []uint64) bool {
+	have := make(map[uint64]bool, len(hashes))
 	for _, h := range hashes {
-		if want == h {
-			return false
+		if have[h] = true; x == h || have[x^h] {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // jenkinsHash is the hash of fields in the journal: hashlittle2 of Bob Jenkins' lookup3

@@ -46,6 +46,9 @@ func TestTorn(t *testing.T) {
 	// Its hash is that of the entry without the field that was logged twice.
 	twice := strings.Replace(wholeEntry, "ed5ee3e49e71ca05", cancelled("PRIORITY=6", 0xed5ee3e49e71ca05), 1)
 	assert.False(t, parse(twice).torn(), "a field twice")
+	both := strings.Replace(wholeEntry, "ed5ee3e49e71ca05", cancelled("_PID=245", 0xed5ee3e49e71ca05^jenkinsHash([]byte("PRIORITY=6"))), 1)
+	assert.False(t, parse(both).torn(), "two fields twice")
+	assert.True(t, parse(strings.Replace(both, "MESSAGE=10345\n", "", 1)).torn(), "two fields twice, and one missing")
 	assert.False(t, parse(strings.Replace(wholeEntry, ";x=ed5ee3e49e71ca05", "", 1)).torn(), "a cursor without a hash")
 }
 
