@@ -151,12 +151,26 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	return nil
 }
 
+// position returns where in entries a gap is whose entry was dropped: behind what Fill has added
+// there, to gaps before it.
+func (s *Store) position(g gap) int {
+	late := s.from(g.at)
+	at := len(s.entries) - len(late)
+	for _, e := range late {
+		if e.number != g.at || !e.late {
+			break
+		}
+		at++
+	}
+	return at
+}
+
 // fill adds those of the entries that are in a gap and not there yet.
 func (s *Store) fill(g gap, found []foundEntry) {
 	at := slices.IndexFunc(s.entries, func(e stored) bool { return e.place == g.before })
 	late := s.from(g.at)
 	if at < 0 { // it was dropped: those of the gap stand where it would
-		at = len(s.entries) - len(late)
+		at = s.position(g)
 	}
 	missing := g.missing(late)
 	var add []stored
@@ -166,7 +180,7 @@ func (s *Store) fill(g gap, found []foundEntry) {
 		}
 		s.ticks++
 		s.filled, s.size = s.ticks, s.size+len(e.raw)
-		e.number, e.tick = g.at, s.ticks
+		e.number, e.tick, e.late = g.at, s.ticks, true
 		add = append(add, e.stored)
 		if e.cut != "" {
 			s.note(loss{g.at, e.cut})

@@ -45,8 +45,9 @@ type stored struct {
 	raw    []byte
 	place  Place
 	boot   string
-	number int // a point in the journal; an entry that Fill adds has that of the entry after it
-	tick   int // counts the entries as they came
+	number int  // a point in the journal; an entry that Fill adds has that of the entry after it
+	tick   int  // counts the entries as they came
+	late   bool // Fill has added it
 }
 
 // NewStore returns an empty Store.
@@ -114,7 +115,7 @@ func (s *Store) add(raw []byte, cut bool, damage string) {
 		s.lose("journald: %s", e.Message)
 	}
 	s.ticks++
-	s.entries = append(s.entries, stored{raw, place, e.Boot, s.next, s.ticks})
+	s.entries = append(s.entries, stored{raw: raw, place: place, boot: e.Boot, number: s.next, tick: s.ticks})
 	s.next++
 	s.size += len(raw)
 	if s.size > maxStored {
