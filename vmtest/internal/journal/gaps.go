@@ -13,16 +13,17 @@ import (
 // journalctl was reading.
 type gap struct {
 	after, before Place
-	boot          string
-	cursor        string // of the entry before it
-	at            int    // the number of the entry after it
-	entry         string // the entry after it, in a line
+	counters      *counters // of the boot
+	counter       int       // the one that numbers the gap
+	cursor        string    // of the entry before it
+	at            int       // the number of the entry after it
+	entry         string    // the entry after it, in a line
 }
 
-// has reports whether the place of an entry is in the gap. Numbers are those of one counter
-// for all sequences of a boot.
+// has reports whether the place of an entry is in the gap. The caller holds the store's lock.
 func (g gap) has(e stored) bool {
-	return e.boot == g.boot && e.place.Number > g.after.Number && e.place.Number < g.before.Number
+	return e.boot == g.counters.boot && g.counters.find(e.place.Sequence) == g.counter &&
+		e.place.Number > g.after.Number && e.place.Number < g.before.Number
 }
 
 // missing returns how many entries of the gap are not among those from its entry on: the
@@ -94,6 +95,7 @@ func (s *Store) WaitGap(ctx context.Context) error {
 
 // filler takes the journal from the cursor of Gap on, in the export format.
 type filler struct {
+	store   *Store
 	decoder decoder
 	gaps    []gap
 	found   []foundEntry
@@ -108,6 +110,8 @@ type foundEntry struct {
 }
 
 func (f *filler) Write(p []byte) (int, error) {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
 	f.decoder.write(p, func(raw []byte, cut bool, damage string) {
 		if e, err := parseEntry(raw); err == nil && damage == "" && (cut || !e.torn()) {
 			place, _ := placeOf(e.Cursor)
@@ -132,7 +136,7 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	s.mu.Lock()
 	gaps := slices.Clone(s.gaps)
 	s.mu.Unlock()
-	f := filler{gaps: gaps, places: make(map[Place]bool)}
+	f := filler{store: s, gaps: gaps, places: make(map[Place]bool)}
 	if err := read(&f); err != nil {
 		return fmt.Errorf("read journal again: %w", err)
 	}

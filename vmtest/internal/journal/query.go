@@ -168,7 +168,7 @@ func (st *Store) LossesAfter(cursor string) []string {
 func (st *Store) presentBoot() string {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.boot
+	return st.counters.boot
 }
 
 // Wait returns the first entry that q selects and match accepts, among those that have

@@ -1,30 +1,57 @@
 package journal
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // droppedEntry stands for the line of an entry that was dropped.
 const droppedEntry = "an entry that was dropped"
 
+// counters are those that number the entries of a boot.
+type counters struct {
+	boot string
+	of   map[string]int // of each sequence, an index into high
+	high []uint64       // the highest number of each counter
+}
+
+func newCounters(boot string) *counters { return &counters{boot: boot, of: make(map[string]int)} }
+
+func (c *counters) clone() *counters {
+	return &counters{c.boot, maps.Clone(c.of), slices.Clone(c.high)}
+}
+
+// find returns the counter of a sequence. One from which no entry has come has the last one:
+// in systemd 252 the file of a user has a sequence of its own, with numbers of the same counter.
+func (c *counters) find(sequence string) int {
+	if counter, known := c.of[sequence]; known {
+		return counter
+	}
+	return len(c.high) - 1
+}
+
+// take returns the counter of a place whose entry has come. In systemd 247 journald counts from
+// 1 again, in another sequence, when it finds its file broken.
+func (c *counters) take(p Place) int {
+	if _, known := c.of[p.Sequence]; !known && (p.Number == 1 || len(c.high) == 0) {
+		c.high = append(c.high, 0)
+	}
+	counter := c.find(p.Sequence)
+	c.of[p.Sequence] = counter
+	return counter
+}
+
 // reach notes that an entry has come, and leaves a gap if some before it have not. entry is the
 // one that has come, in a line. Nothing waits for it then, whether it is kept or not.
 func (s *Store) reach(p Place, boot, entry string) {
-	if boot != s.boot { // a reboot ends the stream before the journal, which a disk keeps
-		s.boot, s.counter, s.high = boot, make(map[string]int), nil
+	if boot != s.counters.boot { // a reboot ends the stream before the journal, which a disk keeps
+		s.counters = newCounters(boot)
 	}
-	counter, known := s.counter[p.Sequence]
-	if !known {
-		// In systemd 252 the file of a user has a sequence of its own, with numbers of the same
-		// counter. In 247 journald counts from 1 again, in another sequence, when it finds its
-		// file broken.
-		if p.Number == 1 || len(s.high) == 0 {
-			s.high = append(s.high, 0)
-		}
-		counter = len(s.high) - 1
-		s.counter[p.Sequence] = counter
-	}
-	high := &s.high[counter]
+	counter := s.counters.take(p)
+	high := &s.counters.high[counter]
 	if *high > 0 && p.Number > *high+1 {
-		s.leave(gap{Place{p.Sequence, *high}, p, boot, s.last(), s.next, entry})
+		s.leave(gap{Place{p.Sequence, *high}, p, s.counters, counter, s.last(), s.next, entry})
 	}
 	*high = max(*high, p.Number)
 	s.tails[p.Sequence] = max(s.tails[p.Sequence], p.Number)

@@ -79,8 +79,13 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	c := &Store{
 		entries: slices.Clip(s.entries), // an append makes a copy
-		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, boot: s.boot, counter: maps.Clone(s.counter), high: slices.Clone(s.high), err: s.err,
+		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, counters: s.counters.clone(), err: s.err,
 		tails: maps.Clone(s.tails), losses: slices.Clone(s.losses), gaps: slices.Clone(s.gaps), changed: make(chan struct{}),
+	}
+	for i, g := range c.gaps {
+		if g.counters == s.counters { // those of other boots do not change
+			c.gaps[i].counters = c.counters
+		}
 	}
 	c.decoder = s.decoder
 	c.decoder.buf = bytes.Clone(s.decoder.buf)

@@ -22,22 +22,20 @@ const maxSequences = 10_000
 // they take more than 128 MiB it drops the oldest, and Losses says so. Its methods may be
 // called from several goroutines.
 type Store struct {
-	mu      sync.Mutex
-	decoder decoder
-	entries []stored
-	next    int // number of the entry that comes next
-	gone    int // how many entries were dropped because they are the oldest
-	size    int // bytes of entries
-	ticks   int // of the last entry
-	filled  int // tick of the last entry that Fill added
-	tails   map[string]uint64
-	boot    string         // of the last entry
-	counter map[string]int // of each sequence in that boot, an index into high
-	high    []uint64       // the highest number of each counter
-	losses  []loss
-	gaps    []gap
-	err     error         // why no more entries come
-	changed chan struct{} // closed and replaced at each change
+	mu       sync.Mutex
+	decoder  decoder
+	entries  []stored
+	next     int // number of the entry that comes next
+	gone     int // how many entries were dropped because they are the oldest
+	size     int // bytes of entries
+	ticks    int // of the last entry
+	filled   int // tick of the last entry that Fill added
+	tails    map[string]uint64
+	counters *counters // of the last entry's boot
+	losses   []loss
+	gaps     []gap
+	err      error         // why no more entries come
+	changed  chan struct{} // closed and replaced at each change
 }
 
 // stored is an entry as it came. A parsed one takes several times the memory.
@@ -52,7 +50,7 @@ type stored struct {
 
 // NewStore returns an empty Store.
 func NewStore() *Store {
-	return &Store{tails: make(map[string]uint64), counter: make(map[string]int), changed: make(chan struct{})}
+	return &Store{tails: make(map[string]uint64), counters: newCounters(""), changed: make(chan struct{})}
 }
 
 // Write takes the next part of the stream, in the export format.
