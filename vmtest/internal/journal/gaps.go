@@ -62,7 +62,7 @@ func (g gap) lost(n uint64) loss {
 	if n == 1 {
 		what = "an entry"
 	}
-	return loss{g.at, tail.Printable(fmt.Sprintf("%s before %s did not arrive", what, g.entry))}
+	return loss{before: g.at, text: tail.Printable(fmt.Sprintf("%s before %s did not arrive", what, g.entry))}
 }
 
 // Gap returns the cursor of the entry before the first gap that Fill has not looked at.
@@ -186,8 +186,9 @@ func (s *Store) fill(g gap, found []foundEntry) {
 		s.filled, s.size = s.ticks, s.size+len(e.raw)
 		e.number, e.tick, e.late = g.at, s.ticks, true
 		add = append(add, e.stored)
+		s.unlose(e.place)
 		if e.cut != "" {
-			s.note(loss{g.at, e.cut})
+			s.note(loss{before: g.at, text: e.cut})
 		}
 	}
 	s.entries = slices.Insert(slices.Clone(s.entries), at, add...) // others read the old one

@@ -12,6 +12,7 @@ import (
 type loss struct {
 	before int // the number of the next entry
 	text   string
+	of     Place // of an entry that may still come, if it is about one
 }
 
 // Messages of journald about entries that it did not take, by their MESSAGE_ID (systemd's
@@ -33,7 +34,7 @@ const elsewhere = math.MaxInt
 const maxLosses = 1000
 
 func (s *Store) lose(format string, args ...any) {
-	s.note(loss{s.next, tail.Printable(fmt.Sprintf(format, args...))})
+	s.note(loss{before: s.next, text: tail.Printable(fmt.Sprintf(format, args...))})
 }
 
 // note keeps a loss. The last one that is kept stands for all others, wherever they are.
@@ -42,12 +43,36 @@ func (s *Store) note(l loss) {
 	case n < maxLosses-1:
 		s.losses = append(s.losses, l)
 	case n == maxLosses-1:
-		s.losses = append(s.losses, loss{elsewhere, "more was lost than is listed"})
+		s.losses = append(s.losses, loss{before: elsewhere, text: "more was lost than is listed"})
 	}
 }
 
+// loseBroken notes what ends a stream, if that is damaged. Another stream may bring the entry
+// whole.
+func (s *Store) loseBroken() {
+	d := &s.decoder
+	if d.damage == "" {
+		return
+	}
+	place, _ := placeOf(cursorOf(d.kept))
+	if place == (Place{}) || place != s.broken {
+		s.note(loss{s.next, droppedText(d.damage), place})
+	}
+	s.broken = place
+}
+
+// unlose drops the note of loseBroken about an entry that has come.
+func (s *Store) unlose(p Place) {
+	if p == s.broken {
+		s.losses = slices.DeleteFunc(s.losses, func(l loss) bool { return l.of == p })
+		s.broken = Place{}
+	}
+}
+
+func droppedText(why string) string { return tail.Printable("an entry was dropped: " + why) }
+
 // loseCut notes that fields of an entry, the next one, were left out.
-func (s *Store) loseCut(e Entry) { s.note(loss{s.next, cutText(e)}) }
+func (s *Store) loseCut(e Entry) { s.note(loss{before: s.next, text: cutText(e)}) }
 
 func cutText(e Entry) string {
 	return fmt.Sprintf("an entry of more than %d MiB was cut: %s", maxEntry>>20, brief(e))

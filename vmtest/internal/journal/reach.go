@@ -59,12 +59,21 @@ func (s *Store) reach(p Place, boot, entry string) {
 
 // pass notes that an entry has come of which only the cursor is known.
 func (s *Store) pass(raw []byte) {
+	cursor := cursorOf(raw)
+	place, ok := placeOf(cursor)
+	if _, known := s.tails[place.Sequence]; ok && (known || len(s.tails) < maxSequences) {
+		_, boot, _ := strings.Cut(cursor, ";b=")
+		boot, _, _ = strings.Cut(boot, ";")
+		s.reach(place, boot, droppedEntry)
+	}
+}
+
+// cursorOf returns the cursor of an entry, or "".
+func cursorOf(raw []byte) (cursor string) {
 	splitFields(raw, func(name string, value []byte) {
-		place, ok := placeOf(string(value))
-		if _, known := s.tails[place.Sequence]; ok && name == cursorField && (known || len(s.tails) < maxSequences) {
-			_, boot, _ := strings.Cut(string(value), ";b=")
-			boot, _, _ = strings.Cut(boot, ";")
-			s.reach(place, boot, droppedEntry)
+		if name == cursorField {
+			cursor = string(value)
 		}
 	})
+	return cursor
 }

@@ -79,7 +79,7 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	c := &Store{
 		entries: slices.Clip(s.entries), // an append makes a copy
-		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, counters: s.counters.clone(), err: s.err,
+		next:    s.next, gone: s.gone, size: s.size, ticks: s.ticks, filled: s.filled, counters: s.counters.clone(), err: s.err, broken: s.broken,
 		tails: maps.Clone(s.tails), losses: slices.Clone(s.losses), gaps: slices.Clone(s.gaps), changed: make(chan struct{}),
 	}
 	for i, g := range c.gaps {
@@ -116,7 +116,7 @@ func Restore(r Record) (*Store, error) {
 	s.gaps = slices.DeleteFunc(s.gaps, func(g gap) bool { return !slices.Contains(r.Gaps, g.before) })
 	s.losses = nil
 	for _, l := range r.Losses {
-		s.losses = append(s.losses, loss{l.Before, l.Text})
+		s.losses = append(s.losses, loss{before: l.Before, text: l.Text})
 	}
 	return s, nil
 }

@@ -33,6 +33,7 @@ type Store struct {
 	tails    map[string]uint64
 	counters *counters // of the last entry's boot
 	losses   []loss
+	broken   Place // of the last entry that Begin has found damaged
 	gaps     []gap
 	err      error         // why no more entries come
 	changed  chan struct{} // closed and replaced at each change
@@ -106,6 +107,7 @@ func (s *Store) add(raw []byte, cut bool, damage string) {
 		return
 	}
 	s.reach(place, e.Boot, brief(e))
+	s.unlose(place)
 	if cut {
 		s.loseCut(e)
 	}
@@ -145,6 +147,7 @@ func (s *Store) first() int {
 func (s *Store) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.loseBroken()
 	s.decoder = decoder{}
 }
 
@@ -152,6 +155,10 @@ func (s *Store) Begin() {
 func (s *Store) End(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if d := s.decoder; d.damage != "" {
+		s.add(slices.Concat(d.kept, []byte{'\n'}), d.cut, d.damage)
+		s.decoder = decoder{}
+	}
 	if s.err == nil {
 		s.err = why
 	}
