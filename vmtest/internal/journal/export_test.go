@@ -142,5 +142,8 @@ func FuzzStore(f *testing.F) {
 		restored, err := Restore(r)
 		require.NoError(t, err)
 		require.Equal(t, whole.Len(), restored.Len())
+		require.Equal(t, whole.Losses(0), restored.Losses(0))
+		again, _ = restored.Select(Query{}, nil)
+		require.Equal(t, entries, again)
 	})
 }

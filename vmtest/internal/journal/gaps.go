@@ -155,7 +155,7 @@ func (s *Store) Fill(read func(io.Writer) error) error {
 	return nil
 }
 
-// position returns where in entries a gap is whose entry was dropped: behind what Fill has added
+// position returns where in entries a gap is, if its entry was dropped: behind what Fill has added
 // there, to gaps before it.
 func (s *Store) position(g gap) int {
 	late := s.from(g.at)

@@ -114,13 +114,18 @@ func (s *Store) add(raw []byte, cut bool, damage string) {
 	if ofLoss(e) {
 		s.lose("journald: %s", e.Message)
 	}
-	s.ticks++
-	s.entries = append(s.entries, stored{raw: raw, place: place, boot: e.Boot, number: s.next, tick: s.ticks})
-	s.next++
-	s.size += len(raw)
+	s.keep(raw, place, e.Boot)
 	if s.size > maxStored {
 		s.shrink()
 	}
+}
+
+// keep adds an entry to the others.
+func (s *Store) keep(raw []byte, place Place, boot string) {
+	s.ticks++
+	s.entries = append(s.entries, stored{raw: raw, place: place, boot: boot, number: s.next, tick: s.ticks})
+	s.next++
+	s.size += len(raw)
 }
 
 // shrink drops the oldest eighth.
