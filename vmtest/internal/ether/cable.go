@@ -65,6 +65,9 @@ func (c *cable) reset(seed uint64) {
 	defer c.mu.Unlock()
 	c.faults, c.random = Faults{}, rand.New(rand.NewPCG(seed, 0))
 	c.ready, c.queue, c.size, c.free = nil, nil, 0, time.Time{}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	c.changed.Signal()
 }
 
@@ -86,7 +89,9 @@ func (c *cable) pass(packets [][]byte) {
 	for _, packet := range packets {
 		c.putLocked(packet)
 	}
-	if !c.running && c.waitingLocked() && !c.closed {
+	if c.running {
+		c.changed.Signal() // a frame may be due before those for which run waits
+	} else if c.waitingLocked() && !c.closed {
 		c.running = true
 		go c.run()
 	}
@@ -96,17 +101,12 @@ func (c *cable) pass(packets [][]byte) {
 // run delivers until nothing waits.
 func (c *cable) run() {
 	for {
-		c.mu.Lock()
-		if !c.waitingLocked() || c.closed {
-			c.running = false
-			c.mu.Unlock()
+		batch, ok := c.take()
+		if !ok {
 			return
 		}
-		c.mu.Unlock()
-		if batch, ok := c.take(); ok {
-			c.deliver(batch)
-			c.delivered(nil)
-		}
+		c.deliver(batch)
+		c.delivered(nil)
 	}
 }
 
@@ -202,12 +202,13 @@ func (c *cable) arrival(size int, now time.Time) time.Time {
 }
 
 // take waits for frames that are due, and returns them in the order of their times. The caller
-// then calls delivered. ok is false once the cable is closed.
+// then calls delivered. ok is false once the cable is closed. run also ends if nothing waits.
 func (c *cable) take() (batch [][]byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if c.closed {
+		if c.closed || c.running && !c.waitingLocked() {
+			c.running = false
 			return nil, false
 		}
 		if !c.taken {

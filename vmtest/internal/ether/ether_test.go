@@ -209,9 +209,16 @@ func TestFaults(t *testing.T) {
 		again, _ := in(t, Faults{Loss: 0.3})
 		assert.Equal(t, list, again, "the same seed loses the same frames")
 
-		list, _ = in(t, Faults{Reorder: 0.1})
+		list, at = in(t, Faults{Reorder: 0.1})
 		assert.ElementsMatch(t, all, list)
 		assert.NotEqual(t, all, list)
+		onTime := 0
+		for onTime < len(at) && at[onTime] == 0 {
+			onTime++
+		}
+		assert.InDelta(t, 90, onTime, 9, "frames that do not wait for the late ones")
+		assert.Equal(t, reorderBy, at[min(onTime, 99)])
+		assert.Equal(t, reorderBy, at[99])
 	}
 }
 
