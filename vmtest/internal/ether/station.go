@@ -1,6 +1,7 @@
 package ether
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -60,39 +61,32 @@ func NewStation(conn io.ReadWriteCloser) *Station {
 	return s
 }
 
-// A station reads as much at once as the rest of a chunk holds, which is room for a frame and
-// for minRead bytes at least. The frames stay parts of the chunk.
-const (
-	chunkSize = 128 << 10
-	minRead   = 8 << 10
-)
+// chunkSize bounds what one read takes from the stream, in bytes. A frame fits with its length.
+const chunkSize = 128 << 10
 
 // receive takes frames from the stream until it ends.
 func (s *Station) receive() error {
-	chunk := make([]byte, 0, chunkSize)
+	chunk := make([]byte, chunkSize)
+	begun := 0 // bytes of a frame whose end has not arrived
 	for {
-		n, err := s.conn.Read(chunk[len(chunk):cap(chunk)])
-		chunk = chunk[:len(chunk)+n]
-		packets, rest, frameErr := s.split(chunk)
+		n, err := s.conn.Read(chunk[begun:])
+		data := chunk[:begun+n]
+		packets, rest, frameErr := s.split(data)
 		if len(packets) > 0 {
 			s.in.pass(packets)
 		}
 		if err = cmp.Or(frameErr, err); err != nil {
 			return err
 		}
-		chunk = rest
-		need := minRead
-		if len(chunk) >= lengthSize {
-			need = max(need, lengthSize+int(frameLength(chunk)))
-		}
-		if cap(chunk) < need {
-			chunk = append(make([]byte, 0, chunkSize), rest...)
+		if begun = len(rest); begun < len(data) {
+			copy(chunk, rest)
 		}
 	}
 }
 
-// split returns the frames of data, each with its length before it, and the beginning of the next
-// one.
+// split returns copies of the frames of data, each with its length before it, and the beginning of
+// the next one. A part of data would keep all of it in memory as long as a frame waits in a queue
+// or stays in the capture, whose sizes are those of their frames.
 func (s *Station) split(data []byte) (packets [][]byte, rest []byte, err error) {
 	for len(data) >= lengthSize {
 		n := frameLength(data)
@@ -106,7 +100,7 @@ func (s *Station) split(data []byte) (packets [][]byte, rest []byte, err error) 
 		if n < minFrame {
 			s.runts.Add(1)
 		} else {
-			packets = append(packets, data[:end:end])
+			packets = append(packets, bytes.Clone(data[:end]))
 		}
 		data = data[end:]
 	}
