@@ -29,16 +29,23 @@ func (e Entry) torn() bool {
 	return want != 0 && !doubled(want, hashes)
 }
 
-// doubled reports whether x is one of the hashes or the XOR of two. A field that was logged
-// twice with one value is kept once, and counted twice.
+// doubled reports whether x is the XOR of some of the hashes. A field that was logged twice with
+// one value is kept once, and counted twice. That of a missing field is such an XOR by chance
+// alone, which is rare in an entry of less than 60 fields.
 func doubled(x uint64, hashes []uint64) bool {
-	have := make(map[uint64]bool, len(hashes))
+	var basis [64]uint64 // of the hashes, by the highest bit
+	reduce := func(h uint64) uint64 {
+		for h != 0 && basis[bits.Len64(h)-1] != 0 {
+			h ^= basis[bits.Len64(h)-1]
+		}
+		return h
+	}
 	for _, h := range hashes {
-		if have[h] = true; x == h || have[x^h] {
-			return true
+		if h = reduce(h); h != 0 {
+			basis[bits.Len64(h)-1] = h
 		}
 	}
-	return false
+	return reduce(x) == 0
 }
 
 // jenkinsHash is the hash of fields in the journal: hashlittle2 of Bob Jenkins' lookup3

@@ -48,6 +48,13 @@ func TestTorn(t *testing.T) {
 	assert.False(t, parse(twice).torn(), "a field twice")
 	both := strings.Replace(wholeEntry, "ed5ee3e49e71ca05", cancelled("_PID=245", 0xed5ee3e49e71ca05^jenkinsHash([]byte("PRIORITY=6"))), 1)
 	assert.False(t, parse(both).torn(), "two fields twice")
+	hash := uint64(0xed5ee3e49e71ca05)
+	for _, field := range []string{"PRIORITY=6", "_PID=245", "_UID=0", "MESSAGE=10345"} {
+		hash ^= jenkinsHash([]byte(field))
+	}
+	many := strings.Replace(wholeEntry, "ed5ee3e49e71ca05", strconv.FormatUint(hash, 16), 1)
+	assert.False(t, parse(many).torn(), "four fields twice")
+	assert.True(t, parse(strings.Replace(many, "_GID=0\n", "", 1)).torn(), "four fields twice, and one missing")
 	assert.True(t, parse(strings.Replace(both, "MESSAGE=10345\n", "", 1)).torn(), "two fields twice, and one missing")
 	assert.False(t, parse(strings.Replace(wholeEntry, ";x=ed5ee3e49e71ca05", "", 1)).torn(), "a cursor without a hash")
 }
