@@ -12,9 +12,15 @@ type Place struct {
 	Number   uint64 `json:"number"`   // from 1 on
 }
 
-// placeOf returns the place of the entry at a cursor. The text of a cursor is documented as
-// opaque, and has been the same in all of systemd's versions.
+// maxCursor is the most bytes of a cursor. systemd's have less than 200.
+const maxCursor = 1 << 10
+
+// placeOf returns the place of the entry at a cursor of at most maxCursor bytes. The
+// text of a cursor is documented as opaque, and has been the same in all of systemd's versions.
 func placeOf(cursor string) (p Place, ok bool) {
+	if len(cursor) > maxCursor {
+		return Place{}, false
+	}
 	for part := range strings.SplitSeq(cursor, ";") {
 		name, value, _ := strings.Cut(part, "=")
 		switch name {

@@ -90,7 +90,7 @@ func (s *Store) add(raw []byte, cut bool, damage string) {
 	}
 	place, ok := placeOf(e.Cursor)
 	if !ok {
-		s.lose("an entry was dropped: no place in the cursor %q", e.Cursor)
+		s.lose("an entry was dropped: no place in the cursor %q", e.Cursor[:min(len(e.Cursor), maxCursor)])
 		return
 	}
 	last, known := s.tails[place.Sequence]
