@@ -50,8 +50,11 @@ func TestListenerIsAtTheAddress(t *testing.T) {
 		{"tcp", ":0", "127.0.0.2", every(`\*`)},
 		{"tcp", ":0", "[::1]", every(`\*`)},
 	} {
-		port := listen(t, test.network, test.listens)
-		assert.Regexp(t, test.want, m.listener("tcp", test.host+":"+port), "%s, asked for %s", test.listens, test.host)
+		// Its listener ends with it: the kernel may give the port of one address to another.
+		t.Run(test.listens+" asked for "+test.host, func(t *testing.T) {
+			port := listen(t, test.network, test.listens)
+			assert.Regexp(t, test.want, m.listener("tcp", test.host+":"+port))
+		})
 	}
 }
 
