@@ -61,8 +61,7 @@ type accepted struct {
 // accept accepts a channel, or rejects it because of err. It returns nil if there is none.
 func (c *connection) accept(channel ssh.NewChannel, target wire.Dial, err error) *accepted {
 	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
+		reject(channel, err)
 		return nil
 	}
 	ch, requests, err := channel.Accept()

@@ -45,8 +45,7 @@ func (c *connection) forwardUnix(channel ssh.NewChannel) {
 func (c *connection) forward(channel ssh.NewChannel, target wire.Dial) {
 	conn, err := c.dialFrom(target)
 	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
+		reject(channel, err)
 		return
 	}
 	defer conn.Close()
@@ -65,6 +64,12 @@ func (c *connection) carry(network string, ch ssh.Channel, requests <-chan *ssh.
 	} else {
 		splice(c.ctx, ch, requests, conn)
 	}
+}
+
+// reject refuses to open a channel because of an error.
+func reject(channel ssh.NewChannel, err error) {
+	reason, message := rejection(err)
+	_ = channel.Reject(reason, message) // it fails if the link has ended
 }
 
 // rejection returns the cause of an error and its number, without the "dial tcp

@@ -60,8 +60,7 @@ func (c *connection) listen(channel ssh.NewChannel) {
 		err = openToAll(at)
 	}
 	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
+		reject(channel, err)
 		return
 	}
 	c.listeners.set(at.ID, &listener{socket, at.Network})
@@ -77,7 +76,7 @@ func (c *connection) listen(channel ssh.NewChannel) {
 	_ = ch.Close()
 }
 
-// openToAll lets all users connect to a path, as daemons do not run as root.
+// openToAll lets all users connect to a path, because many daemons do not run as root.
 func openToAll(at wire.Listen) error {
 	if !strings.HasPrefix(at.Network, "unix") || strings.HasPrefix(at.Address, "@") {
 		return nil
@@ -111,8 +110,7 @@ func (c *connection) acceptNext(channel ssh.NewChannel) {
 	}
 	conn, err := l.Accept()
 	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
+		reject(channel, err)
 		return
 	}
 	defer conn.Close()
@@ -154,8 +152,7 @@ func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 		err = openToAll(at)
 	}
 	if err != nil {
-		reason, message := rejection(err)
-		_ = channel.Reject(reason, message)
+		reject(channel, err)
 		return
 	}
 	ch, requests, err := channel.Accept()

@@ -25,10 +25,7 @@ func (c *Client) Connection(ctx context.Context) (*Conn, error) {
 func (c *Client) connect(ctx context.Context, t *target) (*Conn, error) {
 	ch, requests, err := c.open(ctx, t.kind, t.payload)
 	if err != nil {
-		if refusal := (*ssh.OpenChannelError)(nil); errors.As(err, &refusal) {
-			err = &guestError{refusal.Message, wire.Errno(refusal.Reason)}
-		}
-		return nil, t.opError("dial", err)
+		return nil, t.opError("dial", refusal(err))
 	}
 	conn, err := bridge(c, ch, requests, t)
 	if err != nil {
@@ -37,4 +34,13 @@ func (c *Client) connect(ctx context.Context, t *target) (*Conn, error) {
 		return nil, t.opError("dial", err)
 	}
 	return conn, nil
+}
+
+// refusal returns err with the guest's own text and error number, if the agent has refused a
+// channel.
+func refusal(err error) error {
+	if refused := (*ssh.OpenChannelError)(nil); errors.As(err, &refused) {
+		return &guestError{refused.Message, wire.Errno(refused.Reason)}
+	}
+	return err
 }

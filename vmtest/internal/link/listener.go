@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -66,10 +65,7 @@ func (c *Client) Listen(ctx context.Context, network, address string) (*Listener
 // open opens the socket's channel and reads its address.
 func (s *socket) open(ctx context.Context, at wire.Listen) (<-chan *ssh.Request, error) {
 	fail := func(err error) error {
-		if refusal := (*ssh.OpenChannelError)(nil); errors.As(err, &refusal) {
-			err = &guestError{refusal.Message, wire.Errno(refusal.Reason)}
-		}
-		return &net.OpError{Op: "listen", Net: at.Network, Addr: inGuest{nameAddr{at.Network, at.Address}}, Err: err}
+		return &net.OpError{Op: "listen", Net: at.Network, Addr: inGuest{nameAddr{at.Network, at.Address}}, Err: refusal(err)}
 	}
 	ch, requests, err := s.client.open(ctx, wire.ListenChannel, ssh.Marshal(at))
 	if err != nil {
@@ -180,10 +176,7 @@ func (l *Listener) acceptOne() (*Conn, error) {
 		return nil, l.closed()
 	}
 	if err != nil {
-		if refusal := (*ssh.OpenChannelError)(nil); errors.As(err, &refusal) {
-			err = &guestError{refusal.Message, wire.Errno(refusal.Reason)}
-		}
-		return nil, l.error("accept", err)
+		return nil, l.error("accept", refusal(err))
 	}
 	address, err := readAddress(l.ctx, ch)
 	var conn *Conn
