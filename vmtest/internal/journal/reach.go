@@ -57,7 +57,7 @@ func (s *Store) reach(p Place, boot, entry string) {
 	s.tails[p.Sequence] = max(s.tails[p.Sequence], p.Number)
 }
 
-// pass notes that an entry has come of which only the cursor is known.
+// pass notes an entry of which only the cursor is known.
 func (s *Store) pass(raw []byte) {
 	cursor := cursorOf(raw)
 	place, ok := placeOf(cursor)
