@@ -143,10 +143,12 @@ func (c *connection) listenPackets(channel ssh.NewChannel, at wire.Listen) {
 	end := func() {}
 	if err == nil {
 		end = sync.OnceFunc(func() {
-			socket.Close()
+			// The path goes first: the end of the socket ends the channel, which tells the host
+			// that both are gone.
 			if at.Network == "unixgram" && !strings.HasPrefix(at.Address, "@") { // package net leaves it
 				_ = os.Remove(at.Address)
 			}
+			socket.Close()
 		})
 		defer end()
 		err = openToAll(at)

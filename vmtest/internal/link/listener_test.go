@@ -234,4 +234,17 @@ func TestPacketsBeforeClose(t *testing.T) {
 	}
 }
 
+// Close returns when the path is gone. It is done many times, as the guest closes the socket and
+// removes the path while another goroutine sees that the socket is closed.
+func TestCloseRemovesThePath(t *testing.T) {
+	g := start(t, &agent.Server{})
+	path := filepath.Join(t.TempDir(), "gram")
+	for range 500 {
+		p, err := g.ListenPacket(testContext(t), "unixgram", path)
+		require.NoError(t, err)
+		require.NoError(t, p.Close())
+		require.NoFileExists(t, path)
+	}
+}
+
 var _ net.PacketConn = (*link.PacketConn)(nil)
