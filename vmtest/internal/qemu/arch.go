@@ -8,7 +8,8 @@ type arch struct {
 	machine string
 	console string // the kernel's name of the first serial port
 	tcgCPU  string
-	panics  string // the device by which the kernel reports a panic
+	tcgArgs []string // arguments of a kernel that is emulated
+	panics  string   // the device by which the kernel reports a panic
 }
 
 var arches = map[string]arch{
@@ -24,7 +25,11 @@ var arches = map[string]arch{
 		// kernel dies of a double fault in kmem_cache_alloc. A kernel whose processor
 		// lacks the instruction does not use it.
 		tcgCPU: "qemu64,-cx16,-svm",
-		panics: "pvpanic", // on the ISA bus: Linux has no driver for pvpanic-pci before 5.13
+		// The kernel counts the ticks of its timer for a moment, and panics if there are
+		// too few: "IO-APIC + timer doesn't work!". On a busy host the emulator delivers
+		// too few. Under KVM a kernel leaves this check out by itself.
+		tcgArgs: []string{"no_timer_check"},
+		panics:  "pvpanic", // on the ISA bus: Linux has no driver for pvpanic-pci before 5.13
 	},
 	"arm64": {
 		binary:  "qemu-system-aarch64",

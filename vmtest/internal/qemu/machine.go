@@ -110,17 +110,19 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 	}
 	machine += ",memory-backend=ram"
 	a.add("-machine", machine)
+	kernel := []string{"console=" + arch.console}
 	if m.Accel == KVM {
 		a.add("-accel", "kvm", "-cpu", "host")
 	} else {
 		a.add("-accel", fmt.Sprintf("tcg,tb-size=%d", tbSize), "-cpu", arch.tcgCPU)
+		kernel = append(kernel, arch.tcgArgs...)
 	}
 	a.add("-smp", fmt.Sprint(max(m.CPUs, 1)))
 	a.add("-m", fmt.Sprintf("%dM", m.Memory))
 	// QEMU exits when its guest reboots or panics, and the host sees that at once.
 	a.add("-no-reboot")
 	a.add("-kernel", a.inheritPath(m.Kernel), "-initrd", a.inheritPath(m.Initrd))
-	a.add("-append", strings.Join(append([]string{"console=" + arch.console}, m.Cmdline...), " "))
+	a.add("-append", strings.Join(append(kernel, m.Cmdline...), " "))
 	if !m.Clock.IsZero() {
 		a.add("-rtc", "base="+m.Clock.UTC().Format("2006-01-02T15:04:05"))
 	}

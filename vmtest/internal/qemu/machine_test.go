@@ -56,7 +56,7 @@ func TestCommandLineOfABoot(t *testing.T) {
 -no-reboot
 -kernel /proc/self/fd/3
 -initrd /proc/self/fd/4
--append console=ttyS0 quiet panic=-1
+-append console=ttyS0 no_timer_check quiet panic=-1
 -blockdev driver=file,node-name=root,filename=/proc/self/fd/5,read-only=on,locking=off
 -device virtio-blk-pci,drive=root,serial=root
 -object rng-builtin,id=entropy
@@ -128,6 +128,20 @@ func TestCommandLineOfAnotherArchitecture(t *testing.T) {
 	assert.Contains(t, text, "-accel kvm\n-cpu host\n-smp 2\n")
 	assert.Contains(t, text, "-append console=ttyAMA0")
 	assert.Contains(t, text, "-device pvpanic-pci\n")
+}
+
+// TestKernelArgsUnderEmulation: a kernel of another architecture does not know
+// no_timer_check, and would hand it to PID 1.
+func TestKernelArgsUnderEmulation(t *testing.T) {
+	for want, m := range map[string]Machine{
+		"-append console=ttyS0 no_timer_check": {Arch: "amd64"},
+		"-append console=ttyS0":                {Arch: "amd64", Accel: KVM},
+		"-append console=ttyAMA0":              {Arch: "arm64"},
+	} {
+		args, _, err := m.commandLine(wires{})
+		require.NoError(t, err)
+		assert.Contains(t, strings.Split(lines(args), "\n"), want)
+	}
 }
 
 func TestUnknownArchitecture(t *testing.T) {
