@@ -73,5 +73,7 @@ func TestTrimmedLogind(t *testing.T) {
 	t.Parallel()
 	g := vmtest.Start(t, vmtest.Config{})
 	assert.Empty(t, strings.TrimSpace(g.Run(t, "loginctl", "--no-legend", "list-sessions")))
-	assertShow(t, g, "systemd-logind.service", properties{"ActiveState": "active", "SubState": "running"})
+	u := g.Unit("systemd-logind.service")
+	u.Wait(t, "active") // loginctl may have its answer before systemd hears that logind has its name on the bus
+	assertShow(t, g, u.Name(), properties{"SubState": "running"})
 }
