@@ -42,7 +42,7 @@ func TestShowIsWhatSystemctlPrints(t *testing.T) {
 	g.WriteFile(t, unitFile(g, "every.path"), []byte("[Path]\nPathExists=/none\nUnit=dbus.service\n"), 0o644)
 	for _, unit := range []string{
 		"dbus.service", "dbus.socket", "systemd-journald.socket", "systemd-journald.service", "every.timer", "every.path",
-		"-.mount", "-.slice", "init.scope", "basic.target", "dev-vda.device", "missing.service", "no-such.swap", "no-such.automount",
+		"-.mount", "-.slice", "init.scope", "basic.target", "dev-ttyS0.device", "missing.service", "no-such.swap", "no-such.automount",
 	} {
 		typed, err := g.Systemd(t).GetAllPropertiesContext(t.Context(), unit)
 		require.NoError(t, err)

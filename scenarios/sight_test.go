@@ -48,6 +48,8 @@ var accepted = []struct{ line, why string }{
 	{`file: /run/systemd/(inhibit|seats/seat0) `, whenAsked},
 	{`file: /var/lib/systemd/linger `, whenAsked},
 	{`file: (/var)?/tmp/systemd-private--systemd-logind`, whenAsked},
+	{`unit: (dev-(vda|vport|disk-by|virtio)|sys-devices-\S+-(block-vda|virtio\\x2dports-vport))\S*\.device `, "the devices of the list"},
+	{`file: /run/udev/rules\.d(/| )`, "the rule about these devices"},
 	{`file: /run/systemd/journald\.conf\.d(/| )`, "journald leaves the kernel's audit as it is"},
 	{`file: /run/systemd/system-generators(/| )`, "the masks themselves"},
 	{`file: /run/systemd/system/(getty@tty1\.service|(getty|multi-user|sockets|sysinit)\.target\.wants|` +

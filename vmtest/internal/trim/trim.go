@@ -16,6 +16,7 @@ type Kind string
 
 // The kinds; trim.txt describes the effect of each.
 const (
+	Device    Kind = "device"
 	Kernel    Kind = "kernel"
 	Generator Kind = "generator"
 	Journald  Kind = "journald"
@@ -55,7 +56,7 @@ func List() ([]Item, error) {
 func parse(fields []string) (Item, error) {
 	item := Item{Kind: Kind(fields[0])}
 	switch item.Kind {
-	case Kernel, Generator, Journald, Unit:
+	case Device, Kernel, Generator, Journald, Unit:
 	default:
 		return Item{}, fmt.Errorf("no such kind: %s", item.Kind)
 	}
@@ -98,11 +99,17 @@ func Files(items []Item) map[string]string {
 	if s := script("", items); s != "" {
 		files["systemd/system-generators/vmtest-on-demand"] = s
 	}
-	var settings strings.Builder
+	var settings, rules strings.Builder
 	for _, i := range items {
-		if i.Kind == Journald {
+		switch i.Kind {
+		case Device:
+			fmt.Fprintf(&rules, "KERNEL==%q, ENV{SYSTEMD_READY}=\"0\"\n", i.Name)
+		case Journald:
 			fmt.Fprintln(&settings, i.Name)
 		}
+	}
+	if rules.Len() > 0 {
+		files["udev/rules.d/99-vmtest.rules"] = rules.String()
 	}
 	if settings.Len() > 0 {
 		files["systemd/journald.conf.d/vmtest.conf"] = "[Journal]\n" + settings.String()

@@ -52,9 +52,11 @@ func TestFiles(t *testing.T) {
 	assert.Empty(t, Files([]Item{{Kind: Generator, Name: "demo-generator"}}))
 	files := Files([]Item{
 		{Kind: Journald, Name: "Audit="},
+		{Kind: Device, Name: "vport*"},
 		{Kind: Generator, Name: "demo-generator", Unless: []string{"/etc/demo"}},
 	})
 	assert.Equal(t, "[Journal]\nAudit=\n", files["systemd/journald.conf.d/vmtest.conf"])
+	assert.Equal(t, "KERNEL==\"vport*\", ENV{SYSTEMD_READY}=\"0\"\n", files["udev/rules.d/99-vmtest.rules"])
 	assert.Contains(t, files["systemd/system-generators/vmtest-on-demand"], "exists /etc/demo; then run demo-generator")
 }
 
