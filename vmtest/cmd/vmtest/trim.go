@@ -15,8 +15,9 @@ func newTrim(s streams) *cobra.Command {
 		Use:   "trim",
 		Short: "List what guests do without, and why",
 		Long: `Trim lists what a guest does without because it costs time, and why no packaged
-daemon misses it: generators and units that are masked, and what arguments of the kernel
-and settings of journald switch off. VMTEST_UNTRIMMED=1 boots guests with all of it.`,
+daemon misses it: generators and units that are masked, devices that are no units, and what
+arguments of the kernel and settings of journald switch off. VMTEST_UNTRIMMED=1 boots
+guests with all of it.`,
 		Example: `  vmtest trim
   VMTEST_UNTRIMMED=1 vmtest run systemctl list-units`,
 		Args: cobra.NoArgs,
