@@ -72,6 +72,7 @@ func TestExec(t *testing.T) {
 
 // Tests that fail, panic or hang end as they do on the host.
 func TestExecFailures(t *testing.T) {
+	t.Parallel()
 	hostSide(t)
 	m := newTestedModule(t)
 	cmd, out := m.goTest("", "-run=Fails|Panics", "./odd")

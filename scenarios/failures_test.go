@@ -41,8 +41,12 @@ func TestFailures(t *testing.T) {
 		}
 		return
 	}
+	t.Parallel()
 	for _, f := range failingTests {
-		t.Run(f.name, func(t *testing.T) { testFailure(t, f) })
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			testFailure(t, f)
+		})
 	}
 }
 

@@ -73,7 +73,8 @@ func keep(t *testing.T, names string, flags ...string) *keeper {
 	for _, name := range strings.Split(names, ",") {
 		marked = append(marked, k.named(name+"#"))
 	}
-	cmd.Env = append(os.Environ(), keptMark+"="+strings.Join(marked, ","), "VMTEST_KEEP=1")
+	// A machine that is kept holds its slot, and nothing here is about the queue.
+	cmd.Env = append(os.Environ(), keptMark+"="+strings.Join(marked, ","), "VMTEST_KEEP=1", "VMTEST_SLOTS=64")
 	// Without a terminal it writes to stderr. It must not outlive this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	r, w := io.Pipe()
@@ -150,7 +151,6 @@ func (k *keeper) fails(printed string) {
 
 // Two failed tests keep their machines at once. Each goes on when it is released.
 func TestKeepTwo(t *testing.T) {
-	t.Setenv("VMTEST_SLOTS", "64") // the first keeps its slot while the second waits for one
 	k := keep(t, "One,Two", "-test.parallel=2")
 	k.says("One", "run", "--attach", "TestKept/One#", "cat", "/root/of")
 	k.says("Two", "run", "--attach", "TestKept_Two#", "cat", "/root/of")
@@ -181,7 +181,7 @@ func TestKeepInterrupted(t *testing.T) {
 
 // The test binary's own time ends what is kept, early enough for the test to end by itself.
 func TestKeepUntilTheTimeIsUp(t *testing.T) {
-	t.Setenv("VMTEST_SLOTS", "64") // its time is not for waiting
+	t.Parallel()
 	k := keep(t, "One", "-test.timeout=60s")
 	k.fails(`vmtest: TestKept_One# is kept no longer: the test's time is up \(go test -timeout\)`)
 }

@@ -74,6 +74,7 @@ func (m *module) run(test string, env ...string) string {
 // The guests of all modules fork from one snapshot, whether a module replaces this one or
 // vendors it.
 func TestModulesShareASnapshot(t *testing.T) {
+	t.Parallel()
 	hostSide(t)
 	cache := t.TempDir()
 	replacing, vendoring := newModule(t, cache), newModule(t, cache)

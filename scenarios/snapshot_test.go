@@ -17,6 +17,7 @@ const unloadableNotice = "the snapshot cannot be loaded ("
 
 // A snapshot that is intact and that QEMU cannot load is discarded and made again, once.
 func TestUnloadableSnapshot(t *testing.T) {
+	t.Parallel()
 	hostSide(t)
 	needMachine(t)
 	cache := t.TempDir()

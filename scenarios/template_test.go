@@ -19,6 +19,7 @@ const (
 // A template with a name is prepared once, by one of all processes, and again when one of the
 // things that went into it has changed. Standard error says which.
 func TestTemplateInCache(t *testing.T) {
+	t.Parallel()
 	hostSide(t)
 	cache := t.TempDir()
 	m := newModule(t, cache)
