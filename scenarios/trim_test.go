@@ -18,9 +18,12 @@ func TestTrimming(t *testing.T) {
 	list, err := os.ReadFile("../vmtest/internal/trim/trim.txt")
 	require.NoError(t, err)
 	var generators, units []string
+	devices := []string{"systemctl", "list-units", "--all", "--plain", "--no-legend"}
 	for line := range strings.Lines(string(list)) {
 		switch fields := strings.Fields(line); {
 		case len(fields) == 0:
+		case fields[0] == "device":
+			devices = append(devices, "dev-"+fields[1]+".device")
 		case fields[0] == "generator":
 			generators = append(generators, fields[1])
 		case fields[0] == "unit":
@@ -40,11 +43,13 @@ func TestTrimming(t *testing.T) {
 		g.Run(t, "test", "!", "-e", run+"system-generators")
 		assert.Empty(t, masked(run+"system"))
 		assert.NotContains(t, args, "mitigations=off")
+		assert.Contains(t, g.Run(t, devices...), "dev-vda.device ")
 		return
 	}
 	assert.ElementsMatch(t, generators, masked(run+"system-generators"))
 	assert.ElementsMatch(t, units, masked(run+"system"))
 	assert.Contains(t, args, "mitigations=off")
+	assert.Empty(t, g.Run(t, devices...), "units of devices")
 }
 
 // What a guest does without comes back with its input: a generator, and the start of
