@@ -57,7 +57,7 @@ func (s *Store) reach(p Place, boot, entry string) {
 	s.tails[p.Sequence] = max(s.tails[p.Sequence], p.Number)
 }
 
-// pass notes an entry of which only the cursor is known.
+// pass calls reach for an entry that was dropped, whose cursor says where it stood.
 func (s *Store) pass(raw []byte) {
 	cursor := cursorOf(raw)
 	place, ok := placeOf(cursor)
