@@ -115,7 +115,7 @@ func (r *summary) journalText(s *shown) string {
 	if len(entries) < len(brief) {
 		title += ", without the lines above"
 	}
-	lines := journal.Lines(slices.DeleteFunc(entries, journal.OfReload))
+	lines := journal.Lines(slices.DeleteFunc(entries, func(e journal.Entry) bool { return journal.OfReload(e) || journal.OfClock(e) }))
 	if len(lines) > journalShown {
 		lines = lines[len(lines)-journalShown:]
 		title += fmt.Sprintf(", last %d lines", journalShown)

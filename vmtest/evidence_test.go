@@ -3,6 +3,7 @@ package vmtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,6 +65,25 @@ journal, without the lines above:
   | 00:00:00.000 cron: line`), "the error of the test has shown it")
 	empty := summary{title: "evidence"}
 	assert.Equal(t, "evidence: nothing has failed there, and the journal has no more lines", empty.String())
+}
+
+// What the kernel says about its clock takes no place in a report that is clipped.
+func TestEvidenceWithoutTheClock(t *testing.T) {
+	kernel := map[string][][]byte{"_TRANSPORT": {[]byte("kernel")}, "SYSLOG_FACILITY": {[]byte("0")}}
+	var r summary
+	for i := range 12 {
+		r.entries = append(r.entries, journal.Entry{Identifier: "kernel", Message: fmt.Sprintf("line %d", i), Fields: kernel})
+	}
+	quiet := r.String()
+	for i, message := range []string{
+		"hrtimer: interrupt took 1234567 ns", "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable",
+		"tsc: Marking TSC unstable due to clocksource watchdog", "TSC found unstable after boot", "sched_clock: Marking unstable (1, 2)<-(3, 4)",
+	} {
+		r.entries = slices.Insert(r.entries, 2*i, journal.Entry{Identifier: "kernel", Message: message, Fields: kernel})
+	}
+	assert.Equal(t, quiet, r.String())
+	r.entries = []journal.Entry{{Identifier: "hrtimer", Message: "hrtimer: of a program"}}
+	assert.Contains(t, r.String(), "hrtimer: of a program")
 }
 
 func TestEvidenceOfAGuestThatIsGone(t *testing.T) {

@@ -28,6 +28,13 @@ func OfReload(e Entry) bool {
 		strings.HasPrefix(e.Message, "Reload requested from client") || strings.HasPrefix(e.Message, "Reloading finished in "))
 }
 
+// clock begins what the kernel says about its clock.
+var clock = regexp.MustCompile(`^(clocksource|hrtimer|tsc|TSC|sched_clock)\b`)
+
+// OfClock reports whether the kernel logged e about its clock. It does so at any moment, even
+// in the middle of another report, where the host is too busy to run the guest in time.
+func OfClock(e Entry) bool { return ofKernel(e) && clock.MatchString(e.Message) }
+
 // Lines returns entries as lines, safe to print. Of a block of lines that repeats, such as
 // those of a service that restarts, it has the first occurrence and the number of the
 // others. Lines are equal if they differ in numbers only. Blocks are equal if they have
