@@ -51,12 +51,12 @@ func TestCommandLineOfABoot(t *testing.T) {
 -machine q35,smm=off,vmport=off,sata=off,smbus=off,memory-backend=ram
 -accel tcg,tb-size=128
 -cpu qemu64,-cx16,-svm
--smp 1
+-smp 1,maxcpus=2
 -m 512M
 -no-reboot
 -kernel /proc/self/fd/3
 -initrd /proc/self/fd/4
--append console=ttyS0 no_timer_check quiet panic=-1
+-append console=ttyS0 no_timer_check nr_cpus=1 quiet panic=-1
 -blockdev driver=file,node-name=root,filename=/proc/self/fd/5,read-only=on,locking=off
 -device virtio-blk-pci,drive=root,serial=root
 -object rng-builtin,id=entropy
@@ -134,13 +134,28 @@ func TestCommandLineOfAnotherArchitecture(t *testing.T) {
 // no_timer_check, and would hand it to PID 1.
 func TestKernelArgsUnderEmulation(t *testing.T) {
 	for want, m := range map[string]Machine{
-		"-append console=ttyS0 no_timer_check": {Arch: "amd64"},
-		"-append console=ttyS0":                {Arch: "amd64", Accel: KVM},
-		"-append console=ttyAMA0":              {Arch: "arm64"},
+		"-append console=ttyS0 no_timer_check nr_cpus=1": {Arch: "amd64"},
+		"-append console=ttyS0 no_timer_check":           {Arch: "amd64", CPUs: 2},
+		"-append console=ttyS0":                          {Arch: "amd64", Accel: KVM},
+		"-append console=ttyAMA0 nr_cpus=1":              {Arch: "arm64"},
 	} {
 		args, _, err := m.commandLine(wires{})
 		require.NoError(t, err)
 		assert.Contains(t, strings.Split(lines(args), "\n"), want)
+	}
+}
+
+// An emulated guest has a processor that could be plugged in, so that TCG emits barriers.
+func TestProcessors(t *testing.T) {
+	for want, machines := range map[string][]Machine{
+		"1,maxcpus=2": {{}, {CPUs: 1}},
+		"1":           {{Accel: KVM}, {Accel: KVM, CPUs: 1}},
+		"2":           {{CPUs: 2}, {Accel: KVM, CPUs: 2}},
+	} {
+		for _, m := range machines {
+			smp, _ := m.processors()
+			assert.Equal(t, want, smp, "%+v", m)
+		}
 	}
 }
 
