@@ -117,9 +117,9 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 		a.add("-accel", fmt.Sprintf("tcg,tb-size=%d", tbSize), "-cpu", arch.tcgCPU)
 		kernel = append(kernel, arch.tcgArgs...)
 	}
-	smp, known := m.processors()
+	smp, kernelArgs := m.processors()
 	a.add("-smp", smp)
-	kernel = append(kernel, known...)
+	kernel = append(kernel, kernelArgs...)
 	a.add("-m", fmt.Sprintf("%dM", m.Memory))
 	// QEMU exits when its guest reboots or panics, and the host sees that at once.
 	a.add("-no-reboot")
@@ -164,9 +164,9 @@ func (m Machine) commandLine(w wires) ([]string, []*os.File, error) {
 // TCG before QEMU 8.1 emits no memory barrier where there can be one processor only, though
 // QEMU's main loop runs beside it. A kernel that puts a buffer into a virtqueue may then read
 // whether QEMU wants to hear of it before QEMU sees the buffer, and neither ever goes on: a
-// network card that floods stood still after 48,777 frames. The second processor, which is
-// never plugged in, makes TCG emit barriers. With nr_cpus a kernel still leaves out the lock
-// prefix, which would cost time.
+// network card stood still after 48,684 frames. The second processor, which is never plugged
+// in, makes TCG emit barriers. With nr_cpus a kernel still knows of one processor only, and
+// leaves out what several need.
 func (m Machine) processors() (smp string, kernel []string) {
 	if m.Accel != KVM && m.CPUs <= 1 {
 		return "1,maxcpus=2", []string{"nr_cpus=1"}
