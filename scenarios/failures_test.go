@@ -109,6 +109,8 @@ func firstScreen(text string) string {
 var normals = []struct{ pattern, by string }{
 	{`(?m)^vmtest: .*\n`, ""},
 	{`(?m)^.* Consumed .* CPU time.*\n`, ""}, // logged after some CPU time only
+	// systemd kills the agent's journalctl with the agent, before it has sent this line or after.
+	{`(?m)^ *\| \S+ systemd\[1\]: vmtest-agent\.service: .*\n`, ""},
 	// On a host that is busy, the kernel says so of its clock, and a command may take too long.
 	{`(?m)^.*: no evidence within .*\n`, ""},
 	{`(?m)^ *\| \[ *[\d.]+\] (clocksource|hrtimer|tsc|TSC|sched_clock)\b.*\n`, ""},
@@ -168,6 +170,8 @@ func TestNormal(t *testing.T) {
 	assert.Equal(t, normal(quiet), normal(noise))
 	jobs := "(debian-13, systemd 1, tcg)\n jobs:\n  | 7 a.service start running\n"
 	assert.Equal(t, normal(jobs+" evidence: /a\n"), normal(jobs+" journal since the test began:\n  | 00:00:00.000 systemd[1]: a.service: Consumed 1s CPU time.\n evidence: /a\n"))
+	words := "journal since the test began, as far as it arrived:\n | 00:00:00.000 root[9]: the last words\n"
+	assert.Equal(t, normal(words), normal(words+" | 00:00:00.100 systemd[1]: vmtest-agent.service: Main process exited, code=killed, status=9/KILL\n"))
 	console := "the guest's console, 1 lines:\n  | [    1.000000] sysrq: Trigger a crash\n"
 	assert.Equal(t, normal(console), normal(console+"  | [    1.000001] hrtimer: interrupt took 1234567 ns\n"))
 }
