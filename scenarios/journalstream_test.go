@@ -142,3 +142,15 @@ func TestJournalOfAGuestThatIsGone(t *testing.T) {
 	e := g.ExpectEntry(t, vmtest.JournalQuery{Match: []string{"SYSLOG_IDENTIFIER=demo"}})
 	assert.Equal(t, "before the end", e.Message)
 }
+
+// journalctl may overlook an entry that it comes upon while journald adds it.
+func TestJournalOfAFileThatIsTouched(t *testing.T) {
+	t.Parallel()
+	g := vmtest.Start(t, vmtest.Config{})
+	g.Run(t, "sh", "-c", `perl -e 'while (1) { utime undef, undef, @ARGV }' /???/log/journal/*/system.journal >/dev/null 2>&1 &`)
+	for n := range 60 {
+		text := fmt.Sprintf("entry %d.", n)
+		g.Run(t, "logger", text)
+		require.Len(t, g.Journal(t, vmtest.JournalQuery{Contains: text}), 1)
+	}
+}

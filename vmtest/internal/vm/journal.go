@@ -35,6 +35,7 @@ type journalStream struct {
 	// starts any other.
 	restartable time.Duration
 	soon        time.Duration // the limit of journalReadSoon
+	overdue     time.Duration // without an entry that is there, until the stream is started again
 }
 
 // Journal returns the entries that have arrived of the guest's journal.
@@ -85,13 +86,19 @@ func (m *Machine) journalReadSoon() {
 // openJournal makes the agent send the journal, unless it does already. closed is as for
 // Machine.follow, of the stream.
 func (m *Machine) openJournal(ctx context.Context) (closed int, err error) {
+	return m.startJournal(ctx, -1)
+}
+
+// startJournal is openJournal. It ends a stream first that stands still, which is the one of
+// this number of closings.
+func (m *Machine) startJournal(ctx context.Context, still int) (closed int, err error) {
 	s := &m.stream
 	if err := s.turn.Acquire(ctx, 1); err != nil {
 		return 0, context.Cause(ctx)
 	}
 	defer s.turn.Release(1)
 	closed = m.events.now().journalClosed
-	if s.used && closed <= s.closed {
+	if s.used && closed <= s.closed && s.closed != still {
 		return s.closed, nil
 	}
 	if s.used {
@@ -188,7 +195,12 @@ func (m *Machine) syncJournal(ctx context.Context) error {
 	for i, t := range tails {
 		places[i] = journal.Place(t)
 	}
-	err = m.waitTails(ctx, places, closed)
+	err = m.waitTailsOrStill(ctx, places, closed)
+	if errors.Is(err, errStreamStill) {
+		if closed, err = m.startJournal(ctx, closed); err == nil {
+			err = m.waitTails(ctx, places, closed)
+		}
+	}
 	if errors.Is(err, errStreamEnded) { // which a test may have brought about, once
 		if closed, err = m.openJournal(ctx); err == nil {
 			err = m.waitTails(ctx, places, closed)
@@ -205,21 +217,6 @@ func (m *Machine) syncJournal(ctx context.Context) error {
 		return err
 	}
 	return m.fillJournal(ctx)
-}
-
-var errStreamEnded = errors.New("the journal's stream ended")
-
-// waitTails waits until the entries at these places have arrived. It returns errStreamEnded
-// if the port is closed more than closed times before that.
-func (m *Machine) waitTails(ctx context.Context, places []journal.Place, closed int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		if m.events.wait(ctx, func(seen events) bool { return seen.journalClosed > closed }) == nil {
-			cancel(errStreamEnded)
-		}
-	}()
-	return m.journal.WaitTails(ctx, places)
 }
 
 // streamEnd returns how the stream before the present one has ended, if that is known.

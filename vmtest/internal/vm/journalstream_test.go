@@ -62,6 +62,29 @@ func TestJournalctlThatIsKilledInAQuery(t *testing.T) {
 	assert.Equal(t, "one", messages(t, m))
 }
 
+// One that has overlooked an entry is started again, once, and other queries wait for it.
+func TestJournalctlThatStandsStill(t *testing.T) {
+	h := newFakeHost(t)
+	m, f := h.bootFake()
+	m.stream.overdue = 50 * time.Millisecond
+	f.journal.set(func(j *fakeJournal) { j.mute = true })
+	f.journal.log("one")
+	require.NoError(t, m.SyncJournal(t.Context()))
+	starts := len(f.journal.starts())
+	f.journal.set(func(j *fakeJournal) { j.held = true })
+	f.journal.log("two")
+	f.journal.set(func(j *fakeJournal) { j.held = false })
+	synced := make(chan error, 2)
+	for range 2 {
+		go func() { synced <- m.SyncJournal(t.Context()) }()
+	}
+	for range 2 {
+		require.NoError(t, <-synced)
+	}
+	assert.Equal(t, "one two", messages(t, m))
+	assert.Len(t, f.journal.starts(), starts+1)
+}
+
 // A stream that is not read to its end holds up neither other calls nor a ctx that ends.
 func TestJournalStreamThatStaysOpen(t *testing.T) {
 	h := newFakeHost(t)

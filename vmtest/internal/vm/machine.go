@@ -115,7 +115,7 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		journalDone: make(chan struct{}),
 	}
 	m.clock.begin(s.Clock)
-	m.stream.turn, m.stream.restartable, m.stream.soon = semaphore.NewWeighted(1), time.Second, exitTime
+	m.stream.turn, m.stream.restartable, m.stream.soon, m.stream.overdue = semaphore.NewWeighted(1), time.Second, exitTime, 2*time.Second
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
 	}), m}
