@@ -89,8 +89,8 @@ func (m *Machine) openJournal(ctx context.Context) (closed int, err error) {
 	return m.startJournal(ctx, -1)
 }
 
-// startJournal is openJournal. It ends a stream first that stands still, which is the one of
-// this number of closings.
+// startJournal is openJournal, and first ends a stream that stands still: still is what
+// openJournal has returned for it, or -1 for none.
 func (m *Machine) startJournal(ctx context.Context, still int) (closed int, err error) {
 	s := &m.stream
 	if err := s.turn.Acquire(ctx, 1); err != nil {

@@ -113,9 +113,9 @@ func newMachine(s Spec, process *qemu.Process) *Machine {
 		eventsDone:  make(chan struct{}),
 		journal:     journal.NewStore(),
 		journalDone: make(chan struct{}),
+		stream:      journalStream{turn: semaphore.NewWeighted(1), restartable: time.Second, soon: exitTime, overdue: 2 * time.Second},
 	}
 	m.clock.begin(s.Clock)
-	m.stream.turn, m.stream.restartable, m.stream.soon, m.stream.overdue = semaphore.NewWeighted(1), time.Second, exitTime, 2*time.Second
 	m.Units = Units{systemd.NewManager(func(ctx context.Context) (net.Conn, error) {
 		return m.Session().Dial(ctx, "unix", systemd.PrivateSocket)
 	}), m}
